@@ -1,0 +1,1 @@
+"""Metrics of predicted motion, rendering and lip reading."""

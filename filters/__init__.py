@@ -1,0 +1,1 @@
+"""Metrics of a clip, measured once, and policies over them."""

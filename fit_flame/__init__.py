@@ -1,0 +1,1 @@
+"""Head models and the fitter: from landmarks to motion."""

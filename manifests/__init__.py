@@ -1,0 +1,1 @@
+"""Schema, storage and queries of the dataset table."""

@@ -1,0 +1,1 @@
+"""The two-stage MultiTalk models and their trainer."""
