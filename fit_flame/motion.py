@@ -3,8 +3,8 @@
 Conventions, the same everywhere in the project
 -----------------------------------------------
 Head coordinates are FLAME's: metres, x to the head's left (right in the picture), y up, z out of the face.
-The camera sits at the origin, x right, y up, looking along -z, so a head that faces the camera has rotation zero
-and a translation of about (0, 0, -distance). A point X of the head lands at the pixel
+The camera sits at the origin, x right, y up, looking along -z, so a head that faces the camera has rotation
+zero and a translation of about (0, 0, -distance). A point X of the head lands at the pixel
 
     P = R X + t,    u = cx + focal * P_x / -P_z,    v = cy - focal * P_y / -P_z.
 """
@@ -31,7 +31,7 @@ class Motion:
     """Motion of one clip of T frames. Every array is float32 but `valid`, which is bool."""
 
     head_model: str
-    """Name and hash of the head model, e.g. `canonical:3f2a9c0d11e4b5a7`: coefficients mean nothing on another."""
+    """Name and hash of the head model, e.g. `canonical:3f2a9c0d11e4b5a7`; no other can decode the motion."""
     fps: float
     """Frames a second."""
     shape: FloatArray
