@@ -1,0 +1,98 @@
+"""The closed set of reasons why a clip, or a whole source video, can fail."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Why there is no clip: the value of the manifest's column ``error_code``."""
+
+    INVALID_ANNOTATION = "invalid_annotation"
+    """The annotation contradicts itself or lacks what a clip needs."""
+    VIDEO_UNAVAILABLE = "video_unavailable"
+    """The source says that the video does not exist (any more), or not as a downloadable video."""
+    PRIVATE = "private"
+    """The video exists, for other viewers: private, for members, or behind a login or payment."""
+    GEO_BLOCKED = "geo_blocked"
+    """The video is not shown in the country that the request came from."""
+    AGE_RESTRICTED = "age_restricted"
+    """The source wants to know the viewer's age; cookies of an adult's account help."""
+    BOT_CHECK = "bot_check"
+    """The source took the downloader for a robot; cookies, another proxy or a pause help."""
+    RATE_LIMITED = "rate_limited"
+    """The source asked to slow down."""
+    NETWORK = "network"
+    """The connection failed, stalled or broke, or the server had a fault of its own."""
+    DOWNLOAD_FAILED = "download_failed"
+    """yt-dlp failed with a message that no rule of ours knows: never taken for permanent."""
+    DISK_FULL = "disk_full"
+    """A file could not be written for want of space."""
+    CORRUPT_MEDIA = "corrupt_media"
+    """The file is not a video, or it can not be decoded where the clip lies."""
+    NO_AUDIO = "no_audio"
+    """The source video has no audio stream."""
+    FPS_TOO_LOW = "fps_too_low"
+    """The source video has fewer frames a second than the dataset asks for."""
+    INTERVAL_OUTSIDE_VIDEO = "interval_outside_video"
+    """The annotated interval ends after the source video does."""
+    NO_FACE = "no_face"
+    """No usable face was found where the annotation says there is one."""
+    FIT_DIVERGED = "fit_diverged"
+    """The head model could not be fitted to the landmarks."""
+    INTERNAL = "internal"
+    """A fault of this program or of the machine, not of the input."""
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same input may well succeed later, so that trying again is worth it."""
+        return self in _TRANSIENT
+
+
+_TRANSIENT = frozenset(
+    {
+        ErrorCode.BOT_CHECK,
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.NETWORK,
+        ErrorCode.DOWNLOAD_FAILED,
+        ErrorCode.DISK_FULL,
+        ErrorCode.INTERNAL,
+    }
+)
+
+
+class Stage(StrEnum):
+    """Where a clip failed: the value of the manifest's column ``stage``."""
+
+    ANNOTATION = "annotation"
+    DOWNLOAD = "download"
+    TRIM = "trim"
+    AUDIO = "audio"
+    LANDMARKS = "landmarks"
+    FIT = "fit"
+    FILTERS = "filters"
+
+
+class ClipError(Exception):
+    """A clip, or all clips of a source video, can not be made.
+
+    Parameters
+    ----------
+    code
+        The reason, out of the closed set.
+    message
+        One line or a few for the user: what happened, to which file or clip, what to do.
+    stage
+        Where it happened.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, stage: Stage) -> None:
+        # All three go to Exception, so that the error survives pickling between processes.
+        super().__init__(code, message, stage)
+        self.code = code
+        self.message = message
+        self.stage = stage
+
+    def __str__(self) -> str:
+        """Return the message for the user."""
+        return self.message
