@@ -1,0 +1,137 @@
+"""Hashing model files, and putting them in place whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from assets.asset import AssetFile
+from assets.errors import AssetCorrupt
+
+CHUNK_BYTES = 1 << 20
+
+
+def chunks(paths: Sequence[Path]) -> Iterator[bytes]:
+    """Read files one after the other as one stream of chunks."""
+    for path in paths:
+        with path.open("rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                yield chunk
+
+
+def expected_sha256(file: AssetFile, path: Path) -> str | None:
+    """Return the hash that a file must have, None where nobody can say.
+
+    A file without a published hash is held to the one recorded beside it (`NAME.sha256`) when it was
+    downloaded: that does not prove its origin, but later damage shows.
+    """
+    if file.sha256 is not None:
+        return file.sha256
+    record = path.with_name(f"{path.name}.sha256")
+    return record.read_text(encoding="ascii").split()[0] if record.is_file() else None
+
+
+def verify(file: AssetFile, paths: Sequence[Path], remedy: str) -> bool:
+    """Check the content of a file, or of the parts that make it.
+
+    Parameters
+    ----------
+    file : AssetFile
+        What is expected.
+    paths : sequence of Path
+        The file, or its parts in order.
+    remedy : str
+        What the user can do if it is corrupt; ends the error's message.
+
+    Returns
+    -------
+    bool
+        True if the hash was compared, False if no hash is known.
+
+    Raises
+    ------
+    AssetCorrupt
+        The content is not the expected one.
+    """
+    expected = expected_sha256(file, paths[0])
+    if expected is None:
+        return False
+    digest = hashlib.sha256()
+    for chunk in chunks(paths):
+        digest.update(chunk)
+    actual = digest.hexdigest()
+    if actual != expected:
+        names = ", ".join(str(path) for path in paths)
+        difference = f"SHA-256 {actual}, expected {expected}"
+        raise AssetCorrupt(f"{names}: the content is not that of {file.name} ({difference}). {remedy}")
+    return True
+
+
+def write_verified(target: Path, file: AssetFile, content: Iterable[bytes], source: str) -> str:
+    """Write a file under a temporary name, check size and hash, and rename it into place.
+
+    Several processes may write the same file at once: each has its own temporary file, and the renames put
+    identical content in place.
+
+    Parameters
+    ----------
+    target : Path
+        Final name; its folder is made if need be.
+    file : AssetFile
+        Expected size and hash.
+    content : iterable of bytes
+    source : str
+        Where the content comes from, for messages.
+
+    Returns
+    -------
+    str
+        The SHA-256 of what was written.
+
+    Raises
+    ------
+    AssetCorrupt
+        Size or hash differ; nothing was put in place.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    temporary = Path(name)
+    try:
+        digest = hashlib.sha256()
+        size = 0
+        with os.fdopen(handle, "wb") as stream:
+            for chunk in content:
+                digest.update(chunk)
+                size += len(chunk)
+                if file.size is not None and size > file.size:
+                    raise AssetCorrupt(f"{source}: more than the {file.size} bytes expected of {file.name}")
+                stream.write(chunk)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _check(file, size, digest.hexdigest(), source)
+        temporary.chmod(0o644)  # mkstemp gives 0600; the cache may be shared
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def _check(file: AssetFile, size: int, sha256: str, source: str) -> None:
+    if file.size is not None and size != file.size:
+        raise AssetCorrupt(f"{source}: {size} bytes, but {file.name} has {file.size}")
+    if file.sha256 is not None and sha256 != file.sha256:
+        raise AssetCorrupt(f"{source}: SHA-256 {sha256}, but {file.name} has {file.sha256}")
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without this a crash of the machine may undo the rename. Windows cannot open folders.
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
