@@ -1,0 +1,95 @@
+"""Find the ffmpeg program and run it: a list of arguments, a time limit, never a shell."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+
+class FfmpegMissingError(RuntimeError):
+    """There is no ffmpeg program on this machine: no clip at all can be made."""
+
+
+class FfmpegError(RuntimeError):
+    """ffmpeg failed or ran past its time.
+
+    Attributes
+    ----------
+    stderr_tail
+        The last lines that it wrote, which say why.
+    timed_out
+        Whether it was ended for running past its time.
+    """
+
+    def __init__(self, message: str, stderr_tail: str, *, timed_out: bool) -> None:
+        super().__init__(f"{message}: {stderr_tail}" if stderr_tail else message)
+        self.stderr_tail = stderr_tail
+        self.timed_out = timed_out
+
+
+@cache
+def ffmpeg_exe() -> Path:
+    """Return the system's ffmpeg if there is one, else the binary of the ``imageio-ffmpeg`` wheel.
+
+    Raises
+    ------
+    FfmpegMissingError
+        There is neither.
+    """
+    system = shutil.which("ffmpeg")
+    if system:
+        return Path(system)
+    import imageio_ffmpeg
+
+    try:
+        return Path(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise FfmpegMissingError(
+            "no ffmpeg on PATH, and the package imageio-ffmpeg has no binary for this system; install ffmpeg"
+        ) from error
+
+
+@cache
+def ffmpeg_version() -> str:
+    """Return the version as the program tells it, for instance ``7.1``."""
+    first_line = run_ffmpeg(["-version"], timeout_sec=30).partition(b"\n")[0].decode(errors="replace")
+    return first_line.removeprefix("ffmpeg version ").partition(" ")[0]
+
+
+def run_ffmpeg(arguments: Sequence[str], timeout_sec: float) -> bytes:
+    """Run ffmpeg to its end and return what it wrote to its standard output.
+
+    Parameters
+    ----------
+    arguments
+        What follows the program's name.
+    timeout_sec
+        After so many seconds the process is killed.
+
+    Raises
+    ------
+    FfmpegError
+        It ended with a failure, or was ended at the time limit.
+    OSError
+        It could not be started.
+    """
+    command = [str(ffmpeg_exe()), *arguments]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_sec, check=False
+        )
+    except subprocess.TimeoutExpired as expired:
+        message = f"ffmpeg did not end within {timeout_sec:.0f} s"
+        raise FfmpegError(message, _tail(expired.stderr), timed_out=True) from None
+    if done.returncode != 0:
+        message = f"ffmpeg ended with status {done.returncode}"
+        raise FfmpegError(message, _tail(done.stderr), timed_out=False)
+    return done.stdout
+
+
+def _tail(stderr: bytes | None, lines: int = 8, characters: int = 1500) -> str:
+    text = (stderr or b"").decode(errors="replace").strip()
+    return "\n".join(text.splitlines()[-lines:])[-characters:]

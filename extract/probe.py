@@ -1,0 +1,138 @@
+"""What a video file is: its size as the viewer sees it, frame rate, times and sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extract.errors import ClipError, ErrorCode, Stage
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+# Only real media containers are opened, and only as files: a playlist that bears a video's name
+# could make ffmpeg read other files or addresses.
+OPEN_OPTIONS = {
+    "format_whitelist": "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf",
+    "protocol_whitelist": "file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVideo:
+    """A video file's properties. Times count from the beginning of the file, as a player shows it."""
+
+    video_stream: int
+    """Which of the file's streams holds the pictures (a cover picture is a stream too)."""
+    width: int
+    """Pixels, after rotation, with square pixels: what a viewer sees."""
+    height: int
+    fps: float
+    """Mean frame rate."""
+    video_start_sec: float
+    """When the first picture is due."""
+    video_end_sec: float
+    """When the last picture ends."""
+    square_pixels: bool
+    """False when pictures must be stretched to `width` x `height` before anything is measured."""
+    interlaced: bool
+    has_audio: bool
+    audio_language: str | None
+    """The language that the file names for its sound; most files name none."""
+
+
+def probe(path: Path, stage: Stage = Stage.DOWNLOAD) -> SourceVideo:
+    """Read a video file's headers and its first picture.
+
+    Parameters
+    ----------
+    path
+        A media file on this machine.
+    stage
+        The stage to name in an error.
+
+    Raises
+    ------
+    ClipError
+        ``corrupt_media``: not a video, cut off, or its first picture can not be decoded.
+    """
+    import av
+
+    try:
+        with av.open(str(path.absolute()), options=OPEN_OPTIONS) as container:
+            return _read(container, path, stage)
+    except (av.FFmpegError, StopIteration) as error:
+        reason = getattr(error, "strerror", None) or "it has no pictures"
+        raise _corrupt(path, reason, stage) from error
+
+
+def _read(container: InputContainer, path: Path, stage: Stage) -> SourceVideo:
+    pictures = [s for s in container.streams.video if not _is_cover(s)]
+    if not pictures:
+        raise _corrupt(path, "it has no video stream", stage)
+    stream = pictures[0]
+    _refuse_truncated(stream, path, stage)
+    sound = container.streams.audio
+    frame = next(container.decode(stream))
+    width, height, square = _display_size(stream, frame)
+    rate = stream.average_rate or stream.guessed_rate
+    if not rate or width < 2 or height < 2:
+        raise _corrupt(path, "its frame rate or its size is unknown", stage)
+    start_sec, end_sec = _times(container, stream)
+    return SourceVideo(
+        video_stream=stream.index,
+        width=width,
+        height=height,
+        fps=float(rate),
+        video_start_sec=start_sec,
+        video_end_sec=end_sec,
+        square_pixels=square,
+        interlaced=frame.interlaced_frame,
+        has_audio=bool(sound),
+        audio_language=_language(sound[0].language) if sound else None,
+    )
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    # A cover picture comes as a video stream of one frame.
+    return "attached_pic" in ((stream.disposition and stream.disposition.name) or "")
+
+
+def _language(tag: str | None) -> str | None:
+    return None if tag in (None, "", "und") else tag
+
+
+def _display_size(stream: VideoStream, frame: VideoFrame) -> tuple[int, int, bool]:
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    width, height = round(frame.width * aspect), frame.height
+    if frame.rotation % 180 != 0:
+        width, height = height, width
+    return width, height, aspect == 1
+
+
+def _times(container: InputContainer, stream: VideoStream) -> tuple[float, float]:
+    origin = (container.start_time or 0) / 1_000_000
+    tick = stream.time_base or Fraction(0)
+    start = origin if stream.start_time is None else float(stream.start_time * tick)
+    if stream.duration is not None:
+        end = start + float(stream.duration * tick)
+    else:  # Matroska and WebM tell the length of the whole file only
+        end = origin + (container.duration or 0) / 1_000_000
+    return start - origin, end - origin
+
+
+def _refuse_truncated(stream: VideoStream, path: Path, stage: Stage) -> None:
+    """Refuse a file whose index points beyond its end (MP4 with its index in front)."""
+    size = path.stat().st_size
+    needed = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+    if needed > size:
+        raise _corrupt(path, f"it is cut off: {size} bytes of at least {needed}", stage)
+
+
+def _corrupt(path: Path, reason: str, stage: Stage) -> ClipError:
+    message = f"{path.name} is no video that can be decoded: {reason}. Remove it to have it fetched again."
+    return ClipError(ErrorCode.CORRUPT_MEDIA, message, stage)

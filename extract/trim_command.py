@@ -1,0 +1,138 @@
+"""The ffmpeg command that cuts several clips of one source video in one process.
+
+ffmpeg-python is no longer maintained: it is used in this module only, and only to build the
+list of arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from extract.annotations import FPS
+from extract.crop import CropBox
+from extract.probe import OPEN_OPTIONS, SourceVideo
+
+if TYPE_CHECKING:
+    from ffmpeg.nodes import FilterableStream, OutputStream
+
+CLIP_SIDE = 512
+"""Width and height of every clip in pixels."""
+
+WAV_RATE = 16_000
+"""Samples a second of the WAV file; 640 to a frame."""
+
+MISSING_FRAMES_FILLED = 2
+"""So many frames that a source lacks at the clip's end are filled by repeating its last one."""
+
+_AAC_RATE = 48_000
+_READ_AHEAD_SEC = 0.2
+# More broken pictures than this share end ffmpeg with a failure instead of a frozen clip.
+_BROKEN_SHARE = "0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One clip to be cut: what of the source, and where the two files go."""
+
+    start_frame: int
+    frame_count: int
+    crop: CropBox
+    clip_path: Path
+    audio_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """How the clip is encoded; see `extract.trim.TrimSettings`."""
+
+    crf: int
+    preset: str
+
+
+def trim_command(source: Path, video: SourceVideo, cuts: Sequence[Cut], encoder: Encoder) -> list[str]:
+    """Return ffmpeg's arguments, without the program's name.
+
+    Every cut has an input of its own that seeks to its beginning: the cost follows the clips and
+    not the video's length, and clips may overlap. Threads are fixed at one an encoder and meta data are left
+    out, so that the same cut gives the same bytes on every run.
+    """
+    import ffmpeg
+
+    outputs = [stream for cut in cuts for stream in _outputs(source, video, cut, encoder)]
+    merged = ffmpeg.merge_outputs(*outputs).global_args(
+        "-nostdin", "-v", "error", "-max_error_rate", _BROKEN_SHARE, "-filter_complex_threads", "1"
+    )
+    arguments: list[str] = ffmpeg.compile(merged, overwrite_output=True)[1:]
+    return arguments
+
+
+def _outputs(source: Path, video: SourceVideo, cut: Cut, encoder: Encoder) -> list[OutputStream]:
+    import ffmpeg
+
+    start_sec = cut.start_frame / FPS
+    read_sec = cut.frame_count / FPS + _READ_AHEAD_SEC
+    media = ffmpeg.input(
+        str(source.absolute()), ss=f"{start_sec:.2f}", t=f"{read_sec:.2f}", threads=1, **OPEN_OPTIONS
+    )
+    picture = _picture(media[str(video.video_stream)], video, cut)
+    sound = media["a:0"].filter_multi_output("asplit")
+    stereo = _sound(sound[0], cut, _AAC_RATE, "stereo", "fltp")
+    mono = _sound(sound[1], cut, WAV_RATE, "mono", "s16")
+    plain: dict[str, Any] = {"map_metadata": -1, "map_chapters": -1, "threads": 1, "fflags": "+bitexact"}
+    clip = ffmpeg.output(
+        picture,
+        stereo,
+        str(cut.clip_path.absolute()),
+        format="mp4",
+        movflags="+faststart",
+        **{"c:v": "libx264", "crf": encoder.crf, "preset": encoder.preset, "flags:v": "+bitexact"},
+        **{"c:a": "aac", "b:a": "128k", "flags:a": "+bitexact"},
+        **plain,
+    )
+    wav = ffmpeg.output(
+        mono,
+        str(cut.audio_path.absolute()),
+        format="wav",
+        **{"c:a": "pcm_s16le", "flags:a": "+bitexact"},
+        **plain,
+    )
+    return [clip, wav]
+
+
+def _picture(stream: FilterableStream, video: SourceVideo, cut: Cut) -> FilterableStream:
+    """Constant 25 frames a second, then the crop.
+
+    Seeking drops what is before the clip's beginning, so its first frame is never early. A later
+    frame is the last one that is due less than half a frame (20 ms) after its time.
+    """
+    if video.interlaced:
+        stream = stream.filter("yadif", deint="interlaced")
+    stream = (
+        stream.filter("fps", fps=FPS, start_time=0, round="near")
+        .filter("tpad", stop_mode="clone", stop=MISSING_FRAMES_FILLED)
+        .filter("trim", end_frame=cut.frame_count)
+    )
+    if not video.square_pixels:
+        stream = stream.filter("scale", video.width, video.height)
+    return (
+        stream.filter("crop", cut.crop.width, cut.crop.height, cut.crop.x, cut.crop.y)
+        .filter("scale", CLIP_SIDE, CLIP_SIDE, flags="bicubic")
+        .filter("setsar", 1)
+        .filter("format", "yuv420p")
+    )
+
+
+def _sound(
+    stream: FilterableStream, cut: Cut, rate: int, layout: str, sample_format: str
+) -> FilterableStream:
+    """Exactly the clip's frames in samples: gaps and a late or early end become silence."""
+    samples = cut.frame_count * rate // FPS
+    return (
+        stream.filter("aresample", rate, **{"async": 1}, first_pts=0)
+        .filter("aformat", sample_fmts=sample_format, channel_layouts=layout)
+        .filter("apad", whole_len=samples)
+        .filter("atrim", end_sample=samples)
+    )
