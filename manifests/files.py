@@ -1,0 +1,95 @@
+"""Writing that a crash can not spoil: whole files or none, and the lock between writers and compaction."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SUFFIX = ".tmp"
+
+
+@contextmanager
+def atomic(place: Path) -> Iterator[Path]:
+    """Give a temporary path beside `place`; what was written there takes its place on leaving.
+
+    The file and its folder reach the disk before this returns. If the block raises, `place` stays as it was.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # Hidden, and with a suffix that no reader's pattern matches.
+    temporary = place.with_name(f".{place.name}.{secrets.token_hex(6)}{_SUFFIX}")
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(place)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(place.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep_temporary(root: Path, min_age_sec: float = 3600.0) -> list[Path]:
+    """Delete what killed runs left half-written below `root`, and return it.
+
+    Readers never see these files (hidden, ending in ``.tmp``); they only take room. Files younger than
+    `min_age_sec` may belong to a worker that is still writing, so they stay.
+    """
+    cutoff = time.time() - min_age_sec
+    stale = []
+    for path in root.rglob(f".*{_SUFFIX}"):
+        try:
+            if path.is_file() and path.stat().st_mtime <= cutoff:
+                path.unlink()
+                stale.append(path)
+        except FileNotFoundError:  # its writer finished or gave up in between
+            continue
+    return sorted(stale)
+
+
+@contextmanager
+def locked(root: Path, *, exclusive: bool) -> Iterator[None]:
+    """Hold the manifest's lock as a writer: shared to commit, exclusive to compact.
+
+    Compaction moves rows from one file to another, so it must not meet a commit or a reader half-way. The
+    operating system drops the lock with the process, so a crash leaves none behind.
+    """
+    place = _lock_file(root)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def reading(root: Path) -> Iterator[None]:
+    """Keep compaction away while reading; needs no right to write. Do not nest it in `locked`."""
+    try:
+        handle = os.open(_lock_file(root), os.O_RDONLY)
+    except FileNotFoundError:  # nothing was ever committed here
+        yield
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock_file(root: Path) -> Path:
+    return root / "manifest" / ".lock"

@@ -1,0 +1,205 @@
+"""What the dataset's Parquet files hold: every column once, with its type, meaning, unit and range.
+
+Three kinds of files share these rules: the manifest (one row per annotated clip), motion and landmarks (one
+row per fitted clip). Each file carries its full declared schema, because readers take the first file's
+columns for everyone's and lose a later column without a word, and the schema's version in its metadata.
+Floats are float32, except times and boxes, which keep the annotation's digits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Raised with every change that `manifests.migrations` must know of."""
+
+VERSION_KEY = b"multitalk.schema_version"
+
+FRAME_COLUMNS = {"expression", "jaw", "eyes", "rotation", "translation"}
+"""Motion columns of T x D numbers: a list of frames, each a list of D numbers, in file as in SQL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a file, as its schema and README's table show it."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    unit: str = ""
+    """Unit of the numbers; empty for text and counts of nothing in particular."""
+    range: str = ""
+    """Values it can take, as an interval or a set; empty where anything goes."""
+    nullable: bool = True
+    metadata: dict[bytes, bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        texts = {"meaning": self.meaning, "unit": self.unit, "range": self.range}
+        encoded = {key.encode(): text.encode() for key, text in texts.items() if text}
+        object.__setattr__(self, "metadata", encoded)
+
+    @property
+    def arrow(self) -> pa.Field:
+        """The Arrow field with its metadata."""
+        return pa.field(self.name, self.type, nullable=self.nullable, metadata=self.metadata)
+
+
+TEXT = pa.string()
+F32, F64, I32 = pa.float32(), pa.float64(), pa.int32()
+PERCENTILES = pa.list_(F32)
+FRAMES = pa.list_(pa.list_(F32))
+# Readers make the hive folder `language=...` a column of their own and refuse a file whose column of that
+# name has another type. pandas and pyarrow.parquet make it a dictionary with 32-bit indices, so the file's
+# is one too; DuckDB and HF datasets read it as text, Polars as a category.
+LANGUAGE = pa.dictionary(pa.int32(), TEXT)
+BOX = pa.struct([(side, F64) for side in ("top", "bottom", "left", "right")])
+# Arrow's own layout of a map, without the label: HF datasets can not open a file with a map in it.
+TEXT_MAP = pa.list_(pa.struct([("key", TEXT), ("value", TEXT)]))
+
+GROUPS: dict[str, tuple[Column, ...]] = {
+    "Identity": (
+        Column("clip_id", TEXT, "the annotation's key", nullable=False),
+        Column("video_id", TEXT, "source video; names the fragment that holds the row", nullable=False),
+        Column("language", LANGUAGE, "language of the annotation", nullable=False),
+        Column("source_url", TEXT, "where the source video was fetched"),
+    ),
+    "Annotation": (
+        Column("start_sec", F64, "start of the interval in the source video", "s", ">= 0"),
+        Column("end_sec", F64, "end of the interval in the source video", "s", "> start_sec"),
+        Column("start_frame", I32, "start of the interval on the 25 fps grid", "frames", ">= 0"),
+        Column("bbox", BOX, "annotated face box, as shares of the source frame", "", "0..1"),
+        Column("transcript", TEXT, "annotated transcript"),
+    ),
+    "Outcome": (
+        Column("status", TEXT, "what became of the clip", "", "ok, failed", nullable=False),
+        Column("error_code", TEXT, "why it failed, from a closed set; null when ok"),
+        Column("error_message", TEXT, "what happened, to which file or clip, what to do"),
+        Column("stage", TEXT, "stage that failed; null when ok"),
+        Column("attempts", I32, "times the source video was tried, in all runs", "", ">= 0"),
+    ),
+    "Media": (
+        Column("clip_path", TEXT, "the clip's video, relative to the root"),
+        Column("audio_path", TEXT, "the clip's sound, relative to the root"),
+        Column("frame_count", I32, "frames of the clip; null before trimming", "frames", ">= 1"),
+        Column("duration_sec", F64, "frame_count / 25", "s", "> 0"),
+        Column("source_width", I32, "width of the source video as shown", "px", ">= 1"),
+        Column("source_height", I32, "height of the source video as shown", "px", ">= 1"),
+        Column("source_fps", F64, "frame rate of the source video", "1/s", "> 0"),
+        Column("source_scale", F32, "512 / side of the crop; above 1 the picture was enlarged", "", "> 0"),
+        Column("source_audio_language", TEXT, "language that the source declares for its audio track"),
+        Column("clip_sha256", TEXT, "SHA-256 of the clip's video", "", "64 hex digits"),
+    ),
+    "Face metrics": (
+        Column("face_coverage", F32, "share of frames with the tracked face", "", "0..1"),
+        Column("face_count_max", I32, "most faces seen in a frame", "faces", ">= 0"),
+        Column("face_size_px", F32, "median inter-ocular distance in the 512 px clip", "px", "0..512"),
+        Column("yaw_deg", PERCENTILES, "head turned: 5th, 50th, 95th percentile", "deg", "-180..180"),
+        Column("pitch_deg", PERCENTILES, "head nodded: 5th, 50th, 95th percentile", "deg", "-90..90"),
+        Column("roll_deg", PERCENTILES, "head tilted: 5th, 50th, 95th percentile", "deg", "-180..180"),
+        Column("sharpness", F32, "sharpness of the face region", "", ">= 0"),
+        Column("brightness", F32, "mean luma of the face region", "", "0..1"),
+        Column("landmark_jitter", F32, "landmark noise between frames, of inter-ocular distance", "", ">= 0"),
+        Column("mouth_open_range", F32, "range of lip opening, of inter-ocular distance", "", ">= 0"),
+        Column("mouth_visibility", F32, "share of frames in which nothing covers the mouth", "", "0..1"),
+        Column("bbox_iou", F32, "overlap of the tracked face's box and the annotated one", "", "0..1"),
+        Column("shot_changes", I32, "cuts inside the clip", "", ">= 0"),
+    ),
+    "Speech metrics": (
+        Column("speech_ratio", F32, "share of the sound that is speech", "", "0..1"),
+        Column("loudness_dbfs", F32, "loudness of the sound", "dBFS", "<= 0"),
+        Column("clipping_ratio", F32, "share of samples at full scale", "", "0..1"),
+        Column("snr_db", F32, "estimated signal-to-noise ratio", "dB"),
+        Column("detected_language", TEXT, "most probable spoken language, as Whisper's code"),
+        Column("detected_language_probability", F32, "its probability", "", "0..1"),
+        Column("annotated_language_probability", F32, "probability of the annotated language", "", "0..1"),
+        Column("recognised_transcript", TEXT, "what speech recognition heard"),
+        Column("transcript_cer", F32, "character error rate of recognised against annotated", "", ">= 0"),
+    ),
+    "Sync metrics": (
+        Column("av_correlation", F32, "correlation of lips and loudness at the best offset", "", "-1..1"),
+        Column("av_offset_frames", F32, "best offset; positive when the sound is late", "frames of 1/25 s"),
+        Column("av_confidence", F32, "how far the best offset stands out from the others", "", ">= 0"),
+        Column("speaking_score", F32, "active-speaker score of the tracked face"),
+    ),
+    "Fit metrics": (
+        Column("fit_landmark_error", F32, "mean landmark error, of inter-ocular distance", "", ">= 0"),
+        Column("fit_landmark_error_lips", F32, "the same over the lips", "", ">= 0"),
+        Column("fit_jitter", F32, "noise of the fitted motion from frame to frame", "", ">= 0"),
+        Column("head_model", TEXT, "name and hash of the fitted head model"),
+        Column("motion_path", TEXT, "Parquet file with the clip's motion, relative to the root"),
+    ),
+    "Provenance": (
+        Column("config_fingerprint", TEXT, "hash of the configuration that made the row", nullable=False),
+        Column("tool_versions", TEXT_MAP, "versions of the tools that made the row, by name"),
+        Column("created_at", pa.timestamp("us", tz="UTC"), "when the row was made", "UTC"),
+    ),
+    "Policy": (
+        Column("accepted", pa.bool_(), "verdict of the last policy; null before any"),
+        Column("rejected_by", pa.list_(TEXT), "rules the clip fails; null before any policy"),
+    ),
+}
+"""The manifest's columns by group, in the order in which they lie in the file."""
+
+MOTION_COLUMNS = (
+    Column("clip_id", TEXT, "the annotation's key", nullable=False),
+    Column("head_model", TEXT, "name and hash of the head model that decodes the row", nullable=False),
+    Column("fps", F32, "frame rate", "1/s", "25"),
+    Column("shape", pa.list_(F32), "S identity coefficients", "standard deviations"),
+    Column("expression", FRAMES, "T x E expression coefficients", "standard deviations"),
+    Column("jaw", FRAMES, "T x 3 axis-angle of the jaw", "rad"),
+    Column("eyes", FRAMES, "T x 6 axis-angle of left and right eyeball", "rad"),
+    Column("rotation", FRAMES, "T x 3 axis-angle of the head", "rad"),
+    Column("translation", FRAMES, "T x 3 position of the head before the camera", "m"),
+    Column("camera", pa.list_(F32), "focal length, principal point x and y", "px"),
+    Column("valid", pa.list_(pa.bool_()), "T: landmarks supported the frame"),
+    Column("residual", pa.list_(F32), "T landmark errors, of inter-ocular distance; NaN where not valid"),
+)
+
+LANDMARK_COLUMNS = (
+    Column("clip_id", TEXT, "the annotation's key", nullable=False),
+    Column(
+        "landmarks",
+        pa.list_(pa.list_(pa.float16())),
+        "T x 1434: MediaPipe's 478 points as x, y, z, x, y, z, ...; NaN where not valid",
+        "px of the 512 px clip",
+    ),
+    Column("valid", pa.list_(pa.bool_()), "T: the face was tracked, or a short gap interpolated"),
+)
+
+
+def _schema(columns: tuple[Column, ...]) -> pa.Schema:
+    return pa.schema([column.arrow for column in columns], {VERSION_KEY: str(SCHEMA_VERSION).encode()})
+
+
+MANIFEST_COLUMNS = tuple(column for columns in GROUPS.values() for column in columns)
+MANIFEST = _schema(MANIFEST_COLUMNS)
+MOTION = _schema(MOTION_COLUMNS)
+LANDMARKS = _schema(LANDMARK_COLUMNS)
+
+
+def columns_markdown() -> str:
+    """README's tables: the manifest's columns by group, then motion's and landmarks'."""
+    sections = {**GROUPS, "Motion files": MOTION_COLUMNS, "Landmark files": LANDMARK_COLUMNS}
+    return "\n".join(_markdown(title, columns) for title, columns in sections.items())
+
+
+def _markdown(title: str, columns: tuple[Column, ...]) -> str:
+    lines = [f"**{title}**", "", "| column | type | meaning | unit | range |", "|" + " --- |" * 5]
+    lines += [
+        f"| `{c.name}` | {_type_name(c.type)} | {c.meaning} | {c.unit} | {c.range} |".replace("  |", " |")
+        for c in columns
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """Arrow's name of a type, without the names that it gives to list items."""
+    if pa.types.is_list(kind):
+        return f"list of {_type_name(kind.value_type)}"
+    if pa.types.is_dictionary(kind):
+        return str(kind.value_type)
+    if pa.types.is_struct(kind):
+        return "struct " + ", ".join(f.name for f in kind)
+    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))

@@ -1,0 +1,198 @@
+"""From rows in Python to Arrow tables of the declared schema and back, and single files of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from manifests.files import atomic
+from manifests.paths import DatasetError
+from manifests.schema import FRAMES, LANDMARKS, MANIFEST, MOTION, SCHEMA_VERSION, VERSION_KEY
+
+Row = Mapping[str, Any]
+Array = npt.NDArray[Any]
+
+VIDEOS_KEY = b"multitalk.videos"
+"""In the footer of a manifest file: JSON of its source videos, video id to configuration fingerprint."""
+
+# One row group a clip: a training reader takes a clip out of a file without touching the others. Neighbouring
+# floats share their high bytes, so they compress once split (not float16: DuckDB can not read that).
+_LEAVES = {pa.list_(pa.float32()): ".list.element", FRAMES: ".list.element.list.element"}
+_MOTION_OPTIONS: dict[str, Any] = {
+    "row_group_size": 1,
+    "use_dictionary": False,
+    "use_byte_stream_split": [f.name + _LEAVES[f.type] for f in MOTION if f.type in _LEAVES],
+}
+_LANDMARKS_OPTIONS: dict[str, Any] = {"row_group_size": 1, "use_dictionary": False}
+_MANIFEST_OPTIONS: dict[str, Any] = {"row_group_size": 100_000}
+
+
+def manifest_table(rows: Sequence[Row]) -> pa.Table:
+    """Arrow table of manifest rows; what a row lacks is null, and so is NaN.
+
+    Raises
+    ------
+    ValueError
+        When a row has an unknown column, lacks one that may not be null, or holds a value of another type.
+    """
+    return pa.Table.from_arrays(
+        [_manifest_column(rows, field) for field in _known(rows, MANIFEST)], schema=MANIFEST
+    )
+
+
+def motion_table(rows: Sequence[Row]) -> pa.Table:
+    """Arrow table of motion rows, whose per-frame columns are arrays (T,) or (T, D).
+
+    Raises
+    ------
+    ValueError
+        When a row has an unknown column or lacks one.
+    """
+    return pa.Table.from_arrays([_array_column(rows, field) for field in _known(rows, MOTION)], schema=MOTION)
+
+
+def landmarks_table(rows: Sequence[Row]) -> pa.Table:
+    """Arrow table of landmark rows; `landmarks` is (T, 478, 3) pixels and is rounded to float16.
+
+    Raises
+    ------
+    ValueError
+        When a row has an unknown column or lacks one.
+    """
+    flat = [{**row, "landmarks": np.reshape(row["landmarks"], (len(row["landmarks"]), -1))} for row in rows]
+    return pa.Table.from_arrays(
+        [_array_column(flat, field) for field in _known(flat, LANDMARKS)], schema=LANDMARKS
+    )
+
+
+def row_arrays(table: pa.Table, index: int = 0) -> dict[str, Any]:
+    """One row of a motion or landmarks table: lists as arrays (T,) or (T, D), the rest as Python values."""
+    return {name: _python(table[name][index]) for name in table.column_names}
+
+
+def write_manifest(table: pa.Table, place: Path, footer: Mapping[bytes, bytes]) -> None:
+    """Write manifest rows in one step, the same bytes for the same rows and footer."""
+    metadata = {**MANIFEST.metadata, **footer}
+    _write(table.cast(MANIFEST).replace_schema_metadata(metadata), place, _MANIFEST_OPTIONS)
+
+
+def write_motion(table: pa.Table, place: Path) -> None:
+    """Write motion rows in one step, each clip in a row group of its own."""
+    _write(table, place, _MOTION_OPTIONS)
+
+
+def write_landmarks(table: pa.Table, place: Path) -> None:
+    """Write landmark rows in one step, each clip in a row group of its own."""
+    _write(table, place, _LANDMARKS_OPTIONS)
+
+
+def open_file(place: Path) -> pq.ParquetFile:
+    """Open a Parquet file of a dataset without reading its rows.
+
+    Raises
+    ------
+    DatasetError
+        When it is damaged, or was written by a newer version of this program.
+    FileNotFoundError
+        When it is not there.
+    """
+    try:
+        file = pq.ParquetFile(place)
+    except pa.ArrowInvalid as error:
+        raise DatasetError(f"{place} is damaged ({error}): delete it and build again") from error
+    version = schema_version(file)
+    if version > SCHEMA_VERSION:
+        raise DatasetError(
+            f"{place} has schema version {version}, this program knows {SCHEMA_VERSION}: update multitalk"
+        )
+    return file
+
+
+def schema_version(file: pq.ParquetFile) -> int:
+    """Version of the schema that a file was written with."""
+    return int((file.schema_arrow.metadata or {}).get(VERSION_KEY, b"0"))
+
+
+def footer_videos(place: Path) -> dict[str, str]:
+    """Source videos in a manifest file with their configuration fingerprints, from the footer alone."""
+    metadata = open_file(place).schema_arrow.metadata or {}
+    videos: dict[str, str] = json.loads(metadata.get(VIDEOS_KEY, b"{}"))
+    return videos
+
+
+def videos_footer(videos: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Return the footer that `footer_videos` reads."""
+    return {VIDEOS_KEY: json.dumps(videos, sort_keys=True, separators=(",", ":")).encode()}
+
+
+def _known(rows: Sequence[Row], schema: pa.Schema) -> pa.Schema:
+    unknown = {name for row in rows for name in row} - set(schema.names)
+    if unknown:
+        raise ValueError(f"no such column: {', '.join(sorted(unknown))}")
+    return schema
+
+
+def _manifest_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
+    values = [row.get(field.name) for row in rows]
+    if field.name == "tool_versions":
+        values = [sorted(value.items()) if isinstance(value, Mapping) else value for value in values]
+    try:
+        column = pa.array(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(
+            f"column {field.name} of clip {rows[0].get('clip_id')!r} or later: {error}"
+        ) from error
+    if pa.types.is_floating(field.type):  # a metric that could not be measured, to SQL and policies alike
+        column = pc.if_else(pc.is_nan(column), None, column)
+    if column.null_count and not field.nullable:
+        raise ValueError(
+            f"column {field.name} of clip {rows[values.index(None)].get('clip_id')!r} is missing"
+        )
+    return column
+
+
+def _array_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
+    missing = [row.get("clip_id") for row in rows if row.get(field.name) is None]
+    if missing:
+        raise ValueError(f"column {field.name} of clip {missing[0]!r} is missing")
+    values = [row[field.name] for row in rows]
+    if not pa.types.is_list(field.type):
+        return pa.array(values, field.type)
+    return _lists([np.asarray(value) for value in values], field.type)
+
+
+def _lists(arrays: Sequence[Array], kind: pa.DataType) -> pa.Array:
+    """List array of one (T,) or (T, D) array an item, without a loop over numbers."""
+    offsets = pa.array(np.cumsum([0, *map(len, arrays)]), pa.int32())
+    item = kind.value_type
+    if not pa.types.is_list(item):
+        numbers = np.concatenate([np.ravel(array) for array in arrays]) if arrays else np.empty(0)
+        return pa.ListArray.from_arrays(
+            offsets, pa.array(numbers.astype(item.to_pandas_dtype()), item), type=kind
+        )
+    if any(array.ndim != 2 for array in arrays):
+        raise ValueError(f"expected arrays of (T, D), got {[array.shape for array in arrays]}")
+    frames = [np.ravel(frame) for array in arrays for frame in array]
+    return pa.ListArray.from_arrays(offsets, _lists(frames, item), type=kind)
+
+
+def _python(value: pa.Scalar) -> object:
+    if not pa.types.is_list(value.type):
+        return value.as_py()
+    items = value.values
+    if not pa.types.is_list(items.type):
+        return items.to_numpy(zero_copy_only=False)
+    return items.flatten().to_numpy(zero_copy_only=False).reshape(len(items), -1)
+
+
+def _write(table: pa.Table, place: Path, options: Mapping[str, Any]) -> None:
+    with atomic(place) as temporary:
+        pq.write_table(table.combine_chunks(), temporary, compression="zstd", **options)
