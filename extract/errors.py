@@ -84,14 +84,17 @@ class ClipError(Exception):
         One line or a few for the user: what happened, to which file or clip, what to do.
     stage
         Where it happened.
+    attempts
+        How often it was tried before giving up.
     """
 
-    def __init__(self, code: ErrorCode, message: str, stage: Stage) -> None:
-        # All three go to Exception, so that the error survives pickling between processes.
-        super().__init__(code, message, stage)
+    def __init__(self, code: ErrorCode, message: str, stage: Stage, attempts: int = 1) -> None:
+        # All go to Exception, so that the error survives pickling between processes.
+        super().__init__(code, message, stage, attempts)
         self.code = code
         self.message = message
         self.stage = stage
+        self.attempts = attempts
 
     def __str__(self) -> str:
         """Return the message for the user."""

@@ -134,5 +134,5 @@ def _refuse_truncated(stream: VideoStream, path: Path, stage: Stage) -> None:
 
 
 def _corrupt(path: Path, reason: str, stage: Stage) -> ClipError:
-    message = f"{path.name} is no video that can be decoded: {reason}. Remove it to have it fetched again."
+    message = f"{path.name}: no video that can be decoded: {reason}"
     return ClipError(ErrorCode.CORRUPT_MEDIA, message, stage)

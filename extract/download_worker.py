@@ -1,0 +1,96 @@
+"""Run yt-dlp once, in a process of its own that can be killed when it hangs.
+
+Reads one line of JSON, the job, from standard input: ``{"url": ..., "options": {...}}``. Writes
+one line of JSON to standard output: ``{"info": {...}}`` or ``{"failure": {...}}``. When its
+standard input closes, whoever started it is gone: it ends itself and ffmpeg with it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from extract.download_errors import Failure, describe
+
+
+class _Silent:
+    """Keeps yt-dlp's own messages off the terminal: what matters arrives in the exception."""
+
+    def debug(self, message: str) -> None:
+        pass
+
+    def warning(self, message: str) -> None:
+        pass
+
+    def error(self, message: str) -> None:
+        pass
+
+
+def _skip_live(info: dict[str, Any], *, incomplete: bool) -> str | None:
+    del incomplete
+    return "live" if info.get("live_status") in ("is_live", "is_upcoming") else None
+
+
+def _download(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    import yt_dlp
+
+    cookies = options.pop("cookiefile", None)
+    if cookies is not None:
+        # As a stream, because yt-dlp writes cookies back, and several processes share the file.
+        options["cookiefile"] = io.StringIO(Path(cookies).read_text(encoding="utf-8"))
+    if options.get("cookiesfrombrowser"):
+        options["cookiesfrombrowser"] = tuple(options["cookiesfrombrowser"])
+    options |= {"logger": _Silent(), "match_filter": _skip_live}
+    options["retry_sleep_functions"] = {"http": _pause, "fragment": _pause}
+    try:
+        with yt_dlp.YoutubeDL(options) as ydl:
+            return _outcome(ydl.extract_info(url))
+    except Exception as error:  # the boundary: whatever happens must reach the parent as data
+        return {"failure": asdict(describe(error))}
+
+
+def _pause(n: int) -> float:
+    return min(2.0**n / 4, 10.0)
+
+
+def _outcome(info: dict[str, Any] | None) -> dict[str, Any]:
+    files = (info or {}).get("requested_downloads") or []
+    if info is None or len(files) != 1:
+        live = (info or {}).get("live_status") in ("is_live", "is_upcoming")
+        reason = (
+            "the video is a live event that has not ended" if live else "the address gave no single video"
+        )
+        return {"failure": asdict(Failure(message=reason, types=("UnsupportedError",)))}
+    parts = info.get("requested_formats") or [info]
+    sound: dict[str, Any] = next((part for part in parts if part.get("acodec") not in (None, "none")), {})
+    return {
+        "info": {
+            "path": files[0]["filepath"],
+            "format_id": info.get("format_id"),
+            "language": sound.get("language"),
+            "duration": info.get("duration"),
+        }
+    }
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os.killpg(0, signal.SIGKILL)
+
+
+def main() -> None:
+    """Do the one job that standard input tells of."""
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    print(json.dumps(_download(job["url"], job["options"])), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""A pause that all workers of a run share, so that one rate limit slows all of them down."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_LONGEST_SEC = 3600.0
+"""YouTube names an hour as the longest time that a session stays limited."""
+
+
+class Pace:
+    """Holds back downloads after a bot check or a rate limit; shared through a small file.
+
+    Parameters
+    ----------
+    path
+        The file; its folder exists. All workers of a run name the same.
+    first_pause_sec
+        Length of the first pause. Each further one that follows closely is twice as long, up to
+        an hour.
+    """
+
+    def __init__(
+        self, path: Path, first_pause_sec: float = 60.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._path = path
+        self._first = first_pause_sec
+        self._clock = clock
+
+    def remaining_sec(self) -> float:
+        """Return how long nobody should start a download, at most an hour."""
+        until, _ = self._read()
+        # A clock that was set back must not stop the run for good.
+        return min(max(until - self._clock(), 0.0), _LONGEST_SEC)
+
+    def wait(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Sleep until the pause is over, also when it is prolonged meanwhile."""
+        while (remaining := self.remaining_sec()) > 0:
+            sleep(min(remaining, 5.0))
+
+    def slow_down(self, at_least_sec: float | None = None) -> float:
+        """Begin a pause, or prolong the one that runs; return its length in seconds."""
+        now = self._clock()
+        until, last = self._read()
+        running_or_recent = now < until + last
+        if now < until:
+            length = max(until - now, at_least_sec or 0.0)  # others met the same limit: one pause for all
+        else:
+            length = max(last * 2 if running_or_recent else self._first, at_least_sec or 0.0)
+        length = min(length, _LONGEST_SEC)
+        self._write(now + length, last if now < until else length)
+        return length
+
+    def _read(self) -> tuple[float, float]:
+        try:
+            until, length = json.loads(self._path.read_text())
+            return float(until), float(length)
+        except (OSError, ValueError, TypeError):
+            return 0.0, 0.0
+
+    def _write(self, until: float, length: float) -> None:
+        part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        part.write_text(json.dumps([until, length]))
+        part.replace(self._path)
