@@ -1,0 +1,152 @@
+"""What a motion metric is, and the pair of vertex sequences that it is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from eval.regions import FaceRegions, Region
+
+FloatArray = npt.NDArray[np.floating]
+
+
+class MotionPair:
+    """Ground truth and prediction of one clip, with the gathers that many metrics share made once.
+
+    Parameters
+    ----------
+    ground_truth, prediction
+        (T, V, 3) metres, head pose removed.
+    regions
+        Of the mesh both share.
+    template
+        (V, 3) neutral face; the variants of FDD that are relative to it need one.
+    fps
+        Frames a second.
+
+    Raises
+    ------
+    ValueError
+        The arrays do not have one shape (T, V, 3) with T >= 1, or V is not that of the regions.
+    """
+
+    def __init__(
+        self,
+        ground_truth: FloatArray,
+        prediction: FloatArray,
+        regions: FaceRegions,
+        template: FloatArray | None = None,
+        fps: float = 25.0,
+    ) -> None:
+        if ground_truth.shape != prediction.shape or ground_truth.ndim != 3 or ground_truth.shape[2] != 3:
+            raise ValueError(
+                f"ground truth {ground_truth.shape} and prediction {prediction.shape} must both be (T, V, 3)"
+            )
+        if ground_truth.shape[0] == 0 or ground_truth.shape[1] != regions.vertex_count:
+            raise ValueError(
+                f"vertices {ground_truth.shape} must be (T, {regions.vertex_count}, 3) with T >= 1"
+            )
+        if template is not None and template.shape != ground_truth.shape[1:]:
+            raise ValueError(f"template {template.shape} must be {ground_truth.shape[1:]}")
+        self.ground_truth = ground_truth
+        self.prediction = prediction
+        self.regions = regions
+        self.template = template
+        self.fps = fps
+
+    @property
+    def frame_count(self) -> int:
+        """T."""
+        return len(self.ground_truth)
+
+    @cached_property
+    def lips(self) -> tuple[FloatArray, FloatArray]:
+        """(T, L, 3) lip vertices of ground truth and prediction, metres."""
+        return self._gather(self.regions.lips)
+
+    @cached_property
+    def upper_face(self) -> tuple[FloatArray, FloatArray]:
+        """(T, U, 3) upper-face vertices of ground truth and prediction, metres."""
+        if self.regions.upper_face is None:
+            raise ValueError("these regions have no upper face")
+        return self._gather(self.regions.upper_face)
+
+    @cached_property
+    def lip_squared_error(self) -> FloatArray:
+        """(T,) largest squared distance over the lip vertices, square metres."""
+        ground_truth, prediction = self.lips
+        return largest_squared_distance(ground_truth, prediction)
+
+    @cached_property
+    def inner_lip_gap(self) -> tuple[FloatArray, FloatArray]:
+        """(T,) distance of the two inner-lip centres in ground truth and prediction, metres."""
+        if self.regions.inner_lips is None:
+            raise ValueError("these regions have no inner lips")
+        upper, lower = self.regions.inner_lips
+        gaps = [
+            np.linalg.norm((v[:, upper] - v[:, lower]).astype(np.float64), axis=-1)
+            for v in (self.ground_truth, self.prediction)
+        ]
+        return gaps[0], gaps[1]
+
+    def _gather(self, region: Region) -> tuple[FloatArray, FloatArray]:
+        # `take` copies three floats at a time; indexing with a list is several times slower
+        return self.ground_truth.take(region.vertices, axis=1), self.prediction.take(region.vertices, axis=1)
+
+
+def largest_squared_distance(ground_truth: FloatArray, prediction: FloatArray) -> FloatArray:
+    """Return (T,) the maximum over vertices of the squared distance, for two arrays (T, N, 3)."""
+    offset = ground_truth - prediction
+    return np.asarray(np.einsum("tvc,tvc->tv", offset, offset).max(axis=1), dtype=np.float64)
+
+
+Needs = Literal["lips", "upper_face", "inner_lips", "template"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A named variant of a metric: two papers' figures compare only where this is the same."""
+
+    name: str
+    formula: str
+    """In words and symbols; g ground truth, p prediction, t frames, v vertices of the region."""
+    unit: str
+    source: str
+    """Who defines or prints it so."""
+    better: Literal["lower", "higher", "zero", "one"]
+    measure: Callable[[MotionPair], FloatArray | float]
+    """Gives (T,) values a frame, or one number for the clip, in SI units."""
+    needs: tuple[Needs, ...] = ()
+    scale: float = 1.0
+    """From SI to `unit`."""
+    root: bool = False
+    """The mean of the values is a mean square; its root is the figure."""
+
+    def finish(self, mean: float) -> float:
+        """Turn a mean of measured values into the figure, in `unit`."""
+        return float(np.sqrt(mean) if self.root else mean) * self.scale
+
+    def mask_label(self, regions: FaceRegions) -> str:
+        """Name, size and hash of the vertices that the metric looks at."""
+        if "upper_face" in self.needs and regions.upper_face is not None:
+            return regions.upper_face.label
+        if "lips" in self.needs:
+            return regions.lips.label
+        if "inner_lips" in self.needs and regions.inner_lips is not None:
+            return f"inner_lips{regions.inner_lips}"
+        return f"all({regions.vertex_count})"
+
+    def missing(self, regions: FaceRegions, *, template: bool) -> str | None:
+        """Say what this metric lacks, or None when it can be measured."""
+        if "upper_face" in self.needs and regions.upper_face is None:
+            return "no upper-face region: give FLAME_masks.pkl"
+        if "inner_lips" in self.needs and regions.inner_lips is None:
+            return "no inner-lip vertices in the regions file"
+        if "template" in self.needs and not template:
+            return "no template: give the neutral face"
+        return None

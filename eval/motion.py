@@ -1,0 +1,184 @@
+"""Distances between ground-truth and predicted vertices: the family of the Lip Vertex Error and of MOD.
+
+There is no agreed Lip Vertex Error: papers square the distance or not, and print one unit and mean another.
+MultiTalk's and CodeTalker's "x 1e-4 mm" are square metres. Every variant here has its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from eval.metric import FloatArray, Metric, MotionPair, largest_squared_distance
+
+MM = 1000.0
+
+
+def lip_vertex_error_squared(
+    ground_truth: FloatArray, prediction: FloatArray, lip_vertices: Sequence[int] | npt.NDArray[np.integer]
+) -> float:
+    """Lip Vertex Error of one clip as MultiTalk's and CodeTalker's scripts compute it.
+
+    Parameters
+    ----------
+    ground_truth, prediction
+        (T, V, 3) metres.
+    lip_vertices
+        Vertex ids; duplicates change nothing.
+
+    Returns
+    -------
+    float
+        Mean over frames of the largest squared distance over the lip vertices, square metres.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ or are not (T, V, 3), or there is no frame or no lip vertex.
+    """
+    if ground_truth.shape != prediction.shape or ground_truth.ndim != 3 or ground_truth.shape[2] != 3:
+        raise ValueError(
+            f"ground truth {ground_truth.shape} and prediction {prediction.shape} must both be (T, V, 3)"
+        )
+    ids = np.asarray(lip_vertices, dtype=np.int64)
+    if len(ground_truth) == 0 or len(ids) == 0:
+        raise ValueError("Lip Vertex Error needs at least one frame and one lip vertex")
+    per_frame = largest_squared_distance(ground_truth.take(ids, axis=1), prediction.take(ids, axis=1))
+    return float(per_frame.mean())
+
+
+def vertex_error(pair: MotionPair) -> FloatArray:
+    """(T,) mean distance over all vertices, metres."""
+    return np.asarray(_distance(pair).mean(axis=1, dtype=np.float64))
+
+
+def squared_vertex_error(pair: MotionPair) -> FloatArray:
+    """(T,) mean squared distance over all vertices, square metres."""
+    offset = pair.ground_truth - pair.prediction
+    return np.asarray(np.einsum("tvc,tvc->t", offset, offset, dtype=np.float64) / offset.shape[1])
+
+
+def mouth_extent_difference(pair: MotionPair) -> FloatArray:
+    """(T,) absolute difference of the lips' vertical extents, metres."""
+    heights = [lips[..., 1].max(axis=1) - lips[..., 1].min(axis=1) for lips in pair.lips]
+    return np.asarray(np.abs(heights[0] - heights[1]))
+
+
+def inner_lip_gap_difference(pair: MotionPair) -> FloatArray:
+    """(T,) absolute difference of the inner-lip gaps, metres."""
+    ground_truth, prediction = pair.inner_lip_gap
+    return np.abs(ground_truth - prediction)
+
+
+def jitter(pair: MotionPair) -> float:
+    """Mean length of the prediction's second difference, metres a frame squared; NaN below 3 frames."""
+    return _acceleration(pair.prediction)
+
+
+def jitter_ratio(pair: MotionPair) -> float:
+    """Jitter of the prediction over that of the ground truth; NaN where the latter stands still."""
+    reference = _acceleration(pair.ground_truth)
+    return _acceleration(pair.prediction) / reference if reference > 0 else float("nan")
+
+
+def _distance(pair: MotionPair) -> FloatArray:
+    offset = pair.ground_truth - pair.prediction
+    return np.asarray(np.sqrt(np.einsum("tvc,tvc->tv", offset, offset)))
+
+
+def _acceleration(vertices: FloatArray) -> float:
+    if len(vertices) < 3:
+        return float("nan")
+    second = vertices[2:] - 2 * vertices[1:-1] + vertices[:-2]
+    return float(np.sqrt(np.einsum("tvc,tvc->tv", second, second)).mean(dtype=np.float64))
+
+
+ERROR_METRICS = (
+    Metric(
+        "lve_squared",
+        "mean_t max_v |g - p|^2",
+        "m^2",
+        "MultiTalk, CodeTalker, FaceDiffuser, ScanTalk, torchmetrics",
+        "lower",
+        lambda pair: pair.lip_squared_error,
+        ("lips",),
+    ),
+    Metric(
+        "lve_l2",
+        "mean_t max_v |g - p|",
+        "mm",
+        "MeshTalk, talking-head-metrics",
+        "lower",
+        lambda pair: np.sqrt(pair.lip_squared_error),
+        ("lips",),
+        MM,
+    ),
+    Metric(
+        "lve_rms",
+        "sqrt(mean_t max_v |g - p|^2)",
+        "mm",
+        "ARTalk",
+        "lower",
+        lambda pair: pair.lip_squared_error,
+        ("lips",),
+        MM,
+        root=True,
+    ),
+    Metric(
+        "lip_max",
+        "max_t max_v |g - p|",
+        "mm",
+        "Imitator, MemoryTalker",
+        "lower",
+        lambda pair: float(np.sqrt(pair.lip_squared_error.max())),
+        ("lips",),
+        MM,
+    ),
+    Metric(
+        "mve",
+        "mean_t mean_v |g - p|",
+        "mm",
+        "FaceDiffuser, ScanTalk, ProbTalk3D",
+        "lower",
+        vertex_error,
+        (),
+        MM,
+    ),
+    Metric(
+        "mve_rms",
+        "sqrt(mean_t mean_v |g - p|^2)",
+        "mm",
+        "ARTalk (MHD)",
+        "lower",
+        squared_vertex_error,
+        (),
+        MM,
+        root=True,
+    ),
+    Metric(
+        "mod_extent",
+        "mean_t |h(g) - h(p)|, h the vertical extent of the lips",
+        "mm",
+        "DiffPoseTalk (formula not published)",
+        "lower",
+        mouth_extent_difference,
+        ("lips",),
+        MM,
+    ),
+    Metric(
+        "mod_inner",
+        "mean_t |d(g) - d(p)|, d the distance of the inner-lip centres",
+        "mm",
+        "DiffPoseTalk (formula not published)",
+        "lower",
+        inner_lip_gap_difference,
+        ("inner_lips",),
+        MM,
+    ),
+    Metric(
+        "jitter", "mean_t,v |p_t+1 - 2 p_t + p_t-1|", "mm/frame^2", "this project", "lower", jitter, (), MM
+    ),
+    Metric("jitter_ratio", "jitter(p) / jitter(g)", "", "this project", "one", jitter_ratio, ()),
+)
