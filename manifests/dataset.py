@@ -1,0 +1,119 @@
+"""A dataset in Python: its clips as a table, the motion of a clip as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests import paths
+from manifests.query import query
+from manifests.store import read_manifest
+from manifests.tables import open_file, row_arrays
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Dataset:
+    """A dataset on disk, read anew with every call: what is committed meanwhile is seen.
+
+    Parameters
+    ----------
+    root
+        Folder of the dataset.
+
+    Raises
+    ------
+    DatasetError
+        When there is no dataset at `root`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        paths.languages(root)
+        self.root = root
+        self._videos: dict[str, tuple[str, str]] = {}
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.root)!r})"
+
+    def arrow(self, columns: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
+        """Rows of the manifest as an Arrow table, sorted by language, video and clip."""
+        return read_manifest(self.root, columns, languages)
+
+    def clips(
+        self, columns: Sequence[str] | None = None, languages: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Rows of the manifest as a DataFrame; counts and verdicts that are missing are ``pd.NA``."""
+        return _to_pandas(self.arrow(columns, languages))
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Run one SELECT over `clips`, `motion` and `landmarks`; see `manifests.query.query`."""
+        return _to_pandas(query(self.root, sql))
+
+    def motion(self, clip_id: str) -> dict[str, Any]:
+        """Motion of one clip of T frames: float32 arrays by column, `valid` bool; see `manifests.schema`.
+
+        Raises
+        ------
+        KeyError
+            When the clip is not in the dataset, or was not fitted.
+        """
+        return self._row(clip_id, "motion")
+
+    def landmarks(self, clip_id: str) -> dict[str, Any]:
+        """Landmarks of one clip: `landmarks` float16 (T, 478, 3) in pixels, `valid` bool (T,).
+
+        Raises
+        ------
+        KeyError
+            When the clip is not in the dataset, or its landmarks were not kept.
+        """
+        row = self._row(clip_id, "landmarks")
+        return {**row, "landmarks": row["landmarks"].reshape(-1, 478, 3)}
+
+    def _row(self, clip_id: str, kind: str) -> dict[str, Any]:
+        # From checked ids, not from `motion_path`: a manifest may come from anyone.
+        language, video_id = self._video(clip_id)
+        place = {"motion": paths.motion_path, "landmarks": paths.landmarks_path}[kind](
+            self.root, language, video_id
+        )
+        if place.exists():
+            file = open_file(place)
+            clips = file.read(["clip_id"])["clip_id"].to_pylist()
+            if clip_id in clips:
+                return row_arrays(_one_row(file, clips.index(clip_id)))
+        raise KeyError(f"clip {clip_id!r} has no {kind}")
+
+    def _video(self, clip_id: str) -> tuple[str, str]:
+        if clip_id not in self._videos:
+            columns = self.arrow(["clip_id", "language", "video_id"]).to_pydict().values()
+            self._videos = {clip: (language, video) for clip, language, video in zip(*columns, strict=True)}
+        if clip_id not in self._videos:
+            raise KeyError(f"no clip {clip_id!r} in {self.root}")
+        return self._videos[clip_id]
+
+
+def _one_row(file: pq.ParquetFile, index: int) -> pa.Table:
+    """Row `index` of a file, reading no more than its row group."""
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if index < rows:
+            return file.read_row_group(group).slice(index, 1)
+        index -= rows
+    raise IndexError(index)
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    import pandas as pd
+
+    nullable = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    plain = [
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in table.schema
+    ]
+    frame: pd.DataFrame = table.cast(pa.schema(plain)).to_pandas(types_mapper=nullable.get)
+    return frame

@@ -1,0 +1,131 @@
+"""SQL over a dataset with DuckDB: read-only, and blind to every file outside the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from manifests import paths
+from manifests.files import reading
+from manifests.schema import LANDMARKS, MANIFEST, MOTION
+from manifests.tables import open_file
+
+if TYPE_CHECKING:
+    import duckdb
+
+VIEWS = ("clips", "motion", "landmarks")
+"""Tables that a query sees: the manifest, and one row per fitted clip of each of the other two."""
+
+
+class QueryError(ValueError):
+    """A query that can not be run; the message says why."""
+
+
+def query(root: Path, sql: str) -> pa.Table:
+    """Run one SELECT over the views `clips`, `motion` and `landmarks`.
+
+    Parameters
+    ----------
+    sql
+        One statement in DuckDB's SQL that reads: SELECT, FROM, WITH, DESCRIBE, SUMMARIZE or SHOW. It reaches
+        no other file, database or extension.
+
+    Raises
+    ------
+    QueryError
+        When it is no such statement, or DuckDB refuses it.
+    DatasetError
+        When there is no dataset at `root`, or it needs a newer version of this program.
+    """
+    import duckdb
+
+    try:
+        statements = duckdb.extract_statements(sql)
+        if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+            raise QueryError("a query is one SELECT statement: the dataset can be read here, not changed")
+        with duckdb.connect() as connection, reading(root):
+            _confine(connection, root)
+            for name, definition in _views(root).items():
+                connection.execute(f"CREATE VIEW {name} AS {definition}")
+            return connection.sql(statements[0].query).to_arrow_table()
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+
+
+def _confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """Leave a connection nothing but reading this dataset's tables, and no way back."""
+    folders = [(root / kind).resolve() for kind in ("manifest", "motion", "landmarks")]
+    connection.execute(f"SET allowed_directories = {_texts(folders)}")
+    connection.execute("SET enable_external_access = false")  # also: no extensions, no spilling elsewhere
+    connection.execute("SET lock_configuration = true")
+
+
+def _views(root: Path) -> dict[str, str]:
+    # Resolved, because DuckDB compares paths with the allowed folders as text.
+    root = root.resolve()
+    return {
+        "clips": _clips(root),
+        "motion": _per_clip(root, "motion", MOTION),
+        "landmarks": _per_clip(root, "landmarks", LANDMARKS),
+    }
+
+
+def _clips(root: Path) -> str:
+    parts, fragments = [], []
+    for language in paths.languages(root):
+        part = paths.part_path(root, language)
+        if part.exists():
+            open_file(part)  # refuses a schema from the future
+            parts.append(part)
+        fragments += [(language, place) for place in paths.fragments(root, language)]
+    sources = []
+    if parts:
+        sources.append(f"FROM read_parquet({_texts(parts)}, union_by_name = true, hive_partitioning = false)")
+    if parts and fragments:  # a fragment outranks the part, see manifests.store
+        newer = ", ".join(f"({_text(language)}, {_text(place.stem)})" for language, place in fragments)
+        sources[0] += f" ANTI JOIN (VALUES {newer}) AS newer(language, video_id) USING (language, video_id)"
+    if fragments:
+        places = _texts(place for _, place in fragments)
+        sources.append(f"FROM read_parquet({places}, union_by_name = true, hive_partitioning = false)")
+    rows = " UNION ALL BY NAME ".join([f"SELECT * {source}" for source in sources])
+    columns = [f"NULL::{_sql_type(field.type)} AS {field.name}" for field in MANIFEST]
+    # The empty first table gives every declared column, also where all files are older, or there is none.
+    everything = f"SELECT {', '.join(columns)} WHERE false" + (f" UNION ALL BY NAME {rows}" if rows else "")
+    return f"SELECT * REPLACE (map_from_entries(tool_versions) AS tool_versions) FROM ({everything})"  # noqa: S608
+
+
+def _per_clip(root: Path, kind: str, schema: pa.Schema) -> str:
+    files = sorted(root.glob(f"{kind}/language=*/*.parquet"))
+    if not files:
+        columns = ", ".join(f"NULL::{_sql_type(field.type)} AS {field.name}" for field in schema)
+        return f"SELECT {columns}, NULL::VARCHAR AS language WHERE false"
+    return f"FROM read_parquet({_texts(files)}, hive_partitioning = true, hive_types_autocast = false)"
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        fields = ", ".join(f'"{f.name}" {_sql_type(f.type)}' for f in kind)
+        return f"STRUCT({fields})"
+    if pa.types.is_dictionary(kind):
+        return _sql_type(kind.value_type)
+    names = {
+        "halffloat": "FLOAT",
+        "float": "FLOAT",
+        "double": "DOUBLE",
+        "int32": "INTEGER",
+        "bool": "BOOLEAN",
+    }
+    return names.get(str(kind)) or ("TIMESTAMPTZ" if pa.types.is_timestamp(kind) else "VARCHAR")
+
+
+def _text(value: str | Path) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _texts(values: Iterable[str | Path]) -> str:
+    return "[" + ", ".join(map(_text, values)) + "]"
