@@ -1,0 +1,140 @@
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from assets.fetch import require
+from filters.language import LanguageIdentifier, LanguageMetrics, LanguageSettings
+from filters.speech import measure_speech
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def identifier() -> LanguageIdentifier:
+    return LanguageIdentifier(require("whisper_base"))
+
+
+@pytest.fixture(scope="module")
+def listener() -> LanguageIdentifier:
+    """Tells languages only."""
+    return LanguageIdentifier(require("whisper_base"), LanguageSettings(transcribe=False))
+
+
+def test_synthetic_german_is_recognised_word_by_word(identifier, detector, german):
+    text = "Guten Abend, meine Damen und Herren, und herzlich willkommen zu unserer Sendung."
+    _, intervals = measure_speech(german, detector)
+    metrics = identifier.measure(german, intervals, "german", text)
+    assert metrics.detected_language == "german"
+    assert metrics.annotated_language_probability == metrics.detected_language_probability > 0.9
+    assert metrics.transcript_cer is not None
+    assert metrics.transcript_cer < 0.1
+    assert identifier.measure(german, intervals, "german", text) == metrics, "not deterministic"
+
+
+def test_a_wrong_annotation_has_a_low_probability_and_the_words_are_those_spoken(
+    identifier, detector, german
+):
+    _, intervals = measure_speech(german, detector)
+    metrics = identifier.measure(german, intervals, "italian", "buongiorno a tutti")
+    assert metrics.detected_language == "german"
+    assert metrics.annotated_language_probability < 0.05
+    assert "abend" in metrics.recognised_transcript.lower()
+    assert metrics.transcript_cer > 1
+
+
+def test_no_speech_gives_no_language_and_no_words(identifier):
+    assert identifier.measure(np.zeros(5 * RATE, np.int16), (), "french", "bonjour") == LanguageMetrics()
+    assert identifier.measure(np.zeros(0, np.int16), (), "french") == LanguageMetrics()
+
+
+def test_only_the_speech_is_heard(listener, detector, german, synthesise):
+    """Five seconds of loud music-like tones around the speech change nothing."""
+    tones = sum(np.sin(2 * np.pi * f * np.arange(3 * RATE) / RATE) for f in (220, 277, 330))
+    tones = (tones / 3 * 8000).astype(np.int16)
+    audio = np.concatenate([tones, np.zeros(RATE, np.int16), german, np.zeros(RATE, np.int16), tones])
+    start = 4 * RATE
+    metrics = listener.measure(audio, [(start, start + len(german))], "german")
+    assert metrics.annotated_language_probability > 0.9
+    assert metrics.recognised_transcript is None
+    assert metrics.transcript_cer is None
+
+
+def test_a_language_unknown_to_whisper_has_no_probability(listener, german):
+    metrics = listener.measure(german, [(0, len(german))], "klingon")
+    assert metrics.detected_language == "german"
+    assert metrics.annotated_language_probability is None
+
+
+def test_two_languages_in_long_speech_share_the_probability(listener, german, synthesise):
+    english = synthesise("Good evening ladies and gentlemen, and a very warm welcome to our programme.", "en")
+    half = 30 * RATE - RATE // 2
+    audio = np.concatenate([np.resize(german, half), np.resize(english, half)])
+    metrics = listener.measure(audio, [(0, len(audio))], "english")
+    assert 0.3 < metrics.annotated_language_probability < 0.7
+
+
+def test_recognition_is_bounded_by_tokens_not_by_what_whisper_invents(detector):
+    noise = (np.random.default_rng(0).normal(0, 0.2, 10 * RATE) * 32767).clip(-32768, 32767).astype(np.int16)
+    identifier = LanguageIdentifier(require("whisper_base"), LanguageSettings(max_tokens_per_sec=1))
+    started = time.monotonic()
+    metrics = identifier.measure(noise, [(0, len(noise))], "thai")
+    assert time.monotonic() - started < 20
+    if metrics.recognised_transcript:
+        tokens = identifier._whisper.hf_tokenizer.encode(
+            metrics.recognised_transcript, add_special_tokens=False
+        )
+        assert len(tokens.ids) <= 14
+
+
+def test_a_folder_without_the_model_says_what_is_missing(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"model\.bin, tokenizer\.json, vocabulary\.txt missing"):
+        LanguageIdentifier(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("video", "language"),
+    [
+        ("deTalkerAAA", "german"),
+        ("frTalkerBBB", "french"),
+        ("ruSyncedJJJ", "russian"),
+        ("zhTalkerDDD", "mandarin"),
+        ("jaTalkerEEE", "japanese"),
+        ("enSyncedKKK", "english"),
+        ("itFilm24fps", "italian"),
+    ],
+)
+def test_real_speech(listener, detector, sample_audio, video, language):
+    audio = sample_audio(video)
+    _, intervals = measure_speech(audio, detector)
+    metrics = listener.measure(audio, intervals, language)
+    assert metrics.detected_language == language
+    assert metrics.annotated_language_probability > 0.5
+
+
+def test_real_german_annotated_italian(listener, detector, sample_audio):
+    audio = sample_audio("itWrongLang")
+    _, intervals = measure_speech(audio, detector)
+    assert listener.measure(audio, intervals, "italian").annotated_language_probability < 0.1
+
+
+def test_a_looping_transcript_is_no_transcript(identifier, german, monkeypatch):
+    loop = identifier._whisper.hf_tokenizer.encode(" un altra parte di" * 30, add_special_tokens=False).ids
+    real = identifier._whisper
+    model = SimpleNamespace(
+        detect_language=real.model.detect_language,
+        generate=lambda *_, **__: [SimpleNamespace(sequences_ids=[loop])],
+    )
+    looping = SimpleNamespace(
+        encode=real.encode,
+        feature_extractor=real.feature_extractor,
+        hf_tokenizer=real.hf_tokenizer,
+        model=model,
+    )
+    monkeypatch.setattr(identifier, "_whisper", looping)
+    metrics = identifier.measure(german, [(0, len(german))], "german", "guten abend")
+    assert metrics.detected_language == "german"
+    assert metrics.recognised_transcript is None
+    assert metrics.transcript_cer is None
