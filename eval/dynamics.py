@@ -1,8 +1,8 @@
 """Upper-face dynamics deviation (FDD): how much livelier the ground truth is than the prediction, by variant.
 
-The dynamics of a vertex are the standard deviation over time (ddof 0) of a number of it. Papers differ in the
-number (squared offset from the template, its norm, offset from the clip's mean position, sum of coordinates)
-and in what becomes of the sign.
+The dynamics of a vertex are the standard deviation over time (ddof 0) of a number of it. Papers differ in
+the number (squared offset from the template, its norm, offset from the clip's mean position, sum of
+coordinates) and in what becomes of the sign.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Vertex regions: which vertices of a mesh are the lips, the upper face, and the two inner-lip centres.
 
-Published figures differ because their masks do, so a region carries its source and a hash of its vertex ids,
-and every number in a table names both. FLAME's own masks are under FLAME's licence: they are read from the
-user's `FLAME_masks.pkl`. The lip list of MultiTalk's test script and MediaPipe's topology are known here.
+Published figures differ because their masks do, so a region carries its source and a hash of its vertex
+ids, and every number in a table names both. FLAME's own masks are under FLAME's licence: they are read from
+the user's `FLAME_masks.pkl`. The lip list of MultiTalk's test script and MediaPipe's topology are known
+here.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class FaceRegions:
             )
 
 
-# The 250 vertices that MultiTalk's test script takes the maximum over, as first and last id of each run. The
-# script lists four of them (1590, 1593, 2726, 2729) twice, which changes no maximum.
+# The 250 vertices that MultiTalk's test script takes the maximum over, as first and last id of each run.
+# The script lists four of them (1590, 1593, 2726, 2729) twice, which changes no maximum.
 _MULTITALK_LIPS = (
     "1576-1583 1590-1591 1593 1657-1658 1661-1663 1667-1670 1686-1687 1691 1693-1697 1700 1702-1704 "
     "1709-1723 1728-1738 1740 1743 1748-1751 1758 1763 1765 1770-1771 1773-1782 1787-1789 1791-1796 "

@@ -1,7 +1,7 @@
 """Opening pickles from outside: only containers and numpy arrays come to life, the rest is refused.
 
-Published masks and templates are pickles. Python's own unpickler would run whatever a file names, so this one
-knows the few functions that numpy arrays need and nothing else.
+Published masks and templates are pickles. Python's own unpickler would run whatever a file names, so this
+one knows the few functions that numpy arrays need and nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PickleRefusedError(ValueError):
 
 
 def _encode_bytes(text: str, encoding: str) -> bytes:
-    """What protocol 2 calls for bytes, without the other codecs of `_codecs.encode`."""
+    """Do what protocol 2 calls for bytes, without the other codecs of `_codecs.encode`."""
     if encoding not in ("latin1", "latin-1"):
         raise PickleRefusedError(f"refused: bytes in encoding {encoding!r}")
     return text.encode("latin1")

@@ -1,0 +1,164 @@
+"""Compare our AV-HuBERT encoder with arrays that the original computed: `python -m eval.parity DIR`.
+
+DIR holds `config.json` (sizes, and the name and shape of every tensor of the original checkpoint) and
+`golden.npz` (inputs, and the original's outputs). The weights are not stored: each tensor follows from its
+name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+LIMIT = 1e-4
+"""Largest difference allowed anywhere."""
+
+Float64Array = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.floating]
+
+
+class ParityError(ValueError):
+    """The directory does not hold what a comparison needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One stored array against ours."""
+
+    name: str
+    shape: tuple[int, ...]
+    magnitude: float
+    """Largest absolute value of the stored array."""
+    difference: float
+    """Largest absolute difference; infinite when a value of ours is not finite or the shapes differ."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within `LIMIT`."""
+        return self.difference <= LIMIT
+
+
+def rule_weight(name: str, shape: Sequence[int]) -> Float64Array:
+    """Make the tensor that the rule gives to a name, in float64.
+
+    A sine whose phase comes from the name's CRC-32, scaled by what the last part of the name says it is.
+    """
+    count = int(np.prod(shape))  # 1 for a scalar
+    wave: Float64Array = np.sin(zlib.crc32(name.encode()) % 1000 + 0.37 * np.arange(count)).reshape(shape)
+    kind = name.rpartition(".")[2]
+    if kind == "num_batches_tracked":
+        return np.zeros(shape)
+    if kind == "running_var":
+        return np.asarray(1 + 0.1 * np.abs(wave))
+    if kind == "running_mean":
+        return np.asarray(0.05 * wave)
+    if len(shape) == 1:
+        return np.asarray(1 + 0.1 * wave if kind == "weight" else 0.05 * wave)
+    scaled = wave * np.sqrt(2 / np.prod(shape[1:]))
+    return np.asarray(np.abs(scaled) + 0.5 if kind == "weight_g" else scaled)
+
+
+def compare(name: str, stored: FloatArray, ours: FloatArray) -> Comparison:
+    """Compare one array."""
+    difference = np.inf
+    if stored.shape == ours.shape and np.isfinite(ours).all():
+        difference = float(np.abs(stored.astype(np.float64) - ours).max())
+    return Comparison(name, stored.shape, float(np.abs(stored).max()), difference)
+
+
+def run(directory: Path) -> list[Comparison]:
+    """Compute every stored output of a directory and compare.
+
+    Raises
+    ------
+    ParityError
+        A file is missing or unreadable, or lacks an array.
+    """
+    config, arrays = _read(directory)
+    ours = _outputs(config, arrays)
+    return [compare(name, arrays[name], value) for name, value in ours.items() if name in arrays]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the comparison; 0 when all agree, 1 when one does not, 2 when DIR can not be used."""
+    parser = argparse.ArgumentParser(prog="python -m eval.parity", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("directory", type=Path, metavar="DIR", help="folder with config.json and golden.npz")
+    directory = parser.parse_args(arguments).directory
+    try:
+        results = run(directory)
+    except (ParityError, ValueError) as error:
+        Console(stderr=True, highlight=False).print(str(error), markup=False, soft_wrap=True)
+        return 2
+    _print(results)
+    return 0 if all(result.passed for result in results) else 1
+
+
+def _read(directory: Path) -> tuple[dict[str, object], dict[str, FloatArray]]:
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        with np.load(directory / "golden.npz", allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        raise ParityError(f"{directory}: needs a readable config.json and golden.npz ({error})") from error
+    if not isinstance(config, dict) or not isinstance(config.get("tensors"), dict):
+        raise ParityError(f"{directory / 'config.json'}: no `tensors` with each tensor's name and shape")
+    lacking = {"audio", "video"} - arrays.keys()
+    if lacking or len(arrays) < 3:
+        what = " and ".join(sorted(lacking)) or "any output to compare with"
+        raise ParityError(f"{directory / 'golden.npz'}: lacks {what}")
+    return config, arrays
+
+
+def _outputs(config: Mapping[str, object], arrays: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    import torch
+
+    from eval.av_hubert_weights import encoder_from_tensors
+
+    shapes = config["tensors"]
+    heads = config.get("encoder_attention_heads")
+    if not isinstance(shapes, dict) or not isinstance(heads, int):
+        raise ParityError("config.json needs `tensors` and `encoder_attention_heads`")
+    weights = {name: torch.from_numpy(rule_weight(name, shape)).float() for name, shape in shapes.items()}
+    encoder = encoder_from_tensors(weights, heads)
+    audio = encoder.audio_features(torch.from_numpy(arrays["audio"]).float().transpose(1, 2))
+    video = encoder.video_features(torch.from_numpy(arrays["video"]).float())
+    outputs = {
+        # the original keeps features of one modality as (B, D, T)
+        "audio_features": audio.transpose(1, 2),
+        "video_features": video.transpose(1, 2),
+        "encoder_audio_video": encoder(audio, video),
+        "encoder_audio_only": encoder(audio, None),
+        "encoder_video_only": encoder(None, video),
+    }
+    unknown = arrays.keys() - outputs.keys() - {"audio", "video"}
+    if unknown:
+        raise ParityError(f"golden.npz holds arrays that are not known here: {', '.join(sorted(unknown))}")
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def _print(results: Sequence[Comparison]) -> None:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("array", no_wrap=True)
+    for title in ("shape", "largest value", "difference"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column(f"within {LIMIT:g}", no_wrap=True)
+    for result in results:
+        shape = " x ".join(map(str, result.shape))
+        verdict = "[green]yes[/green]" if result.passed else "[red]NO[/red]"
+        table.add_row(result.name, shape, f"{result.magnitude:.3f}", f"{result.difference:.1e}", verdict)
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
