@@ -18,6 +18,7 @@ from extract.errors import ErrorCode
 
 MESSAGES: tuple[tuple[str, ErrorCode], ...] = (
     (r"no space left on device|disk quota exceeded", ErrorCode.DISK_FULL),
+    (r"requested format|no video formats", ErrorCode.DOWNLOAD_FAILED),
     (r"confirm you.{1,8}re not a (ro)?bot|captcha|unusual traffic", ErrorCode.BOT_CHECK),
     (r"page needs to be reloaded", ErrorCode.BOT_CHECK),
     (r"^(\[youtube\] [\w-]+: )?please sign in", ErrorCode.BOT_CHECK),
@@ -36,7 +37,8 @@ MESSAGES: tuple[tuple[str, ErrorCode], ...] = (
     (r"unsupported url|is not a valid url|incomplete youtube id|truncated_id", ErrorCode.VIDEO_UNAVAILABLE),
     (r"postprocessing:|conversion failed|invalid data found", ErrorCode.CORRUPT_MEDIA),
     (r"redirect loop|too many redirects|redirect error", ErrorCode.NETWORK),
-    (r"more expected|giving up after|downloaded file is empty|incomplete ?read", ErrorCode.NETWORK),
+    (r"more expected|giving up after|incomplete ?read", ErrorCode.NETWORK),
+    (r"downloaded file is empty|not get any data", ErrorCode.NETWORK),
     (r"timed? ?out|connection (reset|refused|aborted)|broken pipe|name resolution", ErrorCode.NETWORK),
     (r"failed to resolve|remote end closed|unable to connect|network is unreachable", ErrorCode.NETWORK),
 )  # fmt: skip
@@ -65,7 +67,7 @@ _ADVICE = {
     ErrorCode.RATE_LIMITED: "Run again later, with longer sleep intervals or another proxy.",
     ErrorCode.NETWORK: "Run again later.",
     ErrorCode.DISK_FULL: "Free some space and run again.",
-    ErrorCode.DOWNLOAD_FAILED: "Run again; if it stays, upgrade yt-dlp and install deno, its JavaScript runtime.",
+    ErrorCode.DOWNLOAD_FAILED: "Run again; if it stays, upgrade yt-dlp and install the runtime deno.",
 }
 
 
@@ -106,9 +108,9 @@ def classify(failure: Failure) -> ErrorCode:
         return ErrorCode.DISK_FULL
     text = failure.message.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     by_text = next((code for pattern, code in MESSAGES if re.search(pattern, text)), None)
-    if failure.http_status is not None and by_text is not ErrorCode.NETWORK:
-        # An answer's own text may say more than its status, a redirect's says all.
-        return by_text or _by_status(failure.http_status, failure.host) or ErrorCode.DOWNLOAD_FAILED
+    by_status = _by_status(failure.http_status, failure.host) if failure.http_status else None
+    if by_status is not None and by_text in (None, ErrorCode.NETWORK):
+        return by_status  # "giving up after 3 retries" says less than "404" does
     if by_text is not None:
         return by_text
     return next((_TYPES[name] for name in failure.types if name in _TYPES), ErrorCode.DOWNLOAD_FAILED)

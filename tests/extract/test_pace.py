@@ -1,0 +1,68 @@
+"""The pause that all downloads of a run share."""
+
+import pytest
+
+from extract.pace import Pace
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_pause_holds_other_workers_too(tmp_path, clock):
+    first, second = (Pace(tmp_path / "pause.json", 60, clock) for _ in range(2))
+    assert second.remaining_sec() == 0
+    assert first.slow_down() == 60
+    assert second.remaining_sec() == 60
+    second.wait(clock.sleep)
+    assert clock.now == pytest.approx(1060)
+    assert first.remaining_sec() == 0
+
+
+def test_workers_that_meet_the_same_limit_make_one_pause(tmp_path, clock):
+    pace = Pace(tmp_path / "pause.json", 60, clock)
+    pace.slow_down()
+    clock.now += 10
+    assert pace.slow_down() == 50
+
+
+def test_pauses_double_while_the_limit_lasts_and_begin_anew_after_a_good_time(tmp_path, clock):
+    pace = Pace(tmp_path / "pause.json", 60, clock)
+    lengths = []
+    for _ in range(8):
+        lengths.append(pace.slow_down())
+        pace.wait(clock.sleep)
+    assert lengths == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    clock.now += 10_000
+    assert pace.slow_down() == 60
+
+
+def test_the_servers_wish_counts_when_it_is_longer(tmp_path, clock):
+    pace = Pace(tmp_path / "pause.json", 60, clock)
+    assert pace.slow_down(300) == 300
+    assert pace.slow_down(10) == 300
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "null", '["a", "b"]', "\x00"])
+def test_a_broken_file_is_no_pause(tmp_path, clock, content):
+    (tmp_path / "pause.json").write_text(content)
+    assert Pace(tmp_path / "pause.json", 60, clock).remaining_sec() == 0
+
+
+def test_a_clock_set_back_does_not_stop_the_run_for_good(tmp_path, clock):
+    pace = Pace(tmp_path / "pause.json", 60, clock)
+    pace.slow_down()
+    clock.now -= 1_000_000
+    assert pace.remaining_sec() <= 3600
