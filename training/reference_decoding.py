@@ -65,19 +65,33 @@ class ReferenceDecoder:
         list of Tensor
             (T, N) vertex offsets from the template of each clip, metres.
         """
+        decoded = []
+        for latents in self._latents(audio, styles, frame_counts):
+            # A single frame can not be normalised over time: the reference decodes it twice over.
+            frames = len(latents)
+            decoded.append(self.prior.decode(latents.expand(max(frames, 2), -1)[None])[0, :frames])
+        return decoded
+
+    @torch.inference_mode()
+    def codes(
+        self, audio: Sequence[Tensor], styles: Tensor, frame_counts: Sequence[int] | None = None
+    ) -> list[Tensor]:
+        """Predict the codes (T, G) int64 of each clip; arguments as `predict`'s."""
+        return [self.prior.quantize.nearest(z) for z in self._latents(audio, styles, frame_counts)]
+
+    def _latents(
+        self, audio: Sequence[Tensor], styles: Tensor, frame_counts: Sequence[int] | None
+    ) -> list[Tensor]:
+        """Quantised latents (T, D) of each clip."""
         memory = self.talker.memory(audio, frame_counts)
         frames = list(frame_counts) if frame_counts is not None else [len(m) // 2 for m in memory]
         # Longest first, so that the clips still running are always the first rows.
         order = sorted(range(len(frames)), key=lambda clip: -frames[clip])
-        latents = self._latents([memory[c] for c in order], styles[order], [frames[c] for c in order])
-        offsets: dict[int, Tensor] = {}
-        for clip, row in zip(order, latents, strict=True):
-            # A single frame can not be normalised over time: the reference decodes it twice over.
-            length = frames[clip]
-            offsets[clip] = self.prior.decode(row[:length].expand(max(length, 2), -1)[None])[0, :length]
-        return [offsets[clip] for clip in range(len(frames))]
+        rows = self._in_lock_step([memory[c] for c in order], styles[order], [frames[c] for c in order])
+        by_clip = dict(zip(order, rows, strict=True))
+        return [by_clip[clip][: frames[clip]] for clip in range(len(frames))]
 
-    def _latents(self, memory: list[Tensor], styles: Tensor, frames: list[int]) -> Tensor:
+    def _in_lock_step(self, memory: list[Tensor], styles: Tensor, frames: list[int]) -> Tensor:
         """Quantised latents (B, T, D) of clips in falling order of length."""
         talker, total = self.talker, frames[0]
         clips = nn.utils.rnn.pad_sequence([m[: 2 * n] for m, n in zip(memory, frames, strict=True)], True)
