@@ -111,7 +111,7 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         Column("loudness_dbfs", F32, "loudness of the sound", "dBFS", "<= 0"),
         Column("clipping_ratio", F32, "share of samples at full scale", "", "0..1"),
         Column("snr_db", F32, "estimated signal-to-noise ratio", "dB"),
-        Column("detected_language", TEXT, "most probable spoken language, as Whisper's code"),
+        Column("detected_language", TEXT, "most probable spoken language"),
         Column("detected_language_probability", F32, "its probability", "", "0..1"),
         Column("annotated_language_probability", F32, "probability of the annotated language", "", "0..1"),
         Column("recognised_transcript", TEXT, "what speech recognition heard"),
