@@ -206,10 +206,10 @@ def test_every_number_of_a_shipped_policy_has_a_reason():
         ),
         ("  - {name: r, metric: snr_db, comparison: '<', threshold: 1}", "line 4: reason: Field required"),
         ("  - {name: Bad Name, reason: x, metric: snr_db, comparison: '<', threshold: 1}", "line 4: name: "),
-        ("  - {name: r, reason: x, any: [], all: []}", "line 4: needs exactly one"),
+        ("  - {name: r, reason: x}", "line 4: needs exactly one"),
         ("  - {name: r, reason: x, any: []}", "line 4: any: "),
         (
-            "  - {name: r, reason: x, any: [{metric: yaw_deg, comparison: <, threshold: 1}], missing: accept}",
+            "  - {name: r, reason: x, any: [{metric: fps, comparison: <, threshold: 1}], missing: accept}",
             "in a group",
         ),
         (RULE.format(metric="snr_db", comparison="<", threshold=1) * 2, "two rules are called 'r'"),
