@@ -10,6 +10,13 @@ REFERENCE_LANGUAGES = (
 )  # fmt: skip
 """Rows of the published talker's language table. Korean has a row and no clips; nine languages have none."""
 
+LANGUAGES = (
+    "arabic", "catalan", "croatian", "czech", "dutch", "english", "french", "german", "greek", "hindi",
+    "italian", "japanese", "mandarin", "polish", "portuguese", "russian", "spanish", "thai", "turkish",
+    "ukrainian",
+)  # fmt: skip
+"""MultiTalk's twenty languages."""
+
 
 class ModelSettings(BaseModel):
     """Base of all settings here: immutable, and an unknown name is an error rather than ignored."""
@@ -67,3 +74,33 @@ class ReferenceTalkerSettings(ModelSettings):
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout in the decoder, in training")
     audio: Wav2Vec2Settings = Field(default=Wav2Vec2Settings(), description="the audio encoder")
+
+
+class MotionPriorSettings(ModelSettings):
+    """Sizes of the default motion prior; the defaults are those of preset `multitalk`."""
+
+    hidden: PositiveInt = Field(default=512, description="channels of the convolutions")
+    blocks: PositiveInt = Field(default=4, description="residual blocks, in encoder and decoder each")
+    codes_per_frame: PositiveInt = Field(default=8, description="codes that a frame is cut into")
+    codebook_size: PositiveInt = Field(default=512, description="entries of the codebook")
+    code_dim: PositiveInt = Field(default=32, description="width of an entry")
+
+    @property
+    def latent(self) -> int:
+        """Width of a frame's latent."""
+        return self.codes_per_frame * self.code_dim
+
+
+class TalkerSettings(ModelSettings):
+    """Sizes of the default talker; the defaults are those of preset `multitalk`."""
+
+    hidden: PositiveInt = Field(default=768, description="width of the transformer")
+    layers: PositiveInt = Field(default=8, description="transformer layers")
+    heads: PositiveInt = Field(default=12, description="attention heads")
+    feed_forward: PositiveInt = Field(default=3072, description="width of the feed-forward blocks")
+    window: PositiveInt = Field(default=250, description="frames of the past that a frame attends to")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout, in training")
+    own_feedback: float = Field(
+        default=0.5, ge=0, le=1, description="share of frames that are told what was predicted, in training"
+    )
+    languages: tuple[str, ...] = Field(default=LANGUAGES, description="rows of the language table, in order")
