@@ -217,7 +217,7 @@ def _speaker(take: _Take, movement: Articulation) -> Iterator[Image]:
 def _pair(take: _Take, movement: Articulation) -> Iterator[Image]:
     left, right = Portrait(_PLAIN), Portrait(Look(mirrored=True, brightness=0.85))
     half = FRAME_WIDTH // 2
-    aside = Pose((-half / 3.2, 0), 0.0, 0.6), Pose((half / 3.2, 0), 0.0, 0.6)
+    aside = Pose((-half / 3.2, -115), 0.0, 0.6), Pose((half / 3.2, -115), 0.0, 0.6)
     still = right.frame(0.0, 0.0, aside[1])[:, half:]
     for opening, narrowing in zip(movement.opening, movement.narrowing, strict=True):
         yield np.hstack([left.frame(float(opening), float(narrowing), aside[0])[:, :half], still])
