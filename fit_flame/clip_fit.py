@@ -1,0 +1,338 @@
+"""The course of a fit, for a batch of clips at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fit_flame import landmark_layout as layout
+from fit_flame.fit import FitDiverged, FitResult, FitSettings
+from fit_flame.head_model import JAW, ROOT, HeadModel
+from fit_flame.identity import at_frames, choose, fit_shared, key_frames
+from fit_flame.initial import first_guess
+from fit_flame.landmark_basis import LandmarkBasis, landmark_basis
+from fit_flame.motion import Motion
+from fit_flame.objective import Prior, Temporal, chain_cost, chain_step, evaluate, frame_hessian, frame_step
+from fit_flame.residuals import POSE_SIZE, ClipState, FrameState, Gram, Observations, gram, move
+from fit_flame.rotation import to_axis_angle
+
+FloatArray = npt.NDArray[np.float32]
+
+JAW_MEAN = (0.05, 0.0, 0.0)
+JAW_SIGMA = (0.15, 0.02, 0.02)  # radians: opening, sideways, roll
+FOCAL_SIGMA = 0.4  # of its logarithm
+_TYPICAL_FOV_DEG = 30.0
+
+
+class _Batch(NamedTuple):
+    """Clips padded to one length, in inter-ocular distances about the image's centre, y up."""
+
+    seen: Observations
+    valid: Tensor
+    lengths: list[int]
+    interocular_px: Tensor
+
+
+def fit_batch(
+    landmarks: Sequence[FloatArray],
+    valids: Sequence[npt.NDArray[np.bool_]],
+    head_model: HeadModel,
+    settings: FitSettings,
+    *,
+    image_size: int = 512,
+    fps: float = 25.0,
+    confidences: Sequence[FloatArray] | None = None,
+) -> list[FitResult | FitDiverged]:
+    """Fit several clips at once, as a GPU likes it; see `fit_flame.fit.fit_clip` for the meaning.
+
+    Returns
+    -------
+    list
+        For each clip its result, or the error that `fit_clip` would raise.
+    """
+    results: dict[int, FitResult | FitDiverged] = {}
+    usable = []
+    for i, valid in enumerate(valids):
+        if valid.any():
+            usable.append(i)
+        else:
+            results[i] = FitDiverged("no frame of the clip has landmarks")
+    if usable:
+        basis = landmark_basis(head_model, torch.device(settings.device))
+        batch = _prepare(
+            basis,
+            settings,
+            [landmarks[i] for i in usable],
+            [valids[i] for i in usable],
+            None if confidences is None else [confidences[i] for i in usable],
+            image_size,
+        )
+        clip, frame = solve(basis, batch, settings, image_size)
+        results |= zip(usable, _results(basis, batch, clip, frame, head_model, settings, image_size, fps), strict=True)
+    return [results[i] for i in range(len(valids))]
+
+
+def _prepare(
+    basis: LandmarkBasis,
+    settings: FitSettings,
+    landmarks: Sequence[FloatArray],
+    valids: Sequence[npt.NDArray[np.bool_]],
+    confidences: Sequence[FloatArray] | None,
+    image_size: int,
+) -> _Batch:
+    """Pad, normalise and weigh the clips."""
+    ids = basis.landmarks.cpu().numpy()
+    frames = max(map(len, valids))
+    points = np.zeros((len(valids), frames, len(ids), 2), np.float32)
+    trust = np.zeros(points.shape[:3], np.float32)
+    valid = np.zeros(points.shape[:2], bool)
+    scale = np.zeros(len(valids), np.float32)
+    for c, (clip, ok) in enumerate(zip(landmarks, valids, strict=True)):
+        if clip.shape[:2] != (len(ok), layout.LANDMARK_COUNT):
+            raise ValueError(f"landmarks {clip.shape} must be ({len(ok)}, 478, 2 or 3)")
+        flat = clip[..., :2]
+        ok = ok & np.isfinite(flat).all((1, 2))
+        corners = flat[ok, layout.RIGHT_EYE_OUTER] - flat[ok, layout.LEFT_EYE_OUTER]
+        scale[c] = np.median(np.linalg.norm(corners, axis=1)) if ok.any() else 1.0
+        centred = (flat[:, ids] - image_size / 2) * np.float32([1, -1]) / max(scale[c], 1e-3)
+        points[c, : len(ok)] = np.where(ok[:, None, None], centred, 0)
+        given = np.ones((len(ok), len(ids)), np.float32) if confidences is None else confidences[c][:, ids]
+        trust[c, : len(ok)] = ok[:, None] * given
+        valid[c, : len(ok)] = ok
+    like = basis.rest.template
+
+    def tensor(array: npt.ArrayLike) -> Tensor:
+        return torch.as_tensor(np.asarray(array), device=like.device)
+
+    pairs = _pairs(ids)
+    sigma = np.array([settings.sigma.of(str(region)) for region in layout.regions()[ids]], np.float32)
+    seen = Observations(
+        points=tensor(points),
+        confidence=tensor(trust),
+        precision=tensor(sigma**-2),
+        pairs=tensor(pairs),
+        pair_precision=tensor(np.full(len(pairs), settings.sigma.gap**-2, np.float32)),
+        outlier=settings.outlier,
+    )
+    return _Batch(seen, tensor(valid), [len(ok) for ok in valids], tensor(scale))
+
+
+def _pairs(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(Q, 2) rows of the pairs of which the embedding has both landmarks."""
+    row = {int(landmark): i for i, landmark in enumerate(ids)}
+    pairs = layout.INNER_LIP_PAIRS + layout.MOUTH_WIDTH_PAIRS + layout.EYELID_PAIRS
+    return np.array([(row[a], row[b]) for a, b in pairs if a in row and b in row], np.int64).reshape(-1, 2)
+
+
+def solve(basis: LandmarkBasis, batch: _Batch, settings: FitSettings, image_size: int) -> tuple[ClipState, FrameState]:
+    """Run the fit: first guess, shared unknowns on key frames, frames alone, frames together."""
+    seen, valid = batch.seen, batch.valid
+    like = basis.rest.template
+    prior = Prior(like.new_tensor(JAW_MEAN), like.new_tensor(JAW_SIGMA) ** -2)
+    frame = first_guess(basis, seen, valid)
+
+    def kappa(fov_deg: float) -> Tensor:
+        """Inverse focal length in inter-ocular distances."""
+        return 2 * math.tan(math.radians(fov_deg) / 2) / image_size * batch.interocular_px
+
+    clip = ClipState(like.new_zeros(len(valid), basis.rest.shape.shape[-1]), kappa(_TYPICAL_FOV_DEG))
+    keys = key_frames(seen, valid, min(settings.key_frames, max(batch.lengths)))
+    rows = torch.arange(len(keys), device=keys.device)[:, None]
+    clip, key_state = fit_shared(
+        basis,
+        at_frames(seen, keys),
+        prior,
+        clip,
+        FrameState(*(value[rows, keys] for value in frame)),
+        kappa_bounds=(kappa(settings.field_of_view_deg[0]), kappa(settings.field_of_view_deg[1])),
+        log_kappa_mean=kappa(_TYPICAL_FOV_DEG).log(),
+        log_kappa_precision=FOCAL_SIGMA**-2,
+        iterations=settings.identity_iterations,
+    )
+    frame = frame._replace(expression=frame.expression + key_state.expression.mean(1, keepdim=True))
+    grams = gram(basis, clip, seen, with_shape=False)
+    frame = _fit_frames(basis, seen, prior, clip, frame, grams, settings.frame_iterations)
+    if settings.chain_iterations and valid.shape[1] > 1:
+        frame = _fit_chain(basis, batch, prior, clip, frame, grams, settings)
+    return clip, frame
+
+
+def _fit_frames(
+    basis: LandmarkBasis,
+    seen: Observations,
+    prior: Prior,
+    clip: ClipState,
+    frame: FrameState,
+    grams: Gram,
+    iterations: int,
+) -> FrameState:
+    """Refine every frame alone."""
+    for _ in range(iterations):
+        here = evaluate(basis, seen, prior, clip, frame)
+        blocks = frame_hessian(grams, seen, prior, clip, frame).frame
+        frame = move(frame, frame_step(blocks, here.gradient, 1e-4))
+    return frame
+
+
+def _fit_chain(
+    basis: LandmarkBasis,
+    batch: _Batch,
+    prior: Prior,
+    clip: ClipState,
+    frame: FrameState,
+    grams: Gram,
+    settings: FitSettings,
+) -> FrameState:
+    """Refine all frames together under the temporal prior; a step that raises the cost of a clip is undone."""
+    temporal = _temporal_prior(basis, batch, prior, clip, frame, grams, settings)
+    cost = None
+    for _ in range(settings.chain_iterations + 1):
+        here = evaluate(basis, batch.seen, prior, clip, frame)
+        total = here.cost + chain_cost(frame, temporal)
+        if cost is None:
+            kept, cost = (frame, temporal.velocity), total
+        else:
+            better = total <= cost
+            frame = FrameState(*(choose(better, new, old) for new, old in zip(frame, kept[0], strict=True)))
+            temporal = temporal._replace(velocity=choose(better, temporal.velocity, kept[1]))
+            kept, cost = (frame, temporal.velocity), torch.where(better, total, cost)
+        blocks = frame_hessian(grams, batch.seen, prior, clip, frame).frame
+        step, velocity = chain_step(blocks, here.gradient, frame, temporal)
+        frame = move(frame, step)
+        temporal = temporal._replace(velocity=temporal.velocity + velocity)
+    return kept[0]
+
+
+def _temporal_prior(
+    basis: LandmarkBasis,
+    batch: _Batch,
+    prior: Prior,
+    clip: ClipState,
+    frame: FrameState,
+    grams: Gram,
+    settings: FitSettings,
+) -> Temporal:
+    """Scale the temporal prior by the landmarks' information, and let go where the face moves."""
+    blocks = frame_hessian(grams, batch.seen, prior, clip, frame).frame
+    valid = batch.valid
+    share = (valid / valid.sum(1, keepdim=True))[..., None]
+    information = (blocks.diagonal(dim1=-2, dim2=-1) * share).sum(1)
+    n = information.shape[1]
+    face, head = information[:, : n - POSE_SIZE], information[:, n - POSE_SIZE :]
+    resting = _resting(basis, batch, clip, frame, settings.resting)
+    velocity = frame.log_scale.new_zeros(*valid.shape, POSE_SIZE)
+    rest_weight = settings.smooth_face * resting[..., None] * face[:, None]
+    head_weight = settings.smooth_head * head[:, None].expand(-1, resting.shape[1], -1)
+    precision = torch.cat([rest_weight, 30 * head_weight, head_weight], -1)
+    lengths = torch.as_tensor(batch.lengths, device=valid.device)
+    inside = torch.arange(1, valid.shape[1], device=valid.device) < lengths[:, None]
+    return Temporal(precision * inside[..., None], velocity)
+
+
+def _resting(basis: LandmarkBasis, batch: _Batch, clip: ClipState, frame: FrameState, threshold: float) -> Tensor:
+    """(C, T-1) 1 while lips, lids and brows rest, towards 0 while they move."""
+    from fit_flame.residuals import place
+
+    head = place(basis, clip, frame).head * frame.log_scale.exp().median()
+    moved = head.diff(dim=1).square().sum(-1)
+    names = layout.regions()[basis.landmarks.cpu().numpy()]
+    motion = torch.stack([moved[..., np.flatnonzero(names == r)].mean(-1) for r in ("lips", "eyes", "brows")]).amax(0)
+    spread = torch.nn.functional.max_pool1d(motion[:, None], 5, stride=1, padding=2)[:, 0]
+    return (1 + spread / threshold**2) ** -2
+
+
+def _results(
+    basis: LandmarkBasis,
+    batch: _Batch,
+    clip: ClipState,
+    frame: FrameState,
+    head_model: HeadModel,
+    settings: FitSettings,
+    image_size: int,
+    fps: float,
+) -> list[FitResult | FitDiverged]:
+    """Measure each clip's errors and turn its state into a motion."""
+    from fit_flame.residuals import place
+
+    image = place(basis, clip, frame).image
+    error = (image - batch.seen.points).norm(dim=-1)
+    names = layout.regions()[basis.landmarks.cpu().numpy()]
+    lips = error[..., np.flatnonzero(names == "lips")].mean(-1)
+    jitter = image.diff(n=2, dim=1).square().sum(-1).mean(-1)
+    results: list[FitResult | FitDiverged] = []
+    for c, frames in enumerate(batch.lengths):
+        valid = batch.valid[c, :frames]
+        mean = error[c, :frames].mean(-1)
+        motion = _motion(basis, batch, clip, frame, c, frames, mean, head_model, image_size, fps)
+        total = float(mean[valid].mean())
+        if not total <= settings.max_error:
+            results.append(
+                FitDiverged(
+                    f"mean landmark error {total:.3f} of the inter-ocular distance is above {settings.max_error}"
+                )
+            )
+            continue
+        smooth = jitter[c, : frames - 2][valid[2:] & valid[1:-1] & valid[:-2]]
+        results.append(
+            FitResult(
+                motion=motion,
+                landmark_error=total,
+                landmark_error_lips=float(lips[c, :frames][valid].mean()),
+                jitter=float(smooth.mean().sqrt()) if len(smooth) else 0.0,
+                interocular_px=float(batch.interocular_px[c]),
+            )
+        )
+    return results
+
+
+def _motion(
+    basis: LandmarkBasis,
+    batch: _Batch,
+    clip: ClipState,
+    frame: FrameState,
+    c: int,
+    frames: int,
+    error: Tensor,
+    head_model: HeadModel,
+    image_size: int,
+    fps: float,
+) -> Motion:
+    """Translate the solver's unknowns into FLAME's: rotation about the root joint, translation in metres."""
+    rotation = frame.rotation[c, :frames].double()
+    scale = frame.log_scale[c, :frames].double().exp()
+    kappa = clip.kappa[c].double()
+    middle = torch.cat([frame.position[c, :frames].double(), (-1 / kappa).expand(frames, 1)], -1) / scale[:, None]
+    shape = clip.shape[c].double()
+    vertices = torch.as_tensor(head_model.v_template).double() + torch.as_tensor(head_model.shapedirs).double() @ shape.cpu()
+    root = (torch.as_tensor(head_model.joint_regressor[ROOT]).double() @ vertices).to(rotation.device)
+    pivot = root - basis.centre.double()
+    translation = middle + rotation @ pivot - root
+    valid = batch.valid[c, :frames]
+
+    def array(tensor: Tensor) -> FloatArray:
+        result: FloatArray = tensor.to(torch.float32).cpu().numpy().copy()
+        return result
+
+    focal = float(batch.interocular_px[c]) / float(kappa)
+    return Motion(
+        head_model=head_model.key,
+        fps=fps,
+        shape=array(shape),
+        expression=array(frame.expression[c, :frames]),
+        jaw=array(to_axis_angle(frame.jaw[c, :frames])),
+        eyes=np.zeros((frames, 6), np.float32),
+        rotation=array(to_axis_angle(rotation)),
+        translation=array(translation),
+        camera=np.array([focal, image_size / 2, image_size / 2], np.float32),
+        valid=valid.cpu().numpy().copy(),
+        residual=array(torch.where(valid, error, torch.nan)),
+    )
+
+
+_ = JAW

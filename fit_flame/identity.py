@@ -1,0 +1,138 @@
+"""What a clip's frames share, shape and focal length, from a few key frames by the Schur complement."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fit_flame.landmark_basis import LandmarkBasis
+from fit_flame.objective import Prior, evaluate, frame_hessian
+from fit_flame.residuals import ClipState, FrameState, Observations, couple, gram, move, pull_back
+from fit_flame.solver import solve_arrow
+
+
+def key_frames(seen: Observations, valid: Tensor, count: int) -> Tensor:
+    """Frames that differ most, by farthest-point sampling on the landmarks.
+
+    Parameters
+    ----------
+    seen
+        The clips' landmarks.
+    valid
+        (C, T) frames to choose from.
+    count
+        K; fewer valid frames are repeated.
+
+    Returns
+    -------
+    Tensor
+        (C, K) frame numbers.
+    """
+    points = seen.points.flatten(2)
+    clips = torch.arange(len(points), device=points.device)
+    chosen = [valid.int().argmax(-1)]
+    distance = torch.where(valid, torch.inf, -1.0).to(points.dtype)
+    for _ in range(count - 1):
+        last = points[clips, chosen[-1]][:, None]
+        distance = torch.minimum(distance, (points - last).square().sum(-1))
+        distance = torch.where(valid, distance, -1.0)
+        chosen.append(distance.argmax(-1))
+    return torch.stack(chosen, 1)
+
+
+def at_frames(seen: Observations, frames: Tensor) -> Observations:
+    """Observations of the chosen frames (C, K) only."""
+    clips = torch.arange(len(frames), device=frames.device)[:, None]
+    return seen._replace(points=seen.points[clips, frames], confidence=seen.confidence[clips, frames])
+
+
+def fit_shared(
+    basis: LandmarkBasis,
+    seen: Observations,
+    prior: Prior,
+    clip: ClipState,
+    frame: FrameState,
+    *,
+    kappa_bounds: tuple[Tensor, Tensor],
+    log_kappa_mean: Tensor,
+    log_kappa_precision: float,
+    iterations: int,
+) -> tuple[ClipState, FrameState]:
+    """Fit shape, focal length and key frames together.
+
+    Parameters
+    ----------
+    basis, seen, prior
+        The problem, its observations on the key frames only.
+    clip, frame
+        Start.
+    kappa_bounds, log_kappa_mean, log_kappa_precision
+        (C,) limits of the inverse focal length, and the Gaussian prior of its logarithm.
+    iterations
+        Gauss-Newton iterations; a step that raises the cost is halved.
+    """
+    damping = frame.log_scale.new_full((len(frame.log_scale),), 1e-3)
+
+    def cost_of(clip: ClipState, frame: FrameState) -> Tensor:
+        log_kappa = clip.kappa.log() - log_kappa_mean
+        shared = 0.5 * (clip.shape**2).sum(-1) + 0.5 * log_kappa_precision * log_kappa**2
+        return evaluate(basis, seen, prior, clip, frame).cost + shared
+
+    cost = cost_of(clip, frame)
+    for _ in range(iterations):
+        step, shared = _shared_step(basis, seen, prior, clip, frame, damping, log_kappa_mean, log_kappa_precision)
+        log_kappa = torch.clamp(clip.kappa.log() + shared[:, -1], kappa_bounds[0].log(), kappa_bounds[1].log())
+        new_clip = ClipState(clip.shape + shared[:, :-1], log_kappa.exp())
+        new_frame = move(frame, step)
+        new_cost = cost_of(new_clip, new_frame)
+        better = new_cost <= cost
+        clip = ClipState(*(choose(better, new, old) for new, old in zip(new_clip, clip, strict=True)))
+        frame = FrameState(*(choose(better, new, old) for new, old in zip(new_frame, frame, strict=True)))
+        cost = torch.where(better, new_cost, cost)
+        damping = torch.where(better, damping / 3, damping * 10).clamp(1e-5, 1e3)
+    return clip, frame
+
+
+def choose(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Per clip, the new value where `better` (C,), else the old one."""
+    return torch.where(better.reshape(-1, *[1] * (new.dim() - 1)), new, old)
+
+
+def _shared_step(
+    basis: LandmarkBasis,
+    seen: Observations,
+    prior: Prior,
+    clip: ClipState,
+    frame: FrameState,
+    damping: Tensor,
+    log_kappa_mean: Tensor,
+    log_kappa_precision: float,
+) -> tuple[Tensor, Tensor]:
+    """Step of the key frames (C, K, n) and of shape and log focal length (C, S + 1)."""
+    here = evaluate(basis, seen, prior, clip, frame)
+    shape_gradient = pull_back(basis, clip, frame, here.points, here.force, with_shape=True).shape.sum(1)
+    grams = gram(basis, clip, seen, with_shape=True)
+    second = frame_hessian(grams, seen, prior, clip, frame)
+
+    # The focal length's column: how each landmark moves with log kappa.
+    moved = here.points.image * (1 - here.points.depth) / here.points.depth
+    weight = (seen.confidence * seen.precision)[..., None]
+    focal_border, focal_shape = couple(grams, clip, frame, weight * moved)
+    focal_gradient = (here.force * moved).sum((1, 2, 3))
+    focal_gradient = focal_gradient + log_kappa_precision * (clip.kappa.log() - log_kappa_mean)
+    focal_second = (weight * moved * moved).sum((1, 2, 3)) + log_kappa_precision
+
+    shapes = clip.shape.shape[1]
+    corner = second.shape.new_zeros(len(clip.shape), shapes + 1, shapes + 1)
+    corner[:, :shapes, :shapes] = second.shape
+    corner[:, :shapes, shapes] = corner[:, shapes, :shapes] = focal_shape.sum(1)
+    corner[:, shapes, shapes] = focal_second
+    diagonal = corner.diagonal(dim1=-2, dim2=-1)
+    diagonal[:, :shapes] += 1
+    diagonal *= 1 + damping[:, None]
+    blocks = second.frame
+    block_diagonal = blocks.diagonal(dim1=-2, dim2=-1)
+    block_diagonal *= 1 + damping[:, None, None]
+    borders = torch.cat([second.border, focal_border[..., None]], -1)
+    corner_rhs = -torch.cat([shape_gradient + clip.shape, focal_gradient[:, None]], 1)
+    return solve_arrow(blocks, borders, corner, -here.gradient, corner_rhs)

@@ -1,0 +1,53 @@
+"""A first guess without iterations: scaled orthography of the mean face, in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fit_flame.landmark_basis import LandmarkBasis
+from fit_flame.residuals import FrameState, Observations
+from fit_flame.rotation import nearest
+
+
+def first_guess(basis: LandmarkBasis, seen: Observations, valid: Tensor) -> FrameState:
+    """Pose every frame by linear least squares; frames without landmarks take their nearest neighbour's.
+
+    Parameters
+    ----------
+    basis, seen
+        Landmarks of the model and of the clips.
+    valid
+        (C, T) frames with landmarks; at least one in each clip.
+    """
+    template = basis.rest.template
+    design = torch.cat([template, torch.ones_like(template[:, :1])], 1)
+    weights = (seen.confidence > 0) * seen.precision
+    normal = torch.einsum("ctl,lp,lq->ctpq", weights, design, design)
+    normal.diagonal(dim1=-2, dim2=-1)[...] += 1e-9 * seen.precision.sum()
+    right = torch.einsum("ctl,lp,ctld->ctpd", weights, design, seen.points)
+    affine = torch.linalg.solve(normal, right)  # (C, T, 4, 2)
+    rows = affine[..., :3, :].mT
+    scale = rows.norm(dim=-1).mean(-1).clamp_min(1e-3)
+    rows = rows / scale[..., None, None]
+    rotation = nearest(torch.cat([rows, torch.linalg.cross(rows[..., 0, :], rows[..., 1, :])[..., None, :]], -2))
+    frames = _nearest_valid(valid)
+    return FrameState(
+        expression=template.new_zeros(*valid.shape, basis.rest.expression.shape[-1]),
+        jaw=torch.eye(3, dtype=template.dtype, device=template.device).expand(*valid.shape, 3, 3).clone(),
+        rotation=_pick(rotation, frames),
+        position=_pick(affine[..., 3, :], frames),
+        log_scale=_pick(scale.log(), frames),
+    )
+
+
+def _nearest_valid(valid: Tensor) -> Tensor:
+    """(C, T) index of the nearest valid frame."""
+    frames = torch.arange(valid.shape[1], device=valid.device)
+    distance = (frames[:, None] - frames).abs() + (~valid)[:, None, :] * 2 * valid.shape[1]
+    return distance.argmin(-1)
+
+
+def _pick(values: Tensor, frames: Tensor) -> Tensor:
+    clips = torch.arange(values.shape[0], device=values.device)[:, None]
+    return values[clips, frames]

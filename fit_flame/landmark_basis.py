@@ -1,0 +1,91 @@
+"""A head model reduced to its landmarks.
+
+Every landmark is a fixed combination of a few skinned vertices, and while neck and eyes rest, skinning knows
+two bodies only: the head and the jaw. So each landmark is exactly
+
+    y = s + (R_jaw - I) (b - share * joint),        s = sum_k bary_k v_k,    b = sum_k bary_k w_k v_k,
+
+with v the shaped vertices, w their jaw weight and share = sum_k bary_k w_k. Both parts are linear in shape,
+expression and R_jaw - I (pose correctives), so no vertex is ever evaluated while fitting.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fit_flame.head_model import JAW, HeadModel
+
+_JAW_CORRECTIVES = slice(9, 18)  # of the 36: neck, jaw, left eye, right eye, nine entries each
+
+
+class LinearPart(NamedTuple):
+    """Points as linear functions of the coefficients; N points."""
+
+    template: Tensor
+    """(N, 3) metres."""
+    shape: Tensor
+    """(N, 3, S)."""
+    expression: Tensor
+    """(N, 3, E)."""
+    correctives: Tensor
+    """(N, 3, 9) per entry of R_jaw - I, row by row."""
+
+
+class LandmarkBasis(NamedTuple):
+    """The landmarks of a head model."""
+
+    landmarks: Tensor
+    """(L,) which of the 478 detected ones."""
+    rest: LinearPart
+    """s of all L landmarks, relative to `centre`."""
+    jaw: LinearPart
+    """b - share * joint of the landmarks that the jaw moves."""
+    jaw_rows: Tensor
+    """(Lj,) which of the L those are."""
+    centre: Tensor
+    """(3,) middle of the landmarks of the template, metres: the point that pose turns and shifts."""
+
+
+def landmark_basis(model: HeadModel, device: torch.device, dtype: torch.dtype = torch.float32) -> LandmarkBasis:
+    """Reduce a head model to its landmarks.
+
+    Parameters
+    ----------
+    model
+        Any head model with an embedding.
+    device, dtype
+        Where and how the basis is kept.
+    """
+    vertices, barycentric = model.embedding.vertices, model.embedding.barycentric.astype(np.float64)
+    share = model.skinning_weights[:, JAW].astype(np.float64)
+    jaw_barycentric = barycentric * share[vertices]
+    jaw_rows = np.flatnonzero(jaw_barycentric.sum(axis=1) > 1e-4)
+
+    def combine(weights: np.ndarray, array: np.ndarray) -> np.ndarray:
+        return np.einsum("nk,nk...->n...", weights, array[vertices].astype(np.float64))
+
+    arrays = (model.v_template, model.shapedirs, model.expressiondirs, model.posedirs[:, :, _JAW_CORRECTIVES])
+    rest = [combine(barycentric, a) for a in arrays]
+    jaw = [combine(jaw_barycentric, a)[jaw_rows] for a in arrays]
+    total = jaw_barycentric.sum(axis=1)[jaw_rows]
+    regressor = model.joint_regressor[JAW].astype(np.float64)
+    jaw[0] -= total[:, None] * (regressor @ model.v_template)
+    jaw[1] -= total[:, None, None] * np.einsum("v,vcs->cs", regressor, model.shapedirs)
+    jaw[2] -= total[:, None, None] * np.einsum("v,vce->ce", regressor, model.expressiondirs)
+    centre = rest[0].mean(axis=0)
+    rest[0] -= centre
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=dtype, device=device)
+
+    return LandmarkBasis(
+        landmarks=torch.as_tensor(model.embedding.landmarks, device=device),
+        rest=LinearPart(*map(tensor, rest)),
+        jaw=LinearPart(*map(tensor, jaw)),
+        jaw_rows=torch.as_tensor(jaw_rows, device=device),
+        centre=tensor(centre),
+    )

@@ -1,0 +1,136 @@
+"""The cost of a clip: landmarks, priors in standard deviations, and the temporal prior."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fit_flame.landmark_basis import LandmarkBasis
+from fit_flame.residuals import (
+    JAW_SIZE,
+    POSE_SIZE,
+    ClipState,
+    FrameState,
+    Gram,
+    Hessian,
+    Observations,
+    Points,
+    hessian,
+    place,
+    pull_back,
+    residuals,
+)
+from fit_flame.rotation import to_axis_angle
+from fit_flame.solver import solve_chain, solve_frames
+
+
+class Prior(NamedTuple):
+    """Gaussian prior of a frame's unknowns."""
+
+    jaw_mean: Tensor
+    """(3,) axis-angle."""
+    jaw_precision: Tensor
+    """(3,)."""
+
+
+class Temporal(NamedTuple):
+    """Temporal prior: the head keeps its velocity, the face keeps its pose, up to noise.
+
+    A frame's unknowns are followed by six velocities of the head: x[t+1] = F x[t] + noise.
+    """
+
+    precision: Tensor
+    """(C, T-1, n + 6), zero across the end of a clip."""
+    velocity: Tensor
+    """(C, T, 6) of rotation, position and log scale, per frame."""
+
+
+class Evaluation(NamedTuple):
+    """Cost and its derivatives at a state."""
+
+    points: Points
+    cost: Tensor
+    """(C,)."""
+    frame_cost: Tensor
+    """(C, T) without the temporal prior."""
+    gradient: Tensor
+    """(C, T, n)."""
+    force: Tensor
+    """(C, T, L, 2)."""
+
+
+def evaluate(basis: LandmarkBasis, seen: Observations, prior: Prior, clip: ClipState, frame: FrameState) -> Evaluation:
+    """Evaluate landmarks and priors of every frame."""
+    points = place(basis, clip, frame)
+    force, cost = residuals(seen, points.image)
+    gradient = pull_back(basis, clip, frame, points, force, with_shape=False).frame
+    e = frame.expression.shape[-1]
+    jaw = to_axis_angle(frame.jaw) - prior.jaw_mean
+    gradient[..., :e] += frame.expression
+    gradient[..., e : e + JAW_SIZE] += prior.jaw_precision * jaw
+    cost = cost + 0.5 * (frame.expression**2).sum(-1) + 0.5 * (prior.jaw_precision * jaw**2).sum(-1)
+    return Evaluation(points, cost.sum(-1), cost, gradient, force)
+
+
+def frame_hessian(
+    grams: Gram, seen: Observations, prior: Prior, clip: ClipState, frame: FrameState
+) -> Hessian:
+    """Approximate Hessian of `evaluate`'s cost, priors included."""
+    e = frame.expression.shape[-1]
+    result = hessian(grams, clip, frame, seen.confidence.mean(-1), e)
+    diagonal = result.frame.diagonal(dim1=-2, dim2=-1)
+    diagonal[..., :e] += 1
+    diagonal[..., e : e + JAW_SIZE] += prior.jaw_precision
+    return result
+
+
+def transition(size: int, like: Tensor) -> Tensor:
+    """F for n = `size` unknowns and six velocities: the last six unknowns move on by theirs."""
+    predict = torch.eye(size + POSE_SIZE, dtype=like.dtype, device=like.device)
+    predict[size - POSE_SIZE : size, size:] = torch.eye(POSE_SIZE, dtype=like.dtype, device=like.device)
+    return predict
+
+
+def innovation(frame: FrameState, velocity: Tensor) -> Tensor:
+    """What the temporal prior did not foresee: (C, T-1, n + 6)."""
+    rotation = to_axis_angle(frame.rotation[:, :-1].mT @ frame.rotation[:, 1:])
+    jaw = to_axis_angle(frame.jaw[:, 1:] @ frame.jaw[:, :-1].mT)
+    pose = torch.cat(
+        [rotation, frame.position.diff(dim=1), frame.log_scale.diff(dim=1)[..., None]], -1
+    )
+    return torch.cat([frame.expression.diff(dim=1), jaw, pose - velocity[:, :-1], velocity.diff(dim=1)], -1)
+
+
+def chain_cost(frame: FrameState, temporal: Temporal) -> Tensor:
+    """(C,) cost of the temporal prior."""
+    return 0.5 * (temporal.precision * innovation(frame, temporal.velocity) ** 2).sum((1, 2))
+
+
+def chain_step(blocks: Tensor, gradient: Tensor, frame: FrameState, temporal: Temporal) -> tuple[Tensor, Tensor]:
+    """Step of all frames at once under the temporal prior.
+
+    Returns
+    -------
+    tuple
+        Steps of the frames' unknowns (C, T, n) and of their velocities (C, T, 6).
+    """
+    n = blocks.shape[-1]
+    predict = transition(n, blocks)
+    pulled = temporal.precision * innovation(frame, temporal.velocity)
+    full = torch.nn.functional.pad(blocks, (0, POSE_SIZE, 0, POSE_SIZE))
+    right = -torch.nn.functional.pad(gradient, (0, POSE_SIZE))
+    right[:, 1:] -= pulled
+    right[:, :-1] += pulled @ predict
+    full.diagonal(dim1=-2, dim2=-1)[...] += 1e-6 * blocks.diagonal(dim1=-2, dim2=-1).mean((1, 2))[:, None, None]
+    step = solve_chain(full, right, temporal.precision, predict)
+    return step[..., :n], step[..., n:]
+
+
+def frame_step(blocks: Tensor, gradient: Tensor, damping: float) -> Tensor:
+    """Levenberg-Marquardt step of every frame alone."""
+    diagonal = blocks.diagonal(dim1=-2, dim2=-1)
+    floor = 1e-6 * diagonal.mean((0, 1))
+    damped = blocks + torch.diag_embed(damping * diagonal + floor)
+    return -solve_frames(damped, gradient)

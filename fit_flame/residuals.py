@@ -1,0 +1,317 @@
+"""Residuals of the fit, their gradient, and an approximate Hessian that costs next to nothing.
+
+Units: the image plane is measured from the principal point, y up, in inter-ocular distances of the clip.
+With R y = (X, Y, Z) the turned head and (u0, v0, s) its image position and scale, a landmark lands at
+
+    (u, v) = ((u0, v0) + s (X, Y)) / (1 - s kappa Z),        kappa = 1 / focal length:
+
+a pinhole camera, written so that focal length only sets the strength of the perspective.
+
+The gradient is exact. The Hessian is Gauss-Newton's with three simplifications: the perspective of a frame's
+centre for all of its landmarks, the jaw's rotation ignored, robust weights taken as one (an upper bound).
+Then a frame's J'J is a combination of six Gram matrices that are made once for a clip:
+
+    J'J = sum_{ab} M_ab G_ab,     M = R' A' A R (3 x 3),     G_ab = sum_i p_i B_ia' B_ib
+
+with B_i the basis of landmark i. No Jacobian is ever formed: 6 n^2 multiplications instead of 2 L n^2.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fit_flame.landmark_basis import LandmarkBasis
+from fit_flame.rotation import skew, to_matrix
+
+JAW_SIZE, POSE_SIZE = 3, 6  # pose: rotation 3, image position 2, log scale 1
+_UPPER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+
+
+class FrameState(NamedTuple):
+    """Unknowns of every frame; C clips of T frames."""
+
+    expression: Tensor
+    """(C, T, E)."""
+    jaw: Tensor
+    """(C, T, 3, 3) rotation of the jaw."""
+    rotation: Tensor
+    """(C, T, 3, 3) rotation of the head."""
+    position: Tensor
+    """(C, T, 2) where the head's centre is seen."""
+    log_scale: Tensor
+    """(C, T) log of inter-ocular distances per metre."""
+
+
+class ClipState(NamedTuple):
+    """Unknowns that a clip's frames share."""
+
+    shape: Tensor
+    """(C, S)."""
+    kappa: Tensor
+    """(C,) inverse focal length, one over inter-ocular distances."""
+
+
+class Observations(NamedTuple):
+    """What was detected, and how far each residual is trusted."""
+
+    points: Tensor
+    """(C, T, L, 2), zero where not seen."""
+    confidence: Tensor
+    """(C, T, L) factor on the precision of each point, 0 where not seen."""
+    precision: Tensor
+    """(L,) 1 / variance."""
+    pairs: Tensor
+    """(Q, 2) rows of points whose difference counts for itself: lip gaps, mouth width, lids."""
+    pair_precision: Tensor
+    """(Q,) 1 / variance."""
+    outlier: float
+    """Standard deviations beyond which a residual is taken for an outlier (Cauchy)."""
+
+
+class Points(NamedTuple):
+    """The model's landmarks and what their derivatives need."""
+
+    head: Tensor
+    """(C, T, L, 3) in head coordinates about the centre."""
+    jaw: Tensor
+    """(C, T, Lj, 3) the jaw's part, before its rotation."""
+    camera: Tensor
+    """(C, T, L, 3) turned by the head's rotation."""
+    depth: Tensor
+    """(C, T, L, 1) the perspective's denominator."""
+    image: Tensor
+    """(C, T, L, 2)."""
+
+
+def place(basis: LandmarkBasis, clip: ClipState, frame: FrameState) -> Points:
+    """Evaluate the landmarks of all frames."""
+    rest, jaw = _shaped(basis, clip)
+    bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
+    head = rest[:, None] + _apply(basis.rest.expression, frame.expression)
+    jaw_part = jaw[:, None] + _apply(basis.jaw.expression, frame.expression)
+    if basis.rest.correctives.any():
+        head = head + _apply(basis.rest.correctives, bend.flatten(-2))
+        jaw_part = jaw_part + _apply(basis.jaw.correctives, bend.flatten(-2))
+    head = head.index_add(2, basis.jaw_rows, jaw_part @ bend.mT)
+    camera = head @ frame.rotation.mT
+    scale = frame.log_scale.exp()[..., None, None]
+    depth = 1 - (scale * clip.kappa[:, None, None, None]) * camera[..., 2:]
+    image = (frame.position[..., None, :] + scale * camera[..., :2]) / depth
+    return Points(head, jaw_part, camera, depth, image)
+
+
+def _shaped(basis: LandmarkBasis, clip: ClipState) -> tuple[Tensor, Tensor]:
+    """Template and identity of each clip: (C, L, 3) and (C, Lj, 3)."""
+    return (
+        basis.rest.template + _apply(basis.rest.shape, clip.shape),
+        basis.jaw.template + _apply(basis.jaw.shape, clip.shape),
+    )
+
+
+def _apply(directions: Tensor, coefficients: Tensor) -> Tensor:
+    """(N, 3, K) times (..., K) -> (..., N, 3), as one matrix product."""
+    return (coefficients @ directions.flatten(0, 1).mT).unflatten(-1, directions.shape[:2])
+
+
+class Residuals(NamedTuple):
+    """Weighted residuals."""
+
+    force: Tensor
+    """(C, T, L, 2) derivative of the cost by each landmark's image position."""
+    cost: Tensor
+    """(C, T) half the robust sum of squares."""
+
+
+def residuals(observations: Observations, image: Tensor) -> Residuals:
+    """Robust cost of the landmarks' image positions (C, T, L, 2), and its derivative."""
+    difference = image - observations.points
+    force, cost = _robust(difference, observations.confidence * observations.precision, observations.outlier)
+    upper, lower = observations.pairs.unbind(1)
+    confidence = torch.minimum(observations.confidence[..., upper], observations.confidence[..., lower])
+    gap = difference[..., upper, :] - difference[..., lower, :]
+    gap_force, gap_cost = _robust(gap, confidence * observations.pair_precision, observations.outlier)
+    force = force.index_add(2, upper, gap_force).index_add(2, lower, -gap_force)
+    return Residuals(force, cost.sum(-1) + gap_cost.sum(-1))
+
+
+def _robust(difference: Tensor, precision: Tensor, outlier: float) -> tuple[Tensor, Tensor]:
+    """Cauchy's robust cost: quadratic near zero, logarithmic far out."""
+    squared = precision * (difference * difference).sum(-1)
+    bent = 1 + squared / outlier**2
+    return (precision / bent)[..., None] * difference, 0.5 * outlier**2 * bent.log()
+
+
+class Gradient(NamedTuple):
+    """Derivatives of the cost."""
+
+    frame: Tensor
+    """(C, T, n) by expression, jaw, rotation, position, log scale."""
+    shape: Tensor
+    """(C, T, S) each frame's share of the derivative by shape; empty unless asked for."""
+
+
+def pull_back(
+    basis: LandmarkBasis, clip: ClipState, frame: FrameState, points: Points, force: Tensor, *, with_shape: bool
+) -> Gradient:
+    """Chain rule: from forces (C, T, L, 2) on image positions to derivatives by the unknowns, exactly."""
+    scale = frame.log_scale.exp()[..., None, None]
+    per_depth = force / points.depth
+    along = (force * points.image).sum(-1, keepdim=True) / points.depth
+    pull = torch.cat([scale * per_depth, scale * clip.kappa[:, None, None, None] * along], -1)
+    pull_head = pull @ frame.rotation
+    bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
+    pull_jaw = pull_head[:, :, basis.jaw_rows]
+    bent_pull = pull_jaw @ bend
+    expression = _project(basis.rest.expression, pull_head) + _project(basis.jaw.expression, bent_pull)
+    turned = points.jaw @ frame.jaw.mT
+    jaw = torch.linalg.cross(turned, pull_jaw).sum(2)
+    if basis.rest.correctives.any():
+        entries = _project(basis.rest.correctives, pull_head) + _project(basis.jaw.correctives, bent_pull)
+        product = entries.unflatten(-1, (3, 3)) @ frame.jaw.mT
+        jaw = jaw + _axial(product)
+    rotation = torch.linalg.cross(points.head, pull_head).sum(2)
+    log_scale = (pull * points.camera).sum((-1, -2))
+    parts = [expression, jaw, rotation, per_depth.sum(2), log_scale[..., None]]
+    shape = force.new_zeros(*force.shape[:2], 0)
+    if with_shape:
+        shape = _project(basis.rest.shape, pull_head) + _project(basis.jaw.shape, bent_pull)
+    return Gradient(torch.cat(parts, -1), shape)
+
+
+def _project(directions: Tensor, pull: Tensor) -> Tensor:
+    """(N, 3, K) and forces (..., N, 3) -> (..., K)."""
+    return pull.flatten(-2) @ directions.flatten(0, 1)
+
+
+def _axial(product: Tensor) -> Tensor:
+    """Derivative of <G, exp(d) R> by d at zero, from G R': the axial part, sum_k G R' : skew(e_k)."""
+    return torch.stack(
+        [
+            product[..., 2, 1] - product[..., 1, 2],
+            product[..., 0, 2] - product[..., 2, 0],
+            product[..., 1, 0] - product[..., 0, 1],
+        ],
+        -1,
+    )
+
+
+class Gram(NamedTuple):
+    """Gram matrices of a clip; n + m columns: a frame's unknowns, then shape if asked for."""
+
+    second: Tensor
+    """(C, 6, k, k) of xx, yy, zz, xy, xz, yz; the mixed ones symmetrised."""
+    first: Tensor
+    """(C, 3, k) weighted sums, for the coupling with the image position."""
+    total: float
+    """Sum of the points' precisions."""
+    columns: Tensor
+    """(C, L, 3, k) the landmarks' displacement by each unknown, from which the products are made."""
+
+
+def gram(basis: LandmarkBasis, clip: ClipState, observations: Observations, *, with_shape: bool) -> Gram:
+    """Gram matrices about each clip's neutral face. Columns: expression, jaw, rotation, log scale[, shape]."""
+    rest, jaw = _shaped(basis, clip)
+    clips, landmarks = rest.shape[:2]
+    jaw_columns = rest.new_zeros(clips, landmarks, 3, 3)
+    jaw_columns[:, basis.jaw_rows] = -skew(jaw)
+    if basis.rest.correctives.any():
+        generators = skew(torch.eye(3, dtype=rest.dtype, device=rest.device)).flatten(-2)
+        jaw_columns = jaw_columns + basis.rest.correctives @ generators.mT
+    columns = [
+        basis.rest.expression.expand(clips, -1, -1, -1),
+        jaw_columns,
+        -skew(rest),
+        rest[..., None],
+    ]
+    if with_shape:
+        columns.append(basis.rest.shape.expand(clips, -1, -1, -1))
+    points = torch.cat(columns, -1)
+    upper, lower = observations.pairs.unbind(1)
+    rows = torch.cat(
+        [
+            observations.precision.sqrt()[:, None, None] * points,
+            observations.pair_precision.sqrt()[:, None, None] * (points[:, upper] - points[:, lower]),
+        ],
+        1,
+    )
+    second = []
+    for a, b in _UPPER:
+        product = rows[:, :, a].mT @ rows[:, :, b]
+        second.append(product if a == b else product + product.mT)
+    first = (points * observations.precision[:, None, None]).sum(1)
+    return Gram(torch.stack(second, 1), first, float(observations.precision.sum()), points)
+
+
+class Hessian(NamedTuple):
+    """Approximate second derivatives."""
+
+    frame: Tensor
+    """(C, T, n, n)."""
+    border: Tensor
+    """(C, T, n, S) between a frame's unknowns and shape; S = 0 unless asked for."""
+    shape: Tensor
+    """(C, S, S) summed over frames."""
+
+
+def hessian(grams: Gram, clip: ClipState, frame: FrameState, seen: Tensor, expression_size: int) -> Hessian:
+    """Combine Gram matrices by each frame's view; `seen` (C, T) is the frame's share of trusted landmarks."""
+    view = central_view(clip, frame)
+    metric = view.mT @ view * seen[..., None, None]
+    weights = torch.stack([metric[..., a, b] for a, b in _UPPER], -1)
+    n = expression_size + JAW_SIZE + POSE_SIZE
+    core = n - 2  # without the image position
+    square = (weights @ grams.second[:, :, :core, :core].flatten(2)).unflatten(-1, (core, core))
+    shift = seen[..., None, None] * (view @ grams.first[:, None])  # (C, T, 2, k)
+    result = square.new_zeros(*square.shape[:2], n, n)
+    head, last = slice(0, core - 1), slice(core - 1, core)
+    at = slice(n - 3, n - 1)
+    result[..., head, head] = square[..., head, head]
+    result[..., head, n - 1 :] = square[..., head, last]
+    result[..., n - 1 :, head] = square[..., last, head]
+    result[..., n - 1, n - 1] = square[..., -1, -1]
+    result[..., at, head] = shift[..., head]
+    result[..., head, at] = shift[..., head].mT
+    result[..., at, n - 1] = shift[..., core - 1]
+    result[..., n - 1, at] = shift[..., core - 1]
+    result[..., n - 3, n - 3] = result[..., n - 2, n - 2] = seen * grams.total
+    sizes = grams.second.shape[-1] - core
+    border = square.new_zeros(*square.shape[:2], n, sizes)
+    mixed = (weights @ grams.second[:, :, :core, core:].flatten(2)).unflatten(-1, (core, sizes))
+    border[..., head, :], border[..., n - 1 :, :] = mixed[..., head, :], mixed[..., last, :]
+    border[..., at, :] = shift[..., core:]
+    corner = (weights.sum(1, keepdim=True) @ grams.second[:, :, core:, core:].flatten(2)).unflatten(-1, (sizes, sizes))
+    return Hessian(result, border, corner[:, 0])
+
+
+def central_view(clip: ClipState, frame: FrameState) -> Tensor:
+    """(C, T, 2, 3) derivative of image positions by head coordinates, at the head's centre."""
+    perspective = clip.kappa[:, None, None] * frame.position
+    turned = frame.rotation[..., :2, :] + perspective[..., None] * frame.rotation[..., 2:, :]
+    return frame.log_scale.exp()[..., None, None] * turned
+
+
+def couple(grams: Gram, clip: ClipState, frame: FrameState, force: Tensor) -> tuple[Tensor, Tensor]:
+    """Pull forces (C, T, L, 2) back with the Hessian's approximations: (C, T, n) and (C, T, S).
+
+    A column made so keeps the Hessian positive where the exact `pull_back` could not.
+    """
+    pull = (force @ central_view(clip, frame)).flatten(2)
+    product = pull @ grams.columns.flatten(1, 2)
+    core = grams.second.shape[-1] - clip.shape.shape[1]
+    parts = [product[..., : core - 1], force.sum(2), product[..., core - 1 : core]]
+    return torch.cat(parts, -1), product[..., core:]
+
+
+def move(frame: FrameState, step: Tensor) -> FrameState:
+    """Apply a step (C, T, n) to every frame's unknowns."""
+    e = frame.expression.shape[-1]
+    return FrameState(
+        expression=frame.expression + step[..., :e],
+        jaw=to_matrix(step[..., e : e + 3]) @ frame.jaw,
+        rotation=frame.rotation @ to_matrix(step[..., e + 3 : e + 6]),
+        position=frame.position + step[..., e + 6 : e + 8],
+        log_scale=frame.log_scale + step[..., e + 8],
+    )

@@ -1,0 +1,61 @@
+"""Rotations as matrices and axis-angle vectors, in torch, safe at zero and near half a turn."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def skew(vector: Tensor) -> Tensor:
+    """Cross-product matrix: (..., 3) -> (..., 3, 3) with skew(a) b = a x b."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+
+
+def to_matrix(axis_angle: Tensor) -> Tensor:
+    """Rodrigues' formula: (..., 3) radians -> (..., 3, 3), exact at zero with its gradient."""
+    squared = (axis_angle * axis_angle).sum(-1)[..., None, None]
+    angle = squared.clamp_min(1e-12).sqrt()
+    small = squared < 1e-8
+    sine = torch.where(small, 1 - squared / 6, angle.sin() / angle)
+    cosine = torch.where(small, 0.5 - squared / 24, (1 - angle.cos()) / (angle * angle))
+    k = skew(axis_angle)
+    return torch.eye(3, dtype=k.dtype, device=k.device) + sine * k + cosine * (k @ k)
+
+
+def to_axis_angle(matrix: Tensor) -> Tensor:
+    """Inverse of `to_matrix`: (..., 3, 3) -> (..., 3), of angle at most pi. Goes through the quaternion."""
+    m = matrix.flatten(-2).unbind(-1)
+    squares = torch.stack(  # four times the squared components w, x, y, z
+        [
+            1 + m[0] + m[4] + m[8],
+            1 + m[0] - m[4] - m[8],
+            1 - m[0] + m[4] - m[8],
+            1 - m[0] - m[4] + m[8],
+        ],
+        -1,
+    )
+    candidates = torch.stack(  # the quaternion, scaled by each of its components in turn
+        [
+            torch.stack([squares[..., 0], m[7] - m[5], m[2] - m[6], m[3] - m[1]], -1),
+            torch.stack([m[7] - m[5], squares[..., 1], m[3] + m[1], m[2] + m[6]], -1),
+            torch.stack([m[2] - m[6], m[3] + m[1], squares[..., 2], m[7] + m[5]], -1),
+            torch.stack([m[3] - m[1], m[2] + m[6], m[7] + m[5], squares[..., 3]], -1),
+        ],
+        -2,
+    )
+    largest = squares.argmax(-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
+    quaternion = torch.nn.functional.normalize(candidates.gather(-2, largest).squeeze(-2), dim=-1)
+    quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    sine = quaternion[..., 1:].norm(dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(sine, quaternion[..., :1])
+    return quaternion[..., 1:] * torch.where(sine > 1e-6, angle / sine.clamp_min(1e-12), 2.0)
+
+
+def nearest(matrix: Tensor) -> Tensor:
+    """Nearest rotation to a matrix (..., 3, 3), by singular values."""
+    u, _, v = torch.linalg.svd(matrix)
+    sign = torch.det(u @ v)[..., None]
+    u = torch.cat([u[..., :2], u[..., 2:] * sign[..., None]], -1)
+    return u @ v
