@@ -21,6 +21,11 @@ class UnsafeNameError(ValueError):
     """An id or language that must not become a file name."""
 
 
+def is_name(name: str) -> bool:
+    """Whether `name` is safe as a file name."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str, what: str) -> str:
     """Return `name` if it is safe as a file name.
 
@@ -29,7 +34,7 @@ def check_name(name: str, what: str) -> str:
     UnsafeNameError
         When it does not match ``[A-Za-z0-9_-]{1,128}``.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise UnsafeNameError(f"{what} {name!r}: only letters, digits, _ and - are allowed, 1 to 128 of them")
     return name
 

@@ -35,6 +35,7 @@ from manifests.tables import (
     write_manifest,
     write_motion,
 )
+from manifests.takedown import read_takedown, tombstone
 
 Change = Callable[[pa.Table], pa.Table]
 """Takes the manifest rows of a language, returns as many in the same order."""
@@ -53,7 +54,7 @@ def commit_fragment(
     """Make a source video part of the dataset: all of it, or nothing if this is cut off anywhere.
 
     `language`, `video_id`, `config_fingerprint` and `motion_path` of the rows are filled in here, and
-    `created_at` where a row has none.
+    `created_at` where a row has none. A video on the take-down list becomes tombstones, without motion.
 
     Parameters
     ----------
@@ -81,6 +82,9 @@ def commit_fragment(
     motion_place = paths.motion_path(root, language, video_id)
     landmarks_place = paths.landmarks_path(root, language, video_id)
     _check_clips(video_id, rows, motion_rows, landmark_rows)
+    reason = read_takedown(root).get(video_id)
+    if reason is not None:
+        rows, motion_rows, landmark_rows = [tombstone(row, reason) for row in rows], (), ()
     with_motion = {row["clip_id"]: motion_place.relative_to(root).as_posix() for row in motion_rows}
     now = datetime.now(UTC)
     table = manifest_table(

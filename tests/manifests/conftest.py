@@ -3,8 +3,10 @@
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from manifests.schema import MANIFEST
 from manifests.store import commit_fragment, compact
 
 
@@ -31,7 +33,7 @@ def landmarks(clip_id, frames):
     return {"clip_id": clip_id, "landmarks": points.astype(np.float32), "valid": np.ones(frames, bool)}
 
 
-def commit_video(root, language, video_id, clips=2):
+def _commit_video(root, language, video_id, clips=2):
     """Commit a video of 10-frame clips, the last of which failed."""
     rows = [
         {
@@ -60,14 +62,35 @@ def commit_video(root, language, video_id, clips=2):
     )
 
 
+@pytest.fixture
+def commit_video():
+    """Commit a video of some clips: `commit_video(root, language, video_id, clips=2)`."""
+    return _commit_video
+
+
+def _accept_ok(table):
+    ok = [status == "ok" for status in table["status"].to_pylist()]
+    reasons = [[] if accepted else ["status"] for accepted in ok]
+    for name, values in (("accepted", ok), ("rejected_by", reasons)):
+        field = MANIFEST.field(name)
+        table = table.set_column(MANIFEST.get_field_index(name), field, pa.array(values, field.type))
+    return table
+
+
+@pytest.fixture
+def accept_ok():
+    """Accept every clip that is ok: a policy without rules."""
+    return _accept_ok
+
+
 @pytest.fixture(params=["settled", "running"])
 def root(request, tmp_path):
     """Three videos with 2 + 3 + 2 clips; the path has what breaks naive quoting and globbing."""
     root = tmp_path / "it's [a] root"
-    commit_video(root, "german", "_de")
-    commit_video(root, "german", "de2", clips=3)
-    commit_video(root, "japanese", "ja1")
+    _commit_video(root, "german", "_de")
+    _commit_video(root, "german", "de2", clips=3)
+    _commit_video(root, "japanese", "ja1")
     compact(root)
     if request.param == "running":
-        commit_video(root, "german", "de2", clips=3)
+        _commit_video(root, "german", "de2", clips=3)
     return root

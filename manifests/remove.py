@@ -1,0 +1,85 @@
+"""Removing source videos for good: media and motion go, tombstones stay, nothing brings them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests import paths
+from manifests.schema import MANIFEST
+from manifests.store import compact, read_manifest
+from manifests.tables import manifest_table
+from manifests.takedown import extend_takedown, read_takedown, tombstone
+
+
+def remove_videos(root: Path, video_ids: Iterable[str], reason: str = "") -> list[Path]:
+    """Remove source videos, and whatever the take-down list names besides.
+
+    Call it again after a crash, or after editing the list by hand: it finishes what is left to do.
+
+    Parameters
+    ----------
+    video_ids
+        Videos to add to the list; none to carry out the list as it is.
+    reason
+        Written into the list and the tombstones.
+
+    Returns
+    -------
+    list of Path
+        Files that were deleted.
+
+    Raises
+    ------
+    UnsafeNameError
+        When an id is not one.
+    """
+    paths.languages(root)
+    # The list comes first: from here on, no build can bring the videos back, whatever happens to this run.
+    extend_takedown(root, dict.fromkeys(video_ids, reason))
+    listed = read_takedown(root)
+    clips = read_manifest(root, ["language", "video_id", "clip_id"])
+    clips = clips.filter(pc.is_in(clips["video_id"], pa.array(list(listed), pa.string())))
+    compact(root, lambda table: _bury(table, listed), languages=sorted(set(clips["language"].to_pylist())))
+    return _delete_files(root, clips)
+
+
+def _bury(table: pa.Table, listed: dict[str, str]) -> pa.Table:
+    gone = pc.is_in(table["video_id"], pa.array(list(listed), pa.string()))
+    graves = [tombstone(row, listed[row["video_id"]]) for row in table.filter(gone).to_pylist()]
+    if not graves:
+        return table
+    both = pa.concat_tables([table.filter(pc.invert(gone)), _verdict(manifest_table(graves), table)])
+    return both.unify_dictionaries().sort_by([("video_id", "ascending"), ("clip_id", "ascending")])
+
+
+def _verdict(graves: pa.Table, table: pa.Table) -> pa.Table:
+    """Reject tombstones where a policy has spoken, so that no clip is left without a verdict."""
+    if table["accepted"].null_count == table.num_rows:
+        return graves
+    for name, value in (("accepted", False), ("rejected_by", ["status"])):
+        index = MANIFEST.get_field_index(name)
+        graves = graves.set_column(
+            index, MANIFEST.field(name), pa.array([value] * len(graves), MANIFEST.types[index])
+        )
+    return graves
+
+
+def _delete_files(root: Path, clips: pa.Table) -> list[Path]:
+    places = set()
+    for row in clips.to_pylist():
+        language, video_id, clip_id = row["language"], row["video_id"], row["clip_id"]
+        places |= {kind(root, language, video_id) for kind in _OF_VIDEO}
+        if paths.is_name(clip_id):  # else it was never built
+            places |= {kind(root, language, clip_id) for kind in _OF_CLIP}
+    deleted = sorted(place for place in places if place.exists())
+    for place in deleted:
+        place.unlink()
+    return deleted
+
+
+_OF_VIDEO = (paths.raw_path, paths.landmarks_path, paths.motion_path)
+_OF_CLIP = (paths.clip_path, paths.audio_path)
