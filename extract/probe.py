@@ -21,11 +21,16 @@ OPEN_OPTIONS = {
     "protocol_whitelist": "file",
 }
 
+# MPEG streams, FLV, Ogg and ASF are searched for a time, and what is found may be seconds late.
+_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
+
 
 @dataclass(frozen=True, slots=True)
 class SourceVideo:
     """A video file's properties. Times count from the beginning of the file, as a player shows it."""
 
+    seekable: bool
+    """Whether the container has an index, so that a seek arrives where it should."""
     video_stream: int
     """Which of the file's streams holds the pictures (a cover picture is a stream too)."""
     width: int
@@ -84,6 +89,7 @@ def _read(container: InputContainer, path: Path, stage: Stage) -> SourceVideo:
         raise _corrupt(path, "its frame rate or its size is unknown", stage)
     start_sec, end_sec = _times(container, stream)
     return SourceVideo(
+        seekable=container.format.name in _INDEXED,
         video_stream=stream.index,
         width=width,
         height=height,
@@ -120,8 +126,11 @@ def _times(container: InputContainer, stream: VideoStream) -> tuple[float, float
     start = origin if stream.start_time is None else float(stream.start_time * tick)
     if stream.duration is not None:
         end = start + float(stream.duration * tick)
-    else:  # Matroska and WebM tell the length of the whole file only
-        end = origin + (container.duration or 0) / 1_000_000
+    elif container.duration:  # Matroska and WebM tell the length of the whole file only
+        end = origin + container.duration / 1_000_000
+    else:  # what a browser records tells none
+        ends = (p.pts + (p.duration or 0) for p in container.demux(stream) if p.pts is not None)
+        end = float(max(ends, default=0) * tick)
     return start - origin, end - origin
 
 

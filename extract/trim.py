@@ -23,8 +23,8 @@ from extract.trim_command import CLIP_SIDE, MISSING_FRAMES_FILLED, WAV_RATE, Cut
 
 __all__ = ["CropBox", "TrimRequest", "TrimResult", "TrimSettings", "crop_box", "trim_clips"]
 
-# Films of 25 frames a second are published with mean rates such as 24.997.
-_FPS_TOLERANCE = 0.01
+# Films of 25 frames a second come with mean rates such as 24.97, for the file's rounded length.
+_FPS_TOLERANCE = 0.1
 
 
 class TrimSettings(BaseModel):

@@ -28,6 +28,8 @@ MISSING_FRAMES_FILLED = 2
 """So many frames that a source lacks at the clip's end are filled by repeating its last one."""
 
 _AAC_RATE = 48_000
+# A sound decoder needs a packet or two before what it gives is right (AAC: 21 ms each).
+_LEAD_SEC = 0.2
 _READ_AHEAD_SEC = 0.2
 # More broken pictures than this share end ffmpeg with a failure instead of a frozen clip.
 _BROKEN_SHARE = "0.1"
@@ -73,12 +75,15 @@ def _outputs(source: Path, video: SourceVideo, cut: Cut, encoder: Encoder) -> li
     import ffmpeg
 
     start_sec = cut.start_frame / FPS
-    read_sec = cut.frame_count / FPS + _READ_AHEAD_SEC
-    media = ffmpeg.input(
-        str(source.absolute()), ss=f"{start_sec:.2f}", t=f"{read_sec:.2f}", threads=1, **OPEN_OPTIONS
-    )
-    picture = _picture(media[str(video.video_stream)], video, cut)
-    sound = media["a:0"].filter_multi_output("asplit")
+    lead_sec = min(start_sec, _LEAD_SEC) if video.seekable else start_sec
+    read_sec = lead_sec + cut.frame_count / FPS + _READ_AHEAD_SEC
+    # A seek to 0 is left out: it would skip the packets before it that begin the sound.
+    seek = {"ss": f"{start_sec - lead_sec:.2f}"} if start_sec > lead_sec else {}
+    media = ffmpeg.input(str(source.absolute()), t=f"{read_sec:.2f}", threads=1, **seek, **OPEN_OPTIONS)
+    picture = media[str(video.video_stream)].filter("trim", start=f"{lead_sec:.2f}")
+    picture = _picture(picture.filter("setpts", f"PTS-{lead_sec:.2f}/TB"), video, cut)
+    sound = media["a:0"].filter("atrim", start=f"{lead_sec:.2f}")
+    sound = sound.filter("asetpts", f"PTS-{lead_sec:.2f}/TB").filter_multi_output("asplit")
     stereo = _sound(sound[0], cut, _AAC_RATE, "stereo", "fltp")
     mono = _sound(sound[1], cut, WAV_RATE, "mono", "s16")
     plain: dict[str, Any] = {"map_metadata": -1, "map_chapters": -1, "threads": 1, "fflags": "+bitexact"}
@@ -105,7 +110,7 @@ def _outputs(source: Path, video: SourceVideo, cut: Cut, encoder: Encoder) -> li
 def _picture(stream: FilterableStream, video: SourceVideo, cut: Cut) -> FilterableStream:
     """Constant 25 frames a second, then the crop.
 
-    Seeking drops what is before the clip's beginning, so its first frame is never early. A later
+    What is before the clip's beginning was dropped, so its first frame is never early. A later
     frame is the last one that is due less than half a frame (20 ms) after its time.
     """
     if video.interlaced:
