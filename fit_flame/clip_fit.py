@@ -19,7 +19,7 @@ from fit_flame.initial import first_guess
 from fit_flame.landmark_basis import LandmarkBasis, landmark_basis
 from fit_flame.motion import Motion
 from fit_flame.objective import Prior, Temporal, chain_cost, chain_step, evaluate, frame_hessian, frame_step
-from fit_flame.residuals import POSE_SIZE, ClipState, FrameState, Gram, Observations, gram, move
+from fit_flame.residuals import POSE_SIZE, ClipState, FrameState, Observations, move, place
 from fit_flame.rotation import to_axis_angle
 
 FloatArray = npt.NDArray[np.float32]
@@ -74,7 +74,9 @@ def fit_batch(
             image_size,
         )
         clip, frame = solve(basis, batch, settings, image_size)
-        results |= zip(usable, _results(basis, batch, clip, frame, head_model, settings, image_size, fps), strict=True)
+        results |= zip(
+            usable, _results(basis, batch, clip, frame, head_model, settings, image_size, fps), strict=True
+        )
     return [results[i] for i in range(len(valids))]
 
 
@@ -130,7 +132,9 @@ def _pairs(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.array([(row[a], row[b]) for a, b in pairs if a in row and b in row], np.int64).reshape(-1, 2)
 
 
-def solve(basis: LandmarkBasis, batch: _Batch, settings: FitSettings, image_size: int) -> tuple[ClipState, FrameState]:
+def solve(
+    basis: LandmarkBasis, batch: _Batch, settings: FitSettings, image_size: int
+) -> tuple[ClipState, FrameState]:
     """Run the fit: first guess, shared unknowns on key frames, frames alone, frames together."""
     seen, valid = batch.seen, batch.valid
     like = basis.rest.template
@@ -156,10 +160,9 @@ def solve(basis: LandmarkBasis, batch: _Batch, settings: FitSettings, image_size
         iterations=settings.identity_iterations,
     )
     frame = frame._replace(expression=frame.expression + key_state.expression.mean(1, keepdim=True))
-    grams = gram(basis, clip, seen, with_shape=False)
-    frame = _fit_frames(basis, seen, prior, clip, frame, grams, settings.frame_iterations)
+    frame = _fit_frames(basis, seen, prior, clip, frame, settings.frame_iterations)
     if settings.chain_iterations and valid.shape[1] > 1:
-        frame = _fit_chain(basis, batch, prior, clip, frame, grams, settings)
+        frame = _fit_chain(basis, batch, prior, clip, frame, settings)
     return clip, frame
 
 
@@ -169,13 +172,12 @@ def _fit_frames(
     prior: Prior,
     clip: ClipState,
     frame: FrameState,
-    grams: Gram,
     iterations: int,
 ) -> FrameState:
     """Refine every frame alone."""
     for _ in range(iterations):
         here = evaluate(basis, seen, prior, clip, frame)
-        blocks = frame_hessian(grams, seen, prior, clip, frame).frame
+        blocks = frame_hessian(basis, seen, prior, clip, frame, here)
         frame = move(frame, frame_step(blocks, here.gradient, 1e-4))
     return frame
 
@@ -186,11 +188,10 @@ def _fit_chain(
     prior: Prior,
     clip: ClipState,
     frame: FrameState,
-    grams: Gram,
     settings: FitSettings,
 ) -> FrameState:
     """Refine all frames together under the temporal prior; a step that raises the cost of a clip is undone."""
-    temporal = _temporal_prior(basis, batch, prior, clip, frame, grams, settings)
+    temporal = _temporal_prior(basis, batch, prior, clip, frame, settings)
     cost = None
     for _ in range(settings.chain_iterations + 1):
         here = evaluate(basis, batch.seen, prior, clip, frame)
@@ -202,7 +203,7 @@ def _fit_chain(
             frame = FrameState(*(choose(better, new, old) for new, old in zip(frame, kept[0], strict=True)))
             temporal = temporal._replace(velocity=choose(better, temporal.velocity, kept[1]))
             kept, cost = (frame, temporal.velocity), torch.where(better, total, cost)
-        blocks = frame_hessian(grams, batch.seen, prior, clip, frame).frame
+        blocks = frame_hessian(basis, batch.seen, prior, clip, frame, here)
         step, velocity = chain_step(blocks, here.gradient, frame, temporal)
         frame = move(frame, step)
         temporal = temporal._replace(velocity=temporal.velocity + velocity)
@@ -215,11 +216,11 @@ def _temporal_prior(
     prior: Prior,
     clip: ClipState,
     frame: FrameState,
-    grams: Gram,
     settings: FitSettings,
 ) -> Temporal:
     """Scale the temporal prior by the landmarks' information, and let go where the face moves."""
-    blocks = frame_hessian(grams, batch.seen, prior, clip, frame).frame
+    here = evaluate(basis, batch.seen, prior, clip, frame)
+    blocks = frame_hessian(basis, batch.seen, prior, clip, frame, here)
     valid = batch.valid
     share = (valid / valid.sum(1, keepdim=True))[..., None]
     information = (blocks.diagonal(dim1=-2, dim2=-1) * share).sum(1)
@@ -235,14 +236,16 @@ def _temporal_prior(
     return Temporal(precision * inside[..., None], velocity)
 
 
-def _resting(basis: LandmarkBasis, batch: _Batch, clip: ClipState, frame: FrameState, threshold: float) -> Tensor:
+def _resting(
+    basis: LandmarkBasis, batch: _Batch, clip: ClipState, frame: FrameState, threshold: float
+) -> Tensor:
     """(C, T-1) 1 while lips, lids and brows rest, towards 0 while they move."""
-    from fit_flame.residuals import place
-
     head = place(basis, clip, frame).head * frame.log_scale.exp().median()
     moved = head.diff(dim=1).square().sum(-1)
     names = layout.regions()[basis.landmarks.cpu().numpy()]
-    motion = torch.stack([moved[..., np.flatnonzero(names == r)].mean(-1) for r in ("lips", "eyes", "brows")]).amax(0)
+    motion = torch.stack(
+        [moved[..., np.flatnonzero(names == r)].mean(-1) for r in ("lips", "eyes", "brows")]
+    ).amax(0)
     spread = torch.nn.functional.max_pool1d(motion[:, None], 5, stride=1, padding=2)[:, 0]
     return (1 + spread / threshold**2) ** -2
 
@@ -258,8 +261,6 @@ def _results(
     fps: float,
 ) -> list[FitResult | FitDiverged]:
     """Measure each clip's errors and turn its state into a motion."""
-    from fit_flame.residuals import place
-
     image = place(basis, clip, frame).image
     error = (image - batch.seen.points).norm(dim=-1)
     names = layout.regions()[basis.landmarks.cpu().numpy()]
@@ -307,9 +308,14 @@ def _motion(
     rotation = frame.rotation[c, :frames].double()
     scale = frame.log_scale[c, :frames].double().exp()
     kappa = clip.kappa[c].double()
-    middle = torch.cat([frame.position[c, :frames].double(), (-1 / kappa).expand(frames, 1)], -1) / scale[:, None]
+    middle = (
+        torch.cat([frame.position[c, :frames].double(), (-1 / kappa).expand(frames, 1)], -1) / scale[:, None]
+    )
     shape = clip.shape[c].double()
-    vertices = torch.as_tensor(head_model.v_template).double() + torch.as_tensor(head_model.shapedirs).double() @ shape.cpu()
+    vertices = (
+        torch.as_tensor(head_model.v_template).double()
+        + torch.as_tensor(head_model.shapedirs).double() @ shape.cpu()
+    )
     root = (torch.as_tensor(head_model.joint_regressor[ROOT]).double() @ vertices).to(rotation.device)
     pivot = root - basis.centre.double()
     translation = middle + rotation @ pivot - root

@@ -34,7 +34,9 @@ class RegionSigma(BaseModel):
     brows: float = Field(0.008, gt=0, description="Brows.")
     oval: float = Field(0.010, gt=0, description="Outline of the face, which slides along the skin.")
     skin: float = Field(0.007, gt=0, description="Everything else.")
-    gap: float = Field(0.003, gt=0, description="Lip gaps, mouth width and lid gaps: differences of landmarks.")
+    gap: float = Field(
+        0.003, gt=0, description="Lip gaps, mouth width and lid gaps: differences of landmarks."
+    )
 
     def of(self, region: str) -> float:
         """Return the standard deviation of a region."""
@@ -47,8 +49,12 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sigma: RegionSigma = Field(default_factory=RegionSigma, description="Standard deviations of the landmarks.")
-    outlier: float = Field(4.0, gt=0, description="Standard deviations beyond which a landmark is an outlier.")
+    sigma: RegionSigma = Field(
+        default_factory=RegionSigma, description="Standard deviations of the landmarks."
+    )
+    outlier: float = Field(
+        4.0, gt=0, description="Standard deviations beyond which a landmark is an outlier."
+    )
     shape: bool = Field(True, description="Fit one identity per clip; else keep the mean face.")
     key_frames: int = Field(16, ge=1, description="Frames from which identity and focal length are fitted.")
     field_of_view_deg: tuple[float, float] = Field(
@@ -58,7 +64,9 @@ class FitSettings(BaseModel):
         4.0, ge=0, description="Weight of the head's constant velocity against the landmarks' information."
     )
     smooth_face: float = Field(
-        1.0, ge=0, description="Weight of an unmoving face against the landmarks' information, while it rests."
+        1.0,
+        ge=0,
+        description="Weight of an unmoving face against the landmarks' information, while it rests.",
     )
     resting: float = Field(
         0.004,
@@ -68,9 +76,13 @@ class FitSettings(BaseModel):
     )
     identity_iterations: int = Field(8, ge=0, description="Iterations on the key frames.")
     frame_iterations: int = Field(3, ge=1, description="Iterations of every frame alone.")
-    chain_iterations: int = Field(2, ge=0, description="Iterations of all frames together; 0: no temporal prior.")
+    chain_iterations: int = Field(
+        2, ge=0, description="Iterations of all frames together; 0: no temporal prior."
+    )
     max_error: float = Field(
-        0.05, gt=0, description="Mean landmark error (share of inter-ocular distance) above which a fit diverged."
+        0.05,
+        gt=0,
+        description="Mean landmark error (share of inter-ocular distance) above which a fit diverged.",
     )
     device: str = Field("cpu", description="Torch device, for instance cpu or cuda.")
 

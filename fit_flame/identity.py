@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fit_flame.landmark_basis import LandmarkBasis
 from fit_flame.objective import Prior, evaluate, frame_hessian
-from fit_flame.residuals import ClipState, FrameState, Observations, couple, gram, move, pull_back
+from fit_flame.residuals import ClipState, FrameState, Observations, move, pull_back
 from fit_flame.solver import solve_arrow
 
 
@@ -80,8 +80,12 @@ def fit_shared(
 
     cost = cost_of(clip, frame)
     for _ in range(iterations):
-        step, shared = _shared_step(basis, seen, prior, clip, frame, damping, log_kappa_mean, log_kappa_precision)
-        log_kappa = torch.clamp(clip.kappa.log() + shared[:, -1], kappa_bounds[0].log(), kappa_bounds[1].log())
+        step, shared = _shared_step(
+            basis, seen, prior, clip, frame, damping, log_kappa_mean, log_kappa_precision
+        )
+        log_kappa = torch.clamp(
+            clip.kappa.log() + shared[:, -1], kappa_bounds[0].log(), kappa_bounds[1].log()
+        )
         new_clip = ClipState(clip.shape + shared[:, :-1], log_kappa.exp())
         new_frame = move(frame, step)
         new_cost = cost_of(new_clip, new_frame)
@@ -110,29 +114,21 @@ def _shared_step(
 ) -> tuple[Tensor, Tensor]:
     """Step of the key frames (C, K, n) and of shape and log focal length (C, S + 1)."""
     here = evaluate(basis, seen, prior, clip, frame)
-    shape_gradient = pull_back(basis, clip, frame, here.points, here.force, with_shape=True).shape.sum(1)
-    grams = gram(basis, clip, seen, with_shape=True)
-    second = frame_hessian(grams, seen, prior, clip, frame)
-
-    # The focal length's column: how each landmark moves with log kappa.
-    moved = here.points.image * (1 - here.points.depth) / here.points.depth
-    weight = (seen.confidence * seen.precision)[..., None]
-    focal_border, focal_shape = couple(grams, clip, frame, weight * moved)
-    focal_gradient = (here.force * moved).sum((1, 2, 3))
+    n, shapes = here.gradient.shape[-1], clip.shape.shape[1]
+    shape_gradient = pull_back(basis, clip, frame, here.points, here.found.force, with_shape=True).shape.sum(
+        1
+    )
+    by_focal = here.points.image * (1 - here.points.depth) / here.points.depth
+    focal_gradient = (here.found.force * by_focal).sum((1, 2, 3))
     focal_gradient = focal_gradient + log_kappa_precision * (clip.kappa.log() - log_kappa_mean)
-    focal_second = (weight * moved * moved).sum((1, 2, 3)) + log_kappa_precision
-
-    shapes = clip.shape.shape[1]
-    corner = second.shape.new_zeros(len(clip.shape), shapes + 1, shapes + 1)
-    corner[:, :shapes, :shapes] = second.shape
-    corner[:, :shapes, shapes] = corner[:, shapes, :shapes] = focal_shape.sum(1)
-    corner[:, shapes, shapes] = focal_second
+    full = frame_hessian(basis, seen, prior, clip, frame, here, shared=True)
+    corner = full[..., n:, n:].sum(1)
     diagonal = corner.diagonal(dim1=-2, dim2=-1)
     diagonal[:, :shapes] += 1
+    diagonal[:, shapes] += log_kappa_precision
     diagonal *= 1 + damping[:, None]
-    blocks = second.frame
+    blocks = full[..., :n, :n]
     block_diagonal = blocks.diagonal(dim1=-2, dim2=-1)
     block_diagonal *= 1 + damping[:, None, None]
-    borders = torch.cat([second.border, focal_border[..., None]], -1)
     corner_rhs = -torch.cat([shape_gradient + clip.shape, focal_gradient[:, None]], 1)
-    return solve_arrow(blocks, borders, corner, -here.gradient, corner_rhs)
+    return solve_arrow(blocks, full[..., :n, n:], corner, -here.gradient, corner_rhs)

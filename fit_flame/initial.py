@@ -30,7 +30,9 @@ def first_guess(basis: LandmarkBasis, seen: Observations, valid: Tensor) -> Fram
     rows = affine[..., :3, :].mT
     scale = rows.norm(dim=-1).mean(-1).clamp_min(1e-3)
     rows = rows / scale[..., None, None]
-    rotation = nearest(torch.cat([rows, torch.linalg.cross(rows[..., 0, :], rows[..., 1, :])[..., None, :]], -2))
+    rotation = nearest(
+        torch.cat([rows, torch.linalg.cross(rows[..., 0, :], rows[..., 1, :])[..., None, :]], -2)
+    )
     frames = _nearest_valid(valid)
     return FrameState(
         expression=template.new_zeros(*valid.shape, basis.rest.expression.shape[-1]),

@@ -50,7 +50,9 @@ class LandmarkBasis(NamedTuple):
     """(3,) middle of the landmarks of the template, metres: the point that pose turns and shifts."""
 
 
-def landmark_basis(model: HeadModel, device: torch.device, dtype: torch.dtype = torch.float32) -> LandmarkBasis:
+def landmark_basis(
+    model: HeadModel, device: torch.device, dtype: torch.dtype = torch.float32
+) -> LandmarkBasis:
     """Reduce a head model to its landmarks.
 
     Parameters

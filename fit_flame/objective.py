@@ -7,17 +7,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fit_flame.jacobian import normal_matrices
 from fit_flame.landmark_basis import LandmarkBasis
 from fit_flame.residuals import (
     JAW_SIZE,
     POSE_SIZE,
     ClipState,
     FrameState,
-    Gram,
-    Hessian,
     Observations,
     Points,
-    hessian,
+    Residuals,
     place,
     pull_back,
     residuals,
@@ -57,30 +56,38 @@ class Evaluation(NamedTuple):
     """(C, T) without the temporal prior."""
     gradient: Tensor
     """(C, T, n)."""
-    force: Tensor
-    """(C, T, L, 2)."""
+    found: Residuals
 
 
-def evaluate(basis: LandmarkBasis, seen: Observations, prior: Prior, clip: ClipState, frame: FrameState) -> Evaluation:
+def evaluate(
+    basis: LandmarkBasis, seen: Observations, prior: Prior, clip: ClipState, frame: FrameState
+) -> Evaluation:
     """Evaluate landmarks and priors of every frame."""
     points = place(basis, clip, frame)
-    force, cost = residuals(seen, points.image)
-    gradient = pull_back(basis, clip, frame, points, force, with_shape=False).frame
+    found = residuals(seen, points.image)
+    gradient = pull_back(basis, clip, frame, points, found.force, with_shape=False).frame
     e = frame.expression.shape[-1]
     jaw = to_axis_angle(frame.jaw) - prior.jaw_mean
     gradient[..., :e] += frame.expression
     gradient[..., e : e + JAW_SIZE] += prior.jaw_precision * jaw
-    cost = cost + 0.5 * (frame.expression**2).sum(-1) + 0.5 * (prior.jaw_precision * jaw**2).sum(-1)
-    return Evaluation(points, cost.sum(-1), cost, gradient, force)
+    cost = found.cost + 0.5 * (frame.expression**2).sum(-1) + 0.5 * (prior.jaw_precision * jaw**2).sum(-1)
+    return Evaluation(points, cost.sum(-1), cost, gradient, found)
 
 
 def frame_hessian(
-    grams: Gram, seen: Observations, prior: Prior, clip: ClipState, frame: FrameState
-) -> Hessian:
-    """Approximate Hessian of `evaluate`'s cost, priors included."""
+    basis: LandmarkBasis,
+    seen: Observations,
+    prior: Prior,
+    clip: ClipState,
+    frame: FrameState,
+    here: Evaluation,
+    *,
+    shared: bool = False,
+) -> Tensor:
+    """Gauss-Newton Hessian of `evaluate`'s cost, priors of the frames' unknowns included."""
     e = frame.expression.shape[-1]
-    result = hessian(grams, clip, frame, seen.confidence.mean(-1), e)
-    diagonal = result.frame.diagonal(dim1=-2, dim2=-1)
+    result = normal_matrices(basis, clip, frame, here.points, here.found, seen, shared=shared)
+    diagonal = result.diagonal(dim1=-2, dim2=-1)
     diagonal[..., :e] += 1
     diagonal[..., e : e + JAW_SIZE] += prior.jaw_precision
     return result
@@ -97,9 +104,7 @@ def innovation(frame: FrameState, velocity: Tensor) -> Tensor:
     """What the temporal prior did not foresee: (C, T-1, n + 6)."""
     rotation = to_axis_angle(frame.rotation[:, :-1].mT @ frame.rotation[:, 1:])
     jaw = to_axis_angle(frame.jaw[:, 1:] @ frame.jaw[:, :-1].mT)
-    pose = torch.cat(
-        [rotation, frame.position.diff(dim=1), frame.log_scale.diff(dim=1)[..., None]], -1
-    )
+    pose = torch.cat([rotation, frame.position.diff(dim=1), frame.log_scale.diff(dim=1)[..., None]], -1)
     return torch.cat([frame.expression.diff(dim=1), jaw, pose - velocity[:, :-1], velocity.diff(dim=1)], -1)
 
 
@@ -108,7 +113,9 @@ def chain_cost(frame: FrameState, temporal: Temporal) -> Tensor:
     return 0.5 * (temporal.precision * innovation(frame, temporal.velocity) ** 2).sum((1, 2))
 
 
-def chain_step(blocks: Tensor, gradient: Tensor, frame: FrameState, temporal: Temporal) -> tuple[Tensor, Tensor]:
+def chain_step(
+    blocks: Tensor, gradient: Tensor, frame: FrameState, temporal: Temporal
+) -> tuple[Tensor, Tensor]:
     """Step of all frames at once under the temporal prior.
 
     Returns
@@ -123,7 +130,9 @@ def chain_step(blocks: Tensor, gradient: Tensor, frame: FrameState, temporal: Te
     right = -torch.nn.functional.pad(gradient, (0, POSE_SIZE))
     right[:, 1:] -= pulled
     right[:, :-1] += pulled @ predict
-    full.diagonal(dim1=-2, dim2=-1)[...] += 1e-6 * blocks.diagonal(dim1=-2, dim2=-1).mean((1, 2))[:, None, None]
+    full.diagonal(dim1=-2, dim2=-1)[...] += (
+        1e-6 * blocks.diagonal(dim1=-2, dim2=-1).mean((1, 2))[:, None, None]
+    )
     step = solve_chain(full, right, temporal.precision, predict)
     return step[..., :n], step[..., n:]
 

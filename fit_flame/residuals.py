@@ -1,4 +1,4 @@
-"""Residuals of the fit, their gradient, and an approximate Hessian that costs next to nothing.
+"""Residuals of the fit and their gradient.
 
 Units: the image plane is measured from the principal point, y up, in inter-ocular distances of the clip.
 With R y = (X, Y, Z) the turned head and (u0, v0, s) its image position and scale, a landmark lands at
@@ -6,14 +6,6 @@ With R y = (X, Y, Z) the turned head and (u0, v0, s) its image position and scal
     (u, v) = ((u0, v0) + s (X, Y)) / (1 - s kappa Z),        kappa = 1 / focal length:
 
 a pinhole camera, written so that focal length only sets the strength of the perspective.
-
-The gradient is exact. The Hessian is Gauss-Newton's with three simplifications: the perspective of a frame's
-centre for all of its landmarks, the jaw's rotation ignored, robust weights taken as one (an upper bound).
-Then a frame's J'J is a combination of six Gram matrices that are made once for a clip:
-
-    J'J = sum_{ab} M_ab G_ab,     M = R' A' A R (3 x 3),     G_ab = sum_i p_i B_ia' B_ib
-
-with B_i the basis of landmark i. No Jacobian is ever formed: 6 n^2 multiplications instead of 2 L n^2.
 """
 
 from __future__ import annotations
@@ -24,10 +16,9 @@ import torch
 from torch import Tensor
 
 from fit_flame.landmark_basis import LandmarkBasis
-from fit_flame.rotation import skew, to_matrix
+from fit_flame.rotation import to_matrix
 
 JAW_SIZE, POSE_SIZE = 3, 6  # pose: rotation 3, image position 2, log scale 1
-_UPPER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
 class FrameState(NamedTuple):
@@ -123,25 +114,31 @@ class Residuals(NamedTuple):
     """(C, T, L, 2) derivative of the cost by each landmark's image position."""
     cost: Tensor
     """(C, T) half the robust sum of squares."""
+    weight: Tensor
+    """(C, T, L) precision of each point, outliers turned down."""
+    pair_weight: Tensor
+    """(C, T, Q) likewise of each pair."""
 
 
 def residuals(observations: Observations, image: Tensor) -> Residuals:
     """Robust cost of the landmarks' image positions (C, T, L, 2), and its derivative."""
     difference = image - observations.points
-    force, cost = _robust(difference, observations.confidence * observations.precision, observations.outlier)
+    weight, cost = _robust(difference, observations.confidence * observations.precision, observations.outlier)
     upper, lower = observations.pairs.unbind(1)
     confidence = torch.minimum(observations.confidence[..., upper], observations.confidence[..., lower])
     gap = difference[..., upper, :] - difference[..., lower, :]
-    gap_force, gap_cost = _robust(gap, confidence * observations.pair_precision, observations.outlier)
-    force = force.index_add(2, upper, gap_force).index_add(2, lower, -gap_force)
-    return Residuals(force, cost.sum(-1) + gap_cost.sum(-1))
+    pair_weight, gap_cost = _robust(gap, confidence * observations.pair_precision, observations.outlier)
+    pair_force = pair_weight[..., None] * gap
+    force = weight[..., None] * difference
+    force = force.index_add(2, upper, pair_force).index_add(2, lower, -pair_force)
+    return Residuals(force, cost.sum(-1) + gap_cost.sum(-1), weight, pair_weight)
 
 
 def _robust(difference: Tensor, precision: Tensor, outlier: float) -> tuple[Tensor, Tensor]:
-    """Cauchy's robust cost: quadratic near zero, logarithmic far out."""
+    """Weight and cost of Cauchy's robust function: quadratic near zero, logarithmic far out."""
     squared = precision * (difference * difference).sum(-1)
     bent = 1 + squared / outlier**2
-    return (precision / bent)[..., None] * difference, 0.5 * outlier**2 * bent.log()
+    return precision / bent, 0.5 * outlier**2 * bent.log()
 
 
 class Gradient(NamedTuple):
@@ -154,7 +151,13 @@ class Gradient(NamedTuple):
 
 
 def pull_back(
-    basis: LandmarkBasis, clip: ClipState, frame: FrameState, points: Points, force: Tensor, *, with_shape: bool
+    basis: LandmarkBasis,
+    clip: ClipState,
+    frame: FrameState,
+    points: Points,
+    force: Tensor,
+    *,
+    with_shape: bool,
 ) -> Gradient:
     """Chain rule: from forces (C, T, L, 2) on image positions to derivatives by the unknowns, exactly."""
     scale = frame.log_scale.exp()[..., None, None]
@@ -196,113 +199,6 @@ def _axial(product: Tensor) -> Tensor:
         ],
         -1,
     )
-
-
-class Gram(NamedTuple):
-    """Gram matrices of a clip; n + m columns: a frame's unknowns, then shape if asked for."""
-
-    second: Tensor
-    """(C, 6, k, k) of xx, yy, zz, xy, xz, yz; the mixed ones symmetrised."""
-    first: Tensor
-    """(C, 3, k) weighted sums, for the coupling with the image position."""
-    total: float
-    """Sum of the points' precisions."""
-    columns: Tensor
-    """(C, L, 3, k) the landmarks' displacement by each unknown, from which the products are made."""
-
-
-def gram(basis: LandmarkBasis, clip: ClipState, observations: Observations, *, with_shape: bool) -> Gram:
-    """Gram matrices about each clip's neutral face. Columns: expression, jaw, rotation, log scale[, shape]."""
-    rest, jaw = _shaped(basis, clip)
-    clips, landmarks = rest.shape[:2]
-    jaw_columns = rest.new_zeros(clips, landmarks, 3, 3)
-    jaw_columns[:, basis.jaw_rows] = -skew(jaw)
-    if basis.rest.correctives.any():
-        generators = skew(torch.eye(3, dtype=rest.dtype, device=rest.device)).flatten(-2)
-        jaw_columns = jaw_columns + basis.rest.correctives @ generators.mT
-    columns = [
-        basis.rest.expression.expand(clips, -1, -1, -1),
-        jaw_columns,
-        -skew(rest),
-        rest[..., None],
-    ]
-    if with_shape:
-        columns.append(basis.rest.shape.expand(clips, -1, -1, -1))
-    points = torch.cat(columns, -1)
-    upper, lower = observations.pairs.unbind(1)
-    rows = torch.cat(
-        [
-            observations.precision.sqrt()[:, None, None] * points,
-            observations.pair_precision.sqrt()[:, None, None] * (points[:, upper] - points[:, lower]),
-        ],
-        1,
-    )
-    second = []
-    for a, b in _UPPER:
-        product = rows[:, :, a].mT @ rows[:, :, b]
-        second.append(product if a == b else product + product.mT)
-    first = (points * observations.precision[:, None, None]).sum(1)
-    return Gram(torch.stack(second, 1), first, float(observations.precision.sum()), points)
-
-
-class Hessian(NamedTuple):
-    """Approximate second derivatives."""
-
-    frame: Tensor
-    """(C, T, n, n)."""
-    border: Tensor
-    """(C, T, n, S) between a frame's unknowns and shape; S = 0 unless asked for."""
-    shape: Tensor
-    """(C, S, S) summed over frames."""
-
-
-def hessian(grams: Gram, clip: ClipState, frame: FrameState, seen: Tensor, expression_size: int) -> Hessian:
-    """Combine Gram matrices by each frame's view; `seen` (C, T) is the frame's share of trusted landmarks."""
-    view = central_view(clip, frame)
-    metric = view.mT @ view * seen[..., None, None]
-    weights = torch.stack([metric[..., a, b] for a, b in _UPPER], -1)
-    n = expression_size + JAW_SIZE + POSE_SIZE
-    core = n - 2  # without the image position
-    square = (weights @ grams.second[:, :, :core, :core].flatten(2)).unflatten(-1, (core, core))
-    shift = seen[..., None, None] * (view @ grams.first[:, None])  # (C, T, 2, k)
-    result = square.new_zeros(*square.shape[:2], n, n)
-    head, last = slice(0, core - 1), slice(core - 1, core)
-    at = slice(n - 3, n - 1)
-    result[..., head, head] = square[..., head, head]
-    result[..., head, n - 1 :] = square[..., head, last]
-    result[..., n - 1 :, head] = square[..., last, head]
-    result[..., n - 1, n - 1] = square[..., -1, -1]
-    result[..., at, head] = shift[..., head]
-    result[..., head, at] = shift[..., head].mT
-    result[..., at, n - 1] = shift[..., core - 1]
-    result[..., n - 1, at] = shift[..., core - 1]
-    result[..., n - 3, n - 3] = result[..., n - 2, n - 2] = seen * grams.total
-    sizes = grams.second.shape[-1] - core
-    border = square.new_zeros(*square.shape[:2], n, sizes)
-    mixed = (weights @ grams.second[:, :, :core, core:].flatten(2)).unflatten(-1, (core, sizes))
-    border[..., head, :], border[..., n - 1 :, :] = mixed[..., head, :], mixed[..., last, :]
-    border[..., at, :] = shift[..., core:]
-    corner = (weights.sum(1, keepdim=True) @ grams.second[:, :, core:, core:].flatten(2)).unflatten(-1, (sizes, sizes))
-    return Hessian(result, border, corner[:, 0])
-
-
-def central_view(clip: ClipState, frame: FrameState) -> Tensor:
-    """(C, T, 2, 3) derivative of image positions by head coordinates, at the head's centre."""
-    perspective = clip.kappa[:, None, None] * frame.position
-    turned = frame.rotation[..., :2, :] + perspective[..., None] * frame.rotation[..., 2:, :]
-    return frame.log_scale.exp()[..., None, None] * turned
-
-
-def couple(grams: Gram, clip: ClipState, frame: FrameState, force: Tensor) -> tuple[Tensor, Tensor]:
-    """Pull forces (C, T, L, 2) back with the Hessian's approximations: (C, T, n) and (C, T, S).
-
-    A column made so keeps the Hessian positive where the exact `pull_back` could not.
-    """
-    pull = (force @ central_view(clip, frame)).flatten(2)
-    product = pull @ grams.columns.flatten(1, 2)
-    core = grams.second.shape[-1] - clip.shape.shape[1]
-    parts = [product[..., : core - 1], force.sum(2), product[..., core - 1 : core]]
-    return torch.cat(parts, -1), product[..., core:]
 
 
 def move(frame: FrameState, step: Tensor) -> FrameState:

@@ -60,7 +60,9 @@ def solve_frames(blocks: Tensor, rhs: Tensor) -> Tensor:
     return torch.cholesky_solve(rhs[..., None], torch.linalg.cholesky(blocks))[..., 0]
 
 
-def solve_arrow(blocks: Tensor, borders: Tensor, corner: Tensor, rhs: Tensor, corner_rhs: Tensor) -> tuple[Tensor, Tensor]:
+def solve_arrow(
+    blocks: Tensor, borders: Tensor, corner: Tensor, rhs: Tensor, corner_rhs: Tensor
+) -> tuple[Tensor, Tensor]:
     """Solve frames that share unknowns, by the Schur complement of the frames.
 
     Parameters
