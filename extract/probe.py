@@ -21,8 +21,8 @@ OPEN_OPTIONS = {
     "protocol_whitelist": "file",
 }
 
-# MPEG streams, FLV, Ogg and ASF are searched for a time, and what is found may be seconds late.
-_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
+# MPEG streams, FLV and others are searched for a time, and what is found may be seconds late.
+_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class SourceVideo:
     """A video file's properties. Times count from the beginning of the file, as a player shows it."""
 
     seekable: bool
-    """Whether the container has an index, so that a seek arrives where it should."""
+    """Whether a seek arrives where it should; other files are read from their beginning."""
     video_stream: int
     """Which of the file's streams holds the pictures (a cover picture is a stream too)."""
     width: int

@@ -268,7 +268,6 @@ def wanted(due: Sequence[float], clip: Annotation) -> list[int]:
 CONTAINERS = {
     "a.mkv": ["-c:v", "copy", "-c:a", "flac"],
     "a.mp4": ["-c:v", "copy", "-c:a", "aac"],
-    "a.avi": ["-c:v", "copy", "-c:a", "pcm_s16le"],
     "a.ts": ["-c:v", "copy", "-c:a", "aac"],
     "a.flv": ["-c:v", "copy", "-c:a", "aac", "-ar", "44100"],
     "a.mpg": ["-c:a", "mp2"],
@@ -285,12 +284,22 @@ def test_other_containers(tmp_path, name):
     run_ffmpeg(["-v", "error", "-i", str(source), *CONTAINERS[name], str(other)], 30)
     clip = annotation(137, 60)
     result = trim_one(other, tmp_path, clip)
+    # Times are the file's own: some begin with the sound's priming, which moves pictures or sound.
     with av.open(str(other)) as container:
-        due = [frame.time - container.start_time / 1e6 for frame in container.decode(video=0)]
+        origin = container.start_time / 1e6
+        due = [frame.time - origin for frame in container.decode(video=0)]
+    with av.open(str(other)) as container:
+        frames = list(container.decode(audio=0))
+    sound = np.concatenate([np.atleast_2d(frame.to_ndarray())[0] for frame in frames]).astype(float)
+    loud = clicks(sound / np.abs(sound).max() * 20000, frames[0].sample_rate)
+    heard = [second + frames[0].time - origin - clip.start_sec for second in loud]
     assert read_barcodes(result.clip_path) == wanted(due, clip)
-    # Some files begin with the sound's priming, which moves pictures and sound alike.
-    shift = due[0]
-    assert clicks(read_wav(result.audio_path)) == pytest.approx([0.52 + shift, 1.52 + shift], abs=0.0015)
+    expected = [second for second in heard if 0 <= second < 2.4]
+    # WebM rounds times to 1 ms, which comes on top.
+    assert clicks(read_wav(result.audio_path)) == pytest.approx(
+        expected, abs=0.002 if "webm" in name else 0.001
+    )
+    assert len(expected) == 2
 
 
 def test_sound_is_whole_from_its_first_sample(tmp_path):
