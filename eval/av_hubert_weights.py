@@ -1,4 +1,4 @@
-"""Tensors of an AV-HuBERT checkpoint to our encoder: sizes read off them, every name accounted for.
+"""From a checkpoint's tensors to encoder and decoder: sizes read off them, every name accounted for.
 
 Understood are the names of the original checkpoint (`encoder.w2v_model.*`) and those of its export on the
 Hugging Face hub (`model.encoder.*`, with the names that transformers gives to the same layers).
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eval.av_hubert import AvHubertEncoder, EncoderShape
+from eval.speech_decoder import DecoderShape, SpeechDecoder
 
 ENCODER_PREFIXES = ("encoder.w2v_model.", "model.encoder.")
 
@@ -56,7 +57,7 @@ def rename(name: str, patterns: tuple[tuple[str, str], ...]) -> str:
 
 
 def load_strictly(module: torch.nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Load tensors into a module and put it in evaluation mode.
+    """Make tensors a module's own, in float32, and put it in evaluation mode.
 
     Raises
     ------
@@ -74,8 +75,9 @@ def load_strictly(module: torch.nn.Module, tensors: Mapping[str, Tensor], what: 
     problems = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in found if names]
     if problems:
         raise WeightsError(f"the tensors are not those of {what}: {'; '.join(problems)}")
-    module.load_state_dict(dict(tensors))
-    module.eval()
+    values = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    module.load_state_dict(values, assign=True)
+    module.eval().requires_grad_(False)
 
 
 def encoder_from_tensors(tensors: Mapping[str, Tensor], heads: int | None = None) -> AvHubertEncoder:
@@ -97,7 +99,8 @@ def encoder_from_tensors(tensors: Mapping[str, Tensor], heads: int | None = None
     own = {rename(name, _HUB_NAMES): t for name, t in take_prefix(tensors, ENCODER_PREFIXES).items()}
     own = {name: tensor for name, tensor in own.items() if not _UNUSED.fullmatch(name)}
     _fold_weight_norm(own, "encoder.pos_conv.0")
-    encoder = AvHubertEncoder(_shape(own, heads))
+    with torch.device("meta"):  # no random weights for hundreds of millions of parameters
+        encoder = AvHubertEncoder(_shape(own, heads))
     load_strictly(encoder, own, "AV-HuBERT's encoder")
     return encoder
 
@@ -135,3 +138,58 @@ def _shape(tensors: Mapping[str, Tensor], heads: int | None) -> EncoderShape:
         raise WeightsError(
             f"the sizes of AV-HuBERT's encoder can not be read off its tensors ({error})"
         ) from error
+
+
+DECODER_PREFIXES = ("decoder.", "model.decoder.")
+# MuAViC's two sizes; attention heads are the one thing that tensors do not tell.
+_DECODER_HEADS = {768: 4, 1024: 8}
+_DECODER_UNUSED = re.compile(r"version|embed_positions\..*")
+
+
+def decoder_from_tensors(
+    tensors: Mapping[str, Tensor], heads: int | None = None, *, scale_embedding: bool = False
+) -> SpeechDecoder:
+    """Build the decoder that a checkpoint holds.
+
+    Parameters
+    ----------
+    tensors
+        All tensors of the checkpoint; those of the encoder are passed over.
+    heads
+        Attention heads; None for those of MuAViC's models of this width.
+    scale_embedding
+        Whether embeddings are multiplied by the root of the width.
+
+    Raises
+    ------
+    WeightsError
+        A tensor is missing, left over or of another shape, or the heads of this width are not known.
+    """
+    own = take_prefix(tensors, DECODER_PREFIXES)
+    own = {name: tensor for name, tensor in own.items() if not _DECODER_UNUSED.fullmatch(name)}
+    with torch.device("meta"):
+        decoder = SpeechDecoder(_decoder_shape(own, heads, scale_embedding))
+    load_strictly(decoder, own, "the speech decoder")
+    return decoder
+
+
+def _decoder_shape(tensors: Mapping[str, Tensor], heads: int | None, scale_embedding: bool) -> DecoderShape:
+    layers = {int(m[1]) for name in tensors if (m := re.match(r"layers\.(\d+)\.", name))}
+    try:
+        vocabulary, width = tensors["embed_tokens.weight"].shape
+        if heads is None and width not in _DECODER_HEADS:
+            raise WeightsError(f"a decoder of width {width} is not MuAViC's: say how many heads it has")
+        return DecoderShape(
+            vocabulary=vocabulary,
+            width=width,
+            layers=len(layers),
+            heads=heads or _DECODER_HEADS[width],
+            feed_forward=tensors["layers.0.fc1.weight"].shape[0],
+            memory_width=tensors["layers.0.encoder_attn.k_proj.weight"].shape[1],
+            scale_embedding=scale_embedding,
+            tied="embed_out" not in tensors,
+        )
+    except WeightsError:
+        raise
+    except (KeyError, IndexError, ValueError) as error:
+        raise WeightsError(f"the decoder's sizes can not be read off its tensors ({error})") from error

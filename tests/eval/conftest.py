@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from eval.av_hubert import AvHubertEncoder, EncoderShape
+from eval.speech_decoder import DecoderShape, SpeechDecoder
+
+torch.set_num_threads(1)  # tiny tensors: threads only wait for each other
 
 SMALL = EncoderShape(width=32, layers=2, heads=4, feed_forward=48, position_kernel=8, position_groups=4)
 
@@ -34,3 +37,14 @@ def encoder_tensors() -> dict[str, torch.Tensor]:
     tensors["mask_emb"] = torch.zeros(104)
     tensors["label_embs_concat"] = torch.zeros(5, 7)
     return {f"encoder.w2v_model.{name}": tensor for name, tensor in tensors.items()}
+
+
+DECODER = DecoderShape(vocabulary=12, width=16, layers=2, heads=4, feed_forward=24, memory_width=32)
+
+
+@pytest.fixture(scope="session")
+def decoder_tensors() -> dict[str, torch.Tensor]:
+    """A decoder's tensors as the original checkpoint names them."""
+    tensors = random_tensors(SpeechDecoder(DECODER), seed=1)
+    tensors["embed_positions._float_tensor"] = torch.zeros(1)
+    return {f"decoder.{name}": tensor for name, tensor in tensors.items()}
