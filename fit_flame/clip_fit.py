@@ -148,12 +148,14 @@ def solve(
     clip = ClipState(like.new_zeros(len(valid), basis.rest.shape.shape[-1]), kappa(_TYPICAL_FOV_DEG))
     keys = key_frames(seen, valid, min(settings.key_frames, max(batch.lengths)))
     rows = torch.arange(len(keys), device=keys.device)[:, None]
+    seen_keys = at_frames(seen, keys)
+    posed = FrameState(*(value[rows, keys] for value in frame))
     clip, key_state = fit_shared(
         basis,
-        at_frames(seen, keys),
+        seen_keys,
         prior,
         clip,
-        FrameState(*(value[rows, keys] for value in frame)),
+        _fit_frames(basis, seen_keys, prior, clip, posed, 1),
         kappa_bounds=(kappa(settings.field_of_view_deg[0]), kappa(settings.field_of_view_deg[1])),
         log_kappa_mean=kappa(_TYPICAL_FOV_DEG).log(),
         log_kappa_precision=FOCAL_SIGMA**-2,
@@ -174,10 +176,11 @@ def _fit_frames(
     frame: FrameState,
     iterations: int,
 ) -> FrameState:
-    """Refine every frame alone."""
-    for _ in range(iterations):
+    """Refine every frame alone; the second iteration's second derivatives serve all later ones."""
+    for i in range(iterations):
         here = evaluate(basis, seen, prior, clip, frame)
-        blocks = frame_hessian(basis, seen, prior, clip, frame, here)
+        if i < 2:
+            blocks = frame_hessian(basis, seen, prior, clip, frame, here)
         frame = move(frame, frame_step(blocks, here.gradient, 1e-4))
     return frame
 
@@ -190,37 +193,30 @@ def _fit_chain(
     frame: FrameState,
     settings: FitSettings,
 ) -> FrameState:
-    """Refine all frames together under the temporal prior; a step that raises the cost of a clip is undone."""
-    temporal = _temporal_prior(basis, batch, prior, clip, frame, settings)
-    cost = None
-    for _ in range(settings.chain_iterations + 1):
+    """Refine all frames together under the temporal prior; of the iterates a clip's best is kept."""
+    here = evaluate(basis, batch.seen, prior, clip, frame)
+    blocks = frame_hessian(basis, batch.seen, prior, clip, frame, here)
+    temporal = _temporal_prior(basis, batch, clip, frame, blocks, settings)
+    best, cost = frame, here.cost + chain_cost(frame, temporal)
+    for _ in range(settings.chain_iterations):
+        step, velocity = chain_step(blocks, here.gradient, frame, temporal)
+        frame, temporal = move(frame, step), temporal._replace(velocity=temporal.velocity + velocity)
         here = evaluate(basis, batch.seen, prior, clip, frame)
         total = here.cost + chain_cost(frame, temporal)
-        if cost is None:
-            kept, cost = (frame, temporal.velocity), total
-        else:
-            better = total <= cost
-            frame = FrameState(*(choose(better, new, old) for new, old in zip(frame, kept[0], strict=True)))
-            temporal = temporal._replace(velocity=choose(better, temporal.velocity, kept[1]))
-            kept, cost = (frame, temporal.velocity), torch.where(better, total, cost)
-        blocks = frame_hessian(basis, batch.seen, prior, clip, frame, here)
-        step, velocity = chain_step(blocks, here.gradient, frame, temporal)
-        frame = move(frame, step)
-        temporal = temporal._replace(velocity=temporal.velocity + velocity)
-    return kept[0]
+        best = FrameState(*(choose(total <= cost, new, old) for new, old in zip(frame, best, strict=True)))
+        cost = torch.minimum(total, cost)
+    return best
 
 
 def _temporal_prior(
     basis: LandmarkBasis,
     batch: _Batch,
-    prior: Prior,
     clip: ClipState,
     frame: FrameState,
+    blocks: Tensor,
     settings: FitSettings,
 ) -> Temporal:
     """Scale the temporal prior by the landmarks' information, and let go where the face moves."""
-    here = evaluate(basis, batch.seen, prior, clip, frame)
-    blocks = frame_hessian(basis, batch.seen, prior, clip, frame, here)
     valid = batch.valid
     share = (valid / valid.sum(1, keepdim=True))[..., None]
     information = (blocks.diagonal(dim1=-2, dim2=-1) * share).sum(1)

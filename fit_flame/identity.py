@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from fit_flame.landmark_basis import LandmarkBasis
-from fit_flame.objective import Prior, evaluate, frame_hessian
+from fit_flame.objective import Evaluation, Prior, evaluate, frame_hessian
 from fit_flame.residuals import ClipState, FrameState, Observations, move, pull_back
 from fit_flame.solver import solve_arrow
+
+_KEEP_HESSIAN = 3  # iterations for which second derivatives are kept: gradients cost a tenth
 
 
 def key_frames(seen: Observations, valid: Tensor, count: int) -> Tensor:
@@ -73,27 +75,30 @@ def fit_shared(
     """
     damping = frame.log_scale.new_full((len(frame.log_scale),), 1e-3)
 
-    def cost_of(clip: ClipState, frame: FrameState) -> Tensor:
+    def evaluate_all(clip: ClipState, frame: FrameState) -> tuple[Evaluation, Tensor]:
+        """Evaluate the frames, and the cost with the shared unknowns' priors."""
+        here = evaluate(basis, seen, prior, clip, frame)
         log_kappa = clip.kappa.log() - log_kappa_mean
-        shared = 0.5 * (clip.shape**2).sum(-1) + 0.5 * log_kappa_precision * log_kappa**2
-        return evaluate(basis, seen, prior, clip, frame).cost + shared
+        return here, here.cost + 0.5 * (clip.shape**2).sum(-1) + 0.5 * log_kappa_precision * log_kappa**2
 
-    cost = cost_of(clip, frame)
-    for _ in range(iterations):
-        step, shared = _shared_step(
-            basis, seen, prior, clip, frame, damping, log_kappa_mean, log_kappa_precision
-        )
+    here, cost = evaluate_all(clip, frame)
+    for i in range(iterations):
+        if i % _KEEP_HESSIAN == 0:
+            full = frame_hessian(basis, seen, prior, clip, frame, here, shared=True)
+        shared_gradient = _shared_gradient(basis, clip, frame, here)
+        shared_gradient[:, -1] += log_kappa_precision * (clip.kappa.log() - log_kappa_mean)
+        step, shared = _shared_step(full, here.gradient, shared_gradient, damping, log_kappa_precision)
         log_kappa = torch.clamp(
             clip.kappa.log() + shared[:, -1], kappa_bounds[0].log(), kappa_bounds[1].log()
         )
         new_clip = ClipState(clip.shape + shared[:, :-1], log_kappa.exp())
         new_frame = move(frame, step)
-        new_cost = cost_of(new_clip, new_frame)
+        new_cost = evaluate_all(new_clip, new_frame)[1]
         better = new_cost <= cost
         clip = ClipState(*(choose(better, new, old) for new, old in zip(new_clip, clip, strict=True)))
         frame = FrameState(*(choose(better, new, old) for new, old in zip(new_frame, frame, strict=True)))
-        cost = torch.where(better, new_cost, cost)
         damping = torch.where(better, damping / 3, damping * 10).clamp(1e-5, 1e3)
+        here, cost = evaluate_all(clip, frame)
     return clip, frame
 
 
@@ -102,33 +107,24 @@ def choose(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(better.reshape(-1, *[1] * (new.dim() - 1)), new, old)
 
 
+def _shared_gradient(basis: LandmarkBasis, clip: ClipState, frame: FrameState, here: Evaluation) -> Tensor:
+    """(C, S + 1) derivative of the cost by shape and log focal length; only shape's prior is in it."""
+    by_shape = pull_back(basis, clip, frame, here.points, here.found.force, with_shape=True).shape.sum(1)
+    by_focal = here.points.image * (1 - here.points.depth) / here.points.depth
+    return torch.cat([by_shape + clip.shape, (here.found.force * by_focal).sum((1, 2, 3))[:, None]], 1)
+
+
 def _shared_step(
-    basis: LandmarkBasis,
-    seen: Observations,
-    prior: Prior,
-    clip: ClipState,
-    frame: FrameState,
-    damping: Tensor,
-    log_kappa_mean: Tensor,
-    log_kappa_precision: float,
+    full: Tensor, gradient: Tensor, shared_gradient: Tensor, damping: Tensor, log_kappa_precision: float
 ) -> tuple[Tensor, Tensor]:
     """Step of the key frames (C, K, n) and of shape and log focal length (C, S + 1)."""
-    here = evaluate(basis, seen, prior, clip, frame)
-    n, shapes = here.gradient.shape[-1], clip.shape.shape[1]
-    shape_gradient = pull_back(basis, clip, frame, here.points, here.found.force, with_shape=True).shape.sum(
-        1
-    )
-    by_focal = here.points.image * (1 - here.points.depth) / here.points.depth
-    focal_gradient = (here.found.force * by_focal).sum((1, 2, 3))
-    focal_gradient = focal_gradient + log_kappa_precision * (clip.kappa.log() - log_kappa_mean)
-    full = frame_hessian(basis, seen, prior, clip, frame, here, shared=True)
+    n = gradient.shape[-1]
     corner = full[..., n:, n:].sum(1)
     diagonal = corner.diagonal(dim1=-2, dim2=-1)
-    diagonal[:, :shapes] += 1
-    diagonal[:, shapes] += log_kappa_precision
+    diagonal[:, :-1] += 1
+    diagonal[:, -1] += log_kappa_precision
     diagonal *= 1 + damping[:, None]
-    blocks = full[..., :n, :n]
+    blocks = full[..., :n, :n].clone()
     block_diagonal = blocks.diagonal(dim1=-2, dim2=-1)
     block_diagonal *= 1 + damping[:, None, None]
-    corner_rhs = -torch.cat([shape_gradient + clip.shape, focal_gradient[:, None]], 1)
-    return solve_arrow(blocks, full[..., :n, n:], corner, -here.gradient, corner_rhs)
+    return solve_arrow(blocks, full[..., :n, n:], corner, -gradient, -shared_gradient)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fit_flame.landmark_basis import LandmarkBasis
-from fit_flame.residuals import ClipState, FrameState, Observations, Points, Residuals
+from fit_flame.residuals import JAW_SIZE, POSE_SIZE, ClipState, FrameState, Observations, Points, Residuals
 from fit_flame.rotation import skew
 
 _CHUNK = 32  # frames whose Jacobian is held at once: about 10 MB for 468 landmarks
@@ -43,52 +43,59 @@ def normal_matrices(
         part = slice(start, start + _CHUNK)
         here = Points(*(value[:, part] for value in points))
         state = FrameState(*(value[:, part] for value in frame))
-        rows = jacobian(basis, clip, state, here, shared=shared)
-        upper, lower = observations.pairs.unbind(1)
-        gaps = (rows[:, :, upper] - rows[:, :, lower]) * found.pair_weight[:, part].sqrt()[..., None, None]
-        rows = rows * found.weight[:, part].sqrt()[..., None, None]
-        weighted = torch.cat([rows.flatten(2, 3), gaps.flatten(2, 3)], 2)
-        chunks.append(weighted.mT @ weighted)
+        rows = jacobian(basis, clip, state, here, observations.pairs, shared=shared)
+        weight = torch.cat([found.weight[:, part], found.pair_weight[:, part]], 2)
+        rows *= weight.sqrt()[..., None, None]
+        flat = rows.flatten(2, 3)
+        chunks.append(flat.mT @ flat)
     return torch.cat(chunks, 1)
 
 
 def jacobian(
-    basis: LandmarkBasis, clip: ClipState, frame: FrameState, points: Points, *, shared: bool
+    basis: LandmarkBasis, clip: ClipState, frame: FrameState, points: Points, pairs: Tensor, *, shared: bool
 ) -> Tensor:
-    """Derivatives (C, T, L, 2, n) of image positions by expression, jaw, rotation, position, log scale[, shape, log kappa]."""
+    """Differentiate image positions, and the differences of pairs, by the unknowns.
+
+    Returns
+    -------
+    Tensor
+        (C, T, L + Q, 2, n) by expression, jaw, rotation, position, log scale[, shape, log kappa].
+    """
     scale = frame.log_scale.exp()[..., None, None]
     tilt = scale * clip.kappa[:, None, None, None] * points.image / points.depth
     by_camera = torch.cat([_planar(scale / points.depth), tilt[..., None]], -1)
     by_head = by_camera @ frame.rotation[:, :, None]
+    landmarks, moving, e = by_head.shape[2], points.jaw.shape[2], frame.expression.shape[-1]
     bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
-    by_bent = by_head[:, :, basis.jaw_rows] @ bend[:, :, None]
-    jaw = by_head.new_zeros(*by_head.shape)
-    jaw[:, :, basis.jaw_rows] = -by_head[:, :, basis.jaw_rows] @ skew(points.jaw @ frame.jaw.mT)
-    if basis.rest.correctives.any():
-        jaw = jaw + by_head @ _corrective_columns(basis, frame)
-    columns = [
-        _chain(basis.rest.expression, basis.jaw.expression, by_head, by_bent, basis.jaw_rows),
-        jaw,
-        -by_head @ skew(points.head),
-        _planar(1 / points.depth),
-        (by_camera @ points.camera[..., None]),
-    ]
+    by_jaw = torch.cat([by_head[:, :, :moving], by_head[:, :, :moving] @ bend[:, :, None]], -1)
+    n = e + JAW_SIZE + POSE_SIZE
+    size = n + clip.shape.shape[1] + 1 if shared else n
+    rows = by_head.new_zeros(*by_head.shape[:2], landmarks + len(pairs), 2, size)
+    point_rows = rows[:, :, :landmarks]
+    _fill(point_rows[..., :e], basis.rest.expression, basis.jaw.expression, by_head, by_jaw)
+    point_rows[:, :, :moving, :, e : e + 3] = -by_head[:, :, :moving] @ skew(points.jaw @ frame.jaw.mT)
+    if basis.has_correctives:
+        point_rows[..., e : e + 3] += by_head @ _corrective_columns(basis, frame)
+    point_rows[..., e + 3 : e + 6] = -by_head @ skew(points.head)
+    point_rows[..., e + 6 : e + 8] = _planar(1 / points.depth)
+    point_rows[..., e + 8] = (by_camera @ points.camera[..., None])[..., 0]
     if shared:
-        columns.append(_chain(basis.rest.shape, basis.jaw.shape, by_head, by_bent, basis.jaw_rows))
-        columns.append((points.image * (1 - points.depth) / points.depth)[..., None])
-    return torch.cat(columns, -1)
+        _fill(point_rows[..., n:-1], basis.rest.shape, basis.jaw.shape, by_head, by_jaw)
+        point_rows[..., -1] = points.image * (1 - points.depth) / points.depth
+    torch.sub(point_rows[:, :, pairs[:, 0]], point_rows[:, :, pairs[:, 1]], out=rows[:, :, landmarks:])
+    return rows
+
+
+def _fill(target: Tensor, rest: Tensor, jaw: Tensor, by_head: Tensor, by_jaw: Tensor) -> None:
+    """Write the (C, T, L, 2, K) columns of coefficients that move both the head's and the jaw's part."""
+    moving = len(jaw)
+    target[:, :, :moving] = by_jaw @ torch.cat([rest[:moving], jaw], 1)
+    target[:, :, moving:] = by_head[:, :, moving:] @ rest[moving:]
 
 
 def _planar(factor: Tensor) -> Tensor:
     """(..., 1) -> (..., 2, 2) multiples of the identity."""
     return factor[..., None] * torch.eye(2, dtype=factor.dtype, device=factor.device)
-
-
-def _chain(rest: Tensor, jaw: Tensor, by_head: Tensor, by_bent: Tensor, jaw_rows: Tensor) -> Tensor:
-    """(C, T, L, 2, K) of coefficients that move the head part and the jaw part."""
-    result = by_head @ rest
-    result[:, :, jaw_rows] += by_bent @ jaw
-    return result
 
 
 def _corrective_columns(basis: LandmarkBasis, frame: FrameState) -> Tensor:

@@ -39,13 +39,13 @@ class LandmarkBasis(NamedTuple):
     """The landmarks of a head model."""
 
     landmarks: Tensor
-    """(L,) which of the 478 detected ones."""
+    """(L,) which of the 478 detected ones; those that the jaw moves come first."""
     rest: LinearPart
     """s of all L landmarks, relative to `centre`."""
     jaw: LinearPart
-    """b - share * joint of the landmarks that the jaw moves."""
-    jaw_rows: Tensor
-    """(Lj,) which of the L those are."""
+    """b - share * joint of the first Lj landmarks: those that the jaw moves."""
+    has_correctives: bool
+    """Whether any pose corrective is not zero."""
     centre: Tensor
     """(3,) middle of the landmarks of the template, metres: the point that pose turns and shifts."""
 
@@ -62,18 +62,21 @@ def landmark_basis(
     device, dtype
         Where and how the basis is kept.
     """
-    vertices, barycentric = model.embedding.vertices, model.embedding.barycentric.astype(np.float64)
     share = model.skinning_weights[:, JAW].astype(np.float64)
+    moved = (model.embedding.barycentric * share[model.embedding.vertices]).sum(axis=1) > 1e-4
+    order = np.argsort(~moved, kind="stable")
+    vertices = model.embedding.vertices[order]
+    barycentric = model.embedding.barycentric[order].astype(np.float64)
     jaw_barycentric = barycentric * share[vertices]
-    jaw_rows = np.flatnonzero(jaw_barycentric.sum(axis=1) > 1e-4)
+    moving = int(moved.sum())
 
     def combine(weights: np.ndarray, array: np.ndarray) -> np.ndarray:
         return np.einsum("nk,nk...->n...", weights, array[vertices].astype(np.float64))
 
     arrays = (model.v_template, model.shapedirs, model.expressiondirs, model.posedirs[:, :, _JAW_CORRECTIVES])
     rest = [combine(barycentric, a) for a in arrays]
-    jaw = [combine(jaw_barycentric, a)[jaw_rows] for a in arrays]
-    total = jaw_barycentric.sum(axis=1)[jaw_rows]
+    jaw = [combine(jaw_barycentric, a)[:moving] for a in arrays]
+    total = jaw_barycentric.sum(axis=1)[:moving]
     regressor = model.joint_regressor[JAW].astype(np.float64)
     jaw[0] -= total[:, None] * (regressor @ model.v_template)
     jaw[1] -= total[:, None, None] * np.einsum("v,vcs->cs", regressor, model.shapedirs)
@@ -85,9 +88,9 @@ def landmark_basis(
         return torch.as_tensor(np.ascontiguousarray(array), dtype=dtype, device=device)
 
     return LandmarkBasis(
-        landmarks=torch.as_tensor(model.embedding.landmarks, device=device),
+        landmarks=torch.as_tensor(model.embedding.landmarks[order], device=device),
         rest=LinearPart(*map(tensor, rest)),
         jaw=LinearPart(*map(tensor, jaw)),
-        jaw_rows=torch.as_tensor(jaw_rows, device=device),
+        has_correctives=bool(rest[3].any()),
         centre=tensor(centre),
     )

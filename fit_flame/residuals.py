@@ -83,10 +83,10 @@ def place(basis: LandmarkBasis, clip: ClipState, frame: FrameState) -> Points:
     bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
     head = rest[:, None] + _apply(basis.rest.expression, frame.expression)
     jaw_part = jaw[:, None] + _apply(basis.jaw.expression, frame.expression)
-    if basis.rest.correctives.any():
+    if basis.has_correctives:
         head = head + _apply(basis.rest.correctives, bend.flatten(-2))
         jaw_part = jaw_part + _apply(basis.jaw.correctives, bend.flatten(-2))
-    head = head.index_add(2, basis.jaw_rows, jaw_part @ bend.mT)
+    head[:, :, : jaw_part.shape[2]] += jaw_part @ bend.mT
     camera = head @ frame.rotation.mT
     scale = frame.log_scale.exp()[..., None, None]
     depth = 1 - (scale * clip.kappa[:, None, None, None]) * camera[..., 2:]
@@ -166,12 +166,12 @@ def pull_back(
     pull = torch.cat([scale * per_depth, scale * clip.kappa[:, None, None, None] * along], -1)
     pull_head = pull @ frame.rotation
     bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
-    pull_jaw = pull_head[:, :, basis.jaw_rows]
+    pull_jaw = pull_head[:, :, : points.jaw.shape[2]]
     bent_pull = pull_jaw @ bend
     expression = _project(basis.rest.expression, pull_head) + _project(basis.jaw.expression, bent_pull)
     turned = points.jaw @ frame.jaw.mT
     jaw = torch.linalg.cross(turned, pull_jaw).sum(2)
-    if basis.rest.correctives.any():
+    if basis.has_correctives:
         entries = _project(basis.rest.correctives, pull_head) + _project(basis.jaw.correctives, bent_pull)
         product = entries.unflatten(-1, (3, 3)) @ frame.jaw.mT
         jaw = jaw + _axial(product)
