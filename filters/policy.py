@@ -55,22 +55,24 @@ class ConditionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     metric: str | None = Field(
-        None, description="Column of the manifest, with `.p5`, `.p50` or `.p95` if a list."
+        default=None, description="Column of the manifest, with `.p5`, `.p50` or `.p95` if a list."
     )
     comparison: Comparison | None = Field(
-        None, description="How metric and threshold relate in an accepted clip."
+        default=None, description="How metric and threshold relate in an accepted clip."
     )
-    threshold: Threshold | None = Field(None, description="What the metric is compared with.")
+    threshold: Threshold | None = Field(default=None, description="What the metric is compared with.")
     languages: dict[str, Threshold] = Field(
         default_factory=dict, description="Thresholds of single languages."
     )
-    absolute: bool = Field(False, description="Compare the metric's absolute value.")
-    missing: Literal["reject", "accept"] = Field("reject", description="Verdict where the metric is null.")
+    absolute: bool = Field(default=False, description="Compare the metric's absolute value.")
+    missing: Literal["reject", "accept"] = Field(
+        default="reject", description="Verdict where the metric is null."
+    )
     any: list[ConditionSettings] | None = Field(
-        None, description="Conditions of which one must hold.", min_length=1
+        default=None, description="Conditions of which one must hold.", min_length=1
     )
     all: list[ConditionSettings] | None = Field(
-        None, description="Conditions that must all hold.", min_length=1
+        default=None, description="Conditions that must all hold.", min_length=1
     )
 
     @model_validator(mode="after")

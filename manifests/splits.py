@@ -28,9 +28,11 @@ class SplitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    validation: float = Field(0.1, ge=0, lt=1, description="Share of each language's hours for validation.")
-    test: float = Field(0.1, ge=0, lt=1, description="Share of each language's hours for testing.")
-    seed: int = Field(0, description="Another seed divides the videos another way.")
+    validation: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of each language's hours for validation."
+    )
+    test: float = Field(default=0.1, ge=0, lt=1, description="Share of each language's hours for testing.")
+    seed: int = Field(default=0, description="Another seed divides the videos another way.")
 
     @model_validator(mode="after")
     def _leaves_something_to_train(self) -> SplitSettings:
