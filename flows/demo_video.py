@@ -40,6 +40,7 @@ def write_video(
         At `demo_speech.SAMPLE_RATE`, in -1..1; None for a video without an audio stream.
     """
     import av
+    import cv2
 
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
@@ -53,9 +54,9 @@ def write_video(
         # Sound keeps pace with the pictures, so that a player finds both at one place of the file.
         blocks_a_frame = math.ceil(SAMPLE_RATE / fps / _AUDIO_FRAME)
         for pixels in frames:
-            container.mux(
-                video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"))
-            )
+            # OpenCV converts colours in a fraction of the time that av's own conversion takes.
+            planes = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2YUV_I420), np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
             if audio is not None:
                 for block in itertools.islice(sound, blocks_a_frame):
                     container.mux(audio.encode(block))
