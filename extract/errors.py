@@ -71,6 +71,8 @@ class Stage(StrEnum):
     LANDMARKS = "landmarks"
     FIT = "fit"
     FILTERS = "filters"
+    WORKER = "worker"
+    """The process that did the work died, or hung."""
 
 
 class ClipError(Exception):

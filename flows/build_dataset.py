@@ -1,0 +1,145 @@
+"""The `build-dataset` flow: from annotations to a dataset with a manifest.
+
+The flow plans, hands out batches, watches, and sums up. What happens to a source video is in
+:mod:`flows.video`; nothing that a rerun depends on is kept by Prefect.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, wait
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from filters.policy import load_policy
+from filters.verdicts import apply
+from flows.config import BuildSettings, ConfigError
+from flows.plan import Batch, make_plan
+from flows.progress import Counts, TerminalProgress, count_events
+from flows.summary import BuildSummary, summarise
+from flows.supervise import STOP_FILE, BatchResult, run_batch
+from manifests.files import sweep_temporary
+from manifests.schema import MANIFEST
+from manifests.store import compact
+
+_UPDATE_SEC = 1.0
+
+
+@flow(name="build-dataset", validate_parameters=True)
+def build_dataset(settings: BuildSettings) -> BuildSummary:
+    """Build a dataset of talking-head clips out of annotations.
+
+    Every source video goes through download, trim, landmarks, fit and metrics, and ends as rows of the
+    manifest. Run it again to continue, to retry what may have been transient, or to add annotations.
+    """
+    logger = get_run_logger()
+    started = time.monotonic()
+    policy = load_policy(settings.policy, MANIFEST)  # an unusable one is told of before hours of work
+    plan = make_plan(settings)
+    settings.root.mkdir(parents=True, exist_ok=True)
+    sweep_temporary(settings.root)
+    skipped = len(plan.videos) - plan.pending_videos
+    if plan.batches:
+        logger.info(f"{plan.pending_videos} source videos to build, {skipped} done before")
+        run_folder = _run_folder(settings.root)
+        build = process_batches.with_options(task_runner=_task_runner(settings))
+        build(plan.batches, settings, run_folder)
+    else:
+        logger.info(f"Nothing to do: all {skipped} source videos are done with this configuration")
+    compact(settings.root, lambda clips: apply(policy, clips))
+    seconds = time.monotonic() - started
+    summary = summarise(settings.root, built=plan.pending_videos, skipped=skipped, seconds=seconds)
+    create_table_artifact(
+        key="build-languages", table=summary.language_rows(), description="Clips by language"
+    )
+    create_markdown_artifact(key="build-summary", markdown=summary.markdown(), description="Summary")
+    return summary
+
+
+@flow(name="process-batches")
+def process_batches(batches: Sequence[Batch], settings: BuildSettings, run_folder: Path) -> None:
+    """Build all batches on the task runner that the settings name, watching their progress."""
+    videos = sum(len(batch.videos) for batch in batches)
+    clips = sum(video.clip_count for batch in batches for video in batch.videos)
+    artifact = create_progress_artifact(0.0, key="build-progress", description=f"{videos} source videos")
+    futures = [
+        process_batch.with_options(task_run_name=batch.name).submit(batch, settings, run_folder)
+        for batch in batches
+    ]
+    try:
+        with TerminalProgress(videos, clips) as terminal:
+            shown = 0
+            for counts in _watch(futures, batches, run_folder):
+                terminal.update(counts)
+                if counts.videos != shown:
+                    shown = counts.videos
+                    update_progress_artifact(artifact, 100.0 * shown / videos)
+    except BaseException:
+        # Ctrl-C, or a cancelled flow run: workers look for this file, also those on other machines.
+        (run_folder / STOP_FILE).touch()
+        wait(futures, timeout=30)
+        raise
+    for future in futures:
+        future.result()
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retries=1, retry_delay_seconds=5)
+def process_batch(batch: Batch, settings: BuildSettings, run_folder: Path) -> BatchResult:
+    """Build one batch of source videos of one language in a worker process."""
+    return run_batch(batch, settings, run_folder)
+
+
+def _watch(
+    futures: list[PrefectFuture[BatchResult]], batches: Sequence[Batch], run_folder: Path
+) -> Iterator[Counts]:
+    """Yield what is finished, every second and once more at the end."""
+    running: Any = futures
+    while running:
+        running = wait(futures, timeout=_UPDATE_SEC).not_done
+        yield count_events(run_folder, batches)
+
+
+def _run_folder(root: Path) -> Path:
+    """Make a folder for the events and logs of a run; it stays, for whoever asks later what went wrong."""
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    folder = root / ".runs" / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _task_runner(settings: BuildSettings) -> TaskRunner[Any]:
+    """Return the task runner that the settings name.
+
+    Raises
+    ------
+    ConfigError
+        If the extra that brings it is not installed.
+    """
+    address, workers = settings.task_runner_address, settings.workers
+    try:
+        if settings.task_runner == "dask":
+            from prefect_dask.task_runners import DaskTaskRunner
+
+            cluster = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+            return DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=cluster)
+        if settings.task_runner == "ray":
+            from prefect_ray.task_runners import RayTaskRunner
+
+            return RayTaskRunner(address=address, init_kwargs={} if address else {"num_cpus": workers})
+    except ImportError as error:
+        extra = settings.task_runner
+        raise ConfigError(
+            f"task_runner: {extra} needs the extra of its name: pip install multitalk[{extra}]"
+        ) from error
+    return ThreadPoolTaskRunner(max_workers=workers)

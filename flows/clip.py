@@ -1,0 +1,170 @@
+"""One trimmed clip through landmarks, fit and metrics: the stages of :mod:`flows.video` after trimming."""
+
+import wave
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from assets.fetch import require
+from extract.annotations import Annotation
+from extract.errors import ClipError, ErrorCode, Stage
+from extract.landmarks import Face, MediaPipeDetector
+from extract.shots import ShotDetector
+from extract.tracks import Box, FaceTrack, box_in_clip, choose_track
+from extract.trim import TrimResult
+from filters.image import FaceAppearance, face_appearance, measure_face
+from filters.language import LanguageIdentifier
+from filters.speech import SpeechDetector, measure_speech
+from filters.sync import measure_sync
+from filters.sync_features import SyncClip, sync_clip
+from fit_flame.canonical import canonical_head_model
+from fit_flame.fit import FitDiverged, fit_clip
+from fit_flame.head_model import HeadModel
+from fit_flame.motion import Motion
+from flows.config import BuildSettings, ConfigError
+
+
+@dataclass(slots=True)
+class ClipData:
+    """A clip between stages: each stage adds what it found, and its columns to `row`."""
+
+    annotation: Annotation
+    trimmed: TrimResult
+    source_size: tuple[int, int]
+    """Width and height of the source video, pixels."""
+    row: dict[str, Any]
+    observations: "Observations | None" = None
+    track: FaceTrack | None = None
+    motion: Motion | None = None
+    sync: SyncClip | None = None
+
+    def motion_row(self) -> dict[str, Any]:
+        """Return the clip's row of the motion file."""
+        assert self.motion is not None
+        return {"clip_id": self.annotation.clip_id, **self.motion.to_arrays()}
+
+    def landmarks_row(self) -> dict[str, Any]:
+        """Return the clip's row of the landmarks file."""
+        assert self.track is not None
+        clip_id = self.annotation.clip_id
+        return {"clip_id": clip_id, "landmarks": self.track.landmarks, "valid": self.track.valid}
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What the one pass over the frames leaves behind."""
+
+    faces: list[tuple[Face, ...]]
+    appearance: list[list[FaceAppearance]]
+    shot_changes: int
+    annotated: Box
+
+
+class ClipBuilder:
+    """Takes clips through the stages after trimming. Models are loaded when first needed, and kept."""
+
+    def __init__(self, settings: BuildSettings) -> None:
+        self._settings = settings
+
+    @property
+    def steps(self) -> tuple[tuple[Stage, Callable[[ClipData], None]], ...]:
+        """The stages in order; each raises what makes the clip fail."""
+        return (
+            (Stage.LANDMARKS, self._track_face),
+            (Stage.FIT, self._fit),
+            (Stage.FILTERS, self._measure_face),
+            (Stage.FILTERS, self._measure_sound),
+        )
+
+    def pool_over_video(self, clips: Sequence[ClipData]) -> None:
+        """Measure sync over all clips of a source video, since one clip is often too short to tell."""
+        measurable = [(clip, clip.sync) for clip in clips if clip.sync is not None]
+        if not measurable:
+            return
+        video = measure_sync([sync for _, sync in measurable])
+        for (clip, _), metrics in zip(measurable, video.clips, strict=True):
+            clip.row.update(asdict(metrics))
+
+    def _track_face(self, clip: ClipData) -> None:
+        bbox = clip.annotation.bbox.as_dict()
+        annotated = box_in_clip(bbox, clip.trimmed.crop, *clip.source_size)
+        faces: list[tuple[Face, ...]] = []
+        appearance: list[list[FaceAppearance]] = []
+        shots = ShotDetector()
+        for seen in self._detector.faces(clip.trimmed.clip_path):
+            faces.append(seen.faces)
+            appearance.append([face_appearance(seen.frame, face) for face in seen.faces])
+            shots.add(seen.frame)
+        cuts = len(shots.cuts())
+        clip.row.update(face_count_max=max(map(len, faces), default=0), shot_changes=cuts)
+        clip.observations = Observations(faces, appearance, cuts, annotated)
+        clip.track = choose_track(faces, annotated, self._settings.tracks, clip.annotation.clip_id)
+
+    def _fit(self, clip: ClipData) -> None:
+        assert clip.track is not None
+        try:
+            fit = fit_clip(clip.track.landmarks, clip.track.valid, self._head_model, self._settings.fit)
+        except FitDiverged as error:
+            message = f"Clip {clip.annotation.clip_id}: {error}"
+            raise ClipError(ErrorCode.FIT_DIVERGED, message, Stage.FIT) from error
+        clip.motion = fit.motion
+        clip.row.update(
+            fit_landmark_error=fit.landmark_error,
+            fit_landmark_error_lips=fit.landmark_error_lips,
+            fit_jitter=fit.jitter,
+            head_model=fit.motion.head_model,
+        )
+
+    def _measure_face(self, clip: ClipData) -> None:
+        assert clip.track is not None
+        assert clip.motion is not None
+        assert clip.observations is not None
+        seen = clip.observations
+        metrics = measure_face(
+            clip.track, seen.faces, seen.appearance, clip.motion.rotation, seen.annotated, seen.shot_changes
+        )
+        clip.row.update(asdict(metrics))
+        clip.observations = None  # of no use to the clips that follow
+
+    def _measure_sound(self, clip: ClipData) -> None:
+        assert clip.track is not None
+        samples = _read_wav(clip)
+        speech, intervals = measure_speech(samples, self._speech_detector)
+        annotation = clip.annotation
+        language = self._language_identifier.measure(
+            samples, intervals, annotation.language, annotation.transcript
+        )
+        clip.row.update(asdict(speech) | asdict(language))
+        clip.sync = sync_clip(clip.track.landmarks, samples, intervals)
+
+    @cached_property
+    def _detector(self) -> MediaPipeDetector:
+        return MediaPipeDetector(require("face_landmarker"), self._settings.landmarks)
+
+    @cached_property
+    def _head_model(self) -> HeadModel:
+        return load_head_model(self._settings.head_model)
+
+    @cached_property
+    def _speech_detector(self) -> SpeechDetector:
+        return SpeechDetector(require("silero_vad"), self._settings.speech)
+
+    @cached_property
+    def _language_identifier(self) -> LanguageIdentifier:
+        return LanguageIdentifier(require("whisper_base"), self._settings.language)
+
+
+def load_head_model(name: str) -> HeadModel:
+    """Load a head model: ``canonical`` is bundled with MediaPipe's face model."""
+    if name == "canonical":
+        return canonical_head_model(require("face_landmarker"))
+    raise ConfigError(f"head_model: {name!r} is not known; only `canonical` is, in this version")
+
+
+def _read_wav(clip: ClipData) -> npt.NDArray[np.int16]:
+    with wave.open(str(clip.trimmed.audio_path)) as sound:
+        return np.frombuffer(sound.readframes(sound.getnframes()), np.int16)

@@ -1,0 +1,133 @@
+"""Configuration of a build: the Prefect flow's parameter, the ``--config`` YAML file, and the UI's form.
+
+The settings of a stage live beside the stage; this module only puts them together.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from extract.download import DownloadSettings
+from extract.errors import ErrorCode
+from extract.landmarks import LandmarkSettings
+from extract.tracks import TrackSettings
+from extract.trim import TrimSettings
+from filters.language import LanguageSettings
+from filters.speech import SpeechSettings
+from fit_flame.fit import FitSettings
+
+YOUTUBE = "https://www.youtube.com/watch?v={video_id}"
+
+# Raised whenever the same settings would give different rows, so that old fragments are built anew.
+PIPELINE_VERSION = 1
+
+
+class ConfigError(ValueError):
+    """A configuration that can not be used; the message names the field and what is wrong with it."""
+
+
+class BuildSettings(BaseModel):
+    """Everything that ``build-dataset`` can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    annotations: tuple[str, ...] = Field(
+        ("annotations/*.json",), min_length=1, description="MultiTalk annotation files; globs are expanded."
+    )
+    root: Path = Field(Path("dataset"), description="Folder of the dataset; made if it is not there.")
+    source_url: str = Field(
+        YOUTUBE, description="Where a source video is, with {video_id} in it; any URL that yt-dlp takes."
+    )
+    languages: tuple[str, ...] = Field((), description="Build only these languages; empty: all.")
+    limit: int | None = Field(
+        None, ge=1, description="Build only the first N source videos of each language."
+    )
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Batches at work at the same time."
+    )
+    batch_size: int = Field(64, ge=1, description="Source videos of one task run at most.")
+    prefetch: int = Field(2, ge=1, description="Downloads under way beside the video at work, per worker.")
+    video_timeout_sec: float = Field(
+        3600.0, gt=0, description="A source video that shows no progress for so long is given up."
+    )
+    crash_retries: int = Field(
+        2, ge=0, description="New tries for a source video whose worker process died under it."
+    )
+    task_runner: Literal["local", "dask", "ray"] = Field(
+        "local", description="Where batches run: threads that watch worker processes here, or a cluster."
+    )
+    task_runner_address: str | None = Field(
+        None, description="Address of the Dask scheduler or Ray head; none: a cluster on this machine."
+    )
+    head_model: str = Field("canonical", description="`canonical`, a FLAME asset's name, or a model file.")
+    keep_raw: bool = Field(False, description="Keep the downloaded source videos after trimming.")
+    keep_landmarks: bool = Field(True, description="Keep landmarks, so that a refit needs no decoding.")
+    retry: tuple[ErrorCode, ...] = Field(
+        tuple(code for code in ErrorCode if code.transient),
+        description="Failures of an earlier run that this run tries again.",
+    )
+    policy: str = Field("default", description="Policy applied at the end: a shipped one's name, or a file.")
+
+    download: DownloadSettings = Field(default_factory=DownloadSettings)
+    trim: TrimSettings = Field(default_factory=TrimSettings)
+    landmarks: LandmarkSettings = Field(default_factory=LandmarkSettings)
+    tracks: TrackSettings = Field(default_factory=TrackSettings)
+    fit: FitSettings = Field(default_factory=FitSettings)
+    speech: SpeechSettings = Field(default_factory=SpeechSettings)
+    language: LanguageSettings = Field(default_factory=LanguageSettings)
+
+    @field_validator("source_url")
+    @classmethod
+    def _names_the_video(cls, value: str) -> str:
+        if "{video_id}" not in value:
+            raise ValueError("needs {video_id} where the video's id goes, e.g. " + YOUTUBE)
+        return value
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the settings that decide what a row says; where and how fast is left out."""
+        outcome = self.model_dump(
+            mode="json",
+            include={"trim", "landmarks", "tracks", "fit", "speech", "language", "head_model"},
+        )
+        outcome["download"] = {"max_height": self.download.max_height}
+        outcome["pipeline_version"] = PIPELINE_VERSION
+        return hashlib.sha256(json.dumps(outcome, sort_keys=True).encode()).hexdigest()
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a YAML configuration file into the keyword arguments of :class:`BuildSettings`.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: the top level must be a mapping such as `workers: 4`")
+    return content
+
+
+def build_settings(**values: Any) -> BuildSettings:
+    """Validate `values`, with errors that name the field.
+
+    Raises
+    ------
+    ConfigError
+        One line a wrong field.
+    """
+    try:
+        return BuildSettings(**values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("\n".join(lines)) from error

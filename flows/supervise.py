@@ -1,0 +1,147 @@
+"""Runs one batch in a worker process, and goes on after the process died under a source video."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from extract.errors import ClipError, ErrorCode, Stage
+from flows.config import BuildSettings
+from flows.plan import AnnotatedVideo, Batch
+from flows.video import commit_failure
+from flows.worker import Job, write_job
+
+_POLL_SEC = 0.25
+STOP_FILE = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """Counts of one batch."""
+
+    name: str
+    videos: int
+    ok: int
+    failed: int
+    crashes: int
+
+
+def run_batch(batch: Batch, settings: BuildSettings, run_folder: Path) -> BatchResult:
+    """Build `batch`; returns when each of its videos is committed, or the run was told to stop.
+
+    A video under which the worker process died is tried `crash_retries` times more in a new process and then
+    recorded as failed, so that one video can not stop a run. `run_folder` takes the job, the events and
+    the worker's log; a file named ``stop`` in it ends the batch early.
+    """
+    events = run_folder / f"{batch.name}.events.jsonl"
+    remaining = {video.file_id: video for video in batch.videos}
+    crashes: Counter[str] = Counter()
+    while remaining and not (run_folder / STOP_FILE).exists():
+        left = replace(batch, videos=tuple(remaining.values()))
+        ending = _run_process(Job(settings, left, events), run_folder / batch.name)
+        at_work = _drop_finished(remaining, events)
+        if ending is None or not remaining:
+            break
+        suspect = at_work or next(iter(remaining.values()))
+        crashes[suspect.file_id] += 1
+        if crashes[suspect.file_id] > settings.crash_retries:
+            _give_up(remaining.pop(suspect.file_id), ending, settings, events)
+    finished = [event for event in read_events(events) if event["event"] == "finished"]
+    ok, failed = (sum(event.get(name, 0) for event in finished) for name in ("ok", "failed"))
+    return BatchResult(batch.name, len(batch.videos) - len(remaining), ok, failed, crashes.total())
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a batch; a last line cut off by a kill is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def _run_process(job: Job, stem: Path) -> str | None:
+    """Run a worker to its end. Returns None if the run was told to stop, else how the process ended."""
+    job_file = stem.with_name(stem.name + ".job.json")
+    write_job(job, job_file)
+    with stem.with_name(stem.name + ".log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.worker", str(job_file)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=_environment(job.settings),
+            start_new_session=True,  # Ctrl-C is for the run, which then stops its workers in order
+        )
+        try:
+            return _watch(process, job, stem.parent / STOP_FILE)
+        finally:
+            _kill(process)
+            job_file.unlink(missing_ok=True)
+
+
+def _watch(process: subprocess.Popen[bytes], job: Job, stop: Path) -> str | None:
+    timeout = job.settings.video_timeout_sec
+    last_size, last_change = -1, time.monotonic()
+    while process.poll() is None:
+        if stop.exists():
+            return None
+        size = job.events.stat().st_size if job.events.exists() else 0
+        if size != last_size:
+            last_size, last_change = size, time.monotonic()
+        if time.monotonic() - last_change > timeout:
+            return f"made no progress for {timeout:.0f} s and was ended"
+        time.sleep(_POLL_SEC)
+    code = process.returncode
+    if code == 0:
+        return "ended early"
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the worker and what it started (ffmpeg), all in the session that was made for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin:
+        process.stdin.close()
+
+
+def _environment(settings: BuildSettings) -> dict[str, str]:
+    """Environment of a worker: its share of the cores, so that several do not crowd each other out."""
+    threads = str(max(1, (os.cpu_count() or 1) // settings.workers))
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(names, threads)}
+
+
+def _drop_finished(remaining: dict[str, AnnotatedVideo], events: Path) -> AnnotatedVideo | None:
+    """Remove what is finished from `remaining`; returns the video that was at work, if any."""
+    at_work: AnnotatedVideo | None = None
+    for event in read_events(events):
+        video = str(event.get("video"))
+        if event.get("event") == "finished":
+            remaining.pop(video, None)
+            at_work = None
+        else:
+            at_work = remaining.get(video)
+    return at_work
+
+
+def _give_up(video: AnnotatedVideo, ending: str, settings: BuildSettings, events: Path) -> None:
+    message = (
+        f"the worker process {ending} while it built {video.file_id}, {settings.crash_retries + 1} times; "
+        "run again with --retry internal to try once more"
+    )
+    rows = commit_failure(video, ClipError(ErrorCode.INTERNAL, message, stage=Stage.WORKER), settings)
+    with events.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({"event": "finished", "video": video.file_id, "failed": len(rows)}) + "\n")
