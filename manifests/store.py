@@ -11,7 +11,7 @@ under way or killed, that holds for everyone who reads the folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -177,6 +177,20 @@ def compact(root: Path, change: Change | None = None, languages: Sequence[str] |
             _merge(root, language)
             if change is not None:
                 _rewrite(root, language, change)
+
+
+def forget(root: Path, language: str, video_ids: Collection[str]) -> None:
+    """Take the rows of source videos out of the manifest, so that the next build makes them again.
+
+    Their files stay until that build replaces them.
+    """
+    with locked(root, exclusive=True):
+        _merge(root, language)
+        part = paths.part_path(root, language)
+        rows = _read_language(root, language, MANIFEST)
+        kept = rows.filter(pc.invert(pc.is_in(rows["video_id"], pa.array(list(video_ids), pa.string()))))
+        videos = {video: fp for video, fp in footer_videos(part).items() if video not in video_ids}
+        write_manifest(kept, part, videos_footer(videos))
 
 
 def _merge(root: Path, language: str) -> None:

@@ -7,7 +7,7 @@ import wave
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,8 @@ class Finding:
     """File, relative to the root."""
     message: str
     """What is wrong, and what to do."""
+    video: tuple[str, str] | None = None
+    """Language and id of the source video to make again (`manifests.store.forget`), where that mends it."""
 
 
 def verify(root: Path, *, hashes: bool = True) -> list[Finding]:
@@ -66,7 +68,7 @@ def verify(root: Path, *, hashes: bool = True) -> list[Finding]:
         findings += _flat(pool.map(lambda video: list(_video(root, *video)), _by_video(ok).items()))
     findings += _strays(root, ok)
     findings += _releases(root, hashes=hashes)
-    relative = [Finding(f.kind, _below(f.path, root), f.message) for f in findings]
+    relative = [replace(f, path=_below(f.path, root)) for f in findings]
     return sorted(relative, key=lambda f: (f.path.as_posix(), f.message))
 
 
@@ -81,7 +83,6 @@ _COLUMNS = (
     "frame_count",
     "motion_path",
 )
-_AGAIN = "build again with `--retry all`, or remove the video"
 Row = Mapping[str, Any]
 
 
@@ -94,16 +95,17 @@ def _manifest(clips: pa.Table) -> Iterator[Finding]:
 def _media(root: Path, row: Row, *, hashes: bool) -> Iterator[Finding]:
     clip = paths.clip_path(root, row["language"], row["clip_id"])
     audio = paths.audio_path(root, row["language"], row["clip_id"])
+    video = (row["language"], row["video_id"])
     if row["clip_path"] != clip.relative_to(root).as_posix():
-        yield Finding("contradiction", clip, f"the manifest says clip_path {row['clip_path']!r}")
+        yield Finding("contradiction", clip, f"the manifest says clip_path {row['clip_path']!r}", video)
     if not clip.is_file():
-        yield Finding("missing", clip, _AGAIN)
+        yield Finding("missing", clip, "the clip's video is not there", video)
     elif hashes and row["clip_sha256"] and sha256(clip) != row["clip_sha256"]:
-        yield Finding("damaged", clip, f"its SHA-256 is not the manifest's; {_AGAIN}")
+        yield Finding("damaged", clip, "its SHA-256 is not the manifest's", video)
     if not audio.is_file():
-        yield Finding("missing", audio, _AGAIN)
+        yield Finding("missing", audio, "the clip's sound is not there", video)
     elif wrong := _wrong_sound(audio, row["frame_count"]):
-        yield Finding("damaged", audio, f"{wrong}; {_AGAIN}")
+        yield Finding("damaged", audio, wrong, video)
 
 
 def _wrong_sound(audio: Path, frame_count: int) -> str | None:
@@ -135,24 +137,24 @@ def _video(root: Path, video: tuple[str, str], rows: list[Row]) -> Iterator[Find
     motion = paths.motion_path(root, *video)
     wanted = {row["clip_id"] for row in rows if row["motion_path"] is not None}
     if wanted and not motion.is_file():
-        yield Finding("missing", motion, f"motion of {len(wanted)} clips; {_AGAIN}")
+        yield Finding("missing", motion, f"it holds the motion of {len(wanted)} clips", video)
     landmarks = paths.landmarks_path(root, *video)
     for place, needed in ((motion, wanted), (landmarks, set())):
         if place.is_file():
-            yield from _per_clip(place, frames, needed)
+            yield from (replace(finding, video=video) for finding in _per_clip(place, frames, needed))
 
 
 def _per_clip(place: Path, frames: Mapping[str, int], needed: set[str]) -> Iterator[Finding]:
     try:
         table = open_file(place).read(["clip_id", "valid"])
     except (DatasetError, pa.ArrowException, OSError) as error:
-        yield Finding("damaged", place, f"{error}; {_AGAIN}")
+        yield Finding("damaged", place, str(error))
         return
     lengths = dict(
         zip(table["clip_id"].to_pylist(), pc.list_value_length(table["valid"]).to_pylist(), strict=True)
     )
     for clip_id in sorted(needed - lengths.keys()):
-        yield Finding("missing", place, f"no row of clip {clip_id!r}; {_AGAIN}")
+        yield Finding("missing", place, f"no row of clip {clip_id!r}")
     for clip_id, length in lengths.items():
         if clip_id not in frames:
             yield Finding(

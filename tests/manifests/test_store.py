@@ -15,7 +15,7 @@ import pytest
 from manifests import paths
 from manifests.files import sweep_temporary
 from manifests.schema import MANIFEST, SCHEMA_VERSION, VERSION_KEY
-from manifests.store import commit_fragment, committed, committed_videos, compact, read_manifest
+from manifests.store import commit_fragment, committed, committed_videos, compact, forget, read_manifest
 from manifests.tables import row_arrays
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -166,6 +166,17 @@ def test_a_change_rewrites_rows_and_keeps_what_is_committed(tmp_path):
     assert part.stat().st_ino == before, "an equal result must not be written again"
     with pytest.raises(paths.DatasetError, match="keep every row"):
         compact(tmp_path, lambda table: table.slice(1))
+
+
+def test_a_forgotten_video_is_as_if_never_committed(tmp_path):
+    commit(tmp_path, "a")
+    compact(tmp_path)
+    commit(tmp_path, "b")
+    commit(tmp_path, "c")
+    forget(tmp_path, "german", ["a", "b", "unknown"])
+    assert clip_ids(tmp_path) == ["c_0", "c_1"]
+    assert committed_videos(tmp_path, "german") == {"c": "f1"}
+    assert committed(tmp_path, "german", "a") is None
 
 
 def test_motion_and_landmarks_are_read_back_as_they_were(tmp_path):

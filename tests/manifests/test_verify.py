@@ -51,7 +51,7 @@ def sound(root):
 
 
 def found(root, **options):
-    return [(f.kind, f.path.as_posix(), f.message.split(";")[0]) for f in verify(root, **options)]
+    return [(f.kind, f.path.as_posix(), f.message) for f in verify(root, **options)]
 
 
 def test_a_sound_dataset_has_no_findings(sound, accept_ok):
@@ -90,6 +90,12 @@ def test_every_damage_is_found_and_named(sound):
         ("damaged", "wav/german/de2_1.wav"),
         ("damaged", "wav/japanese/ja1_0.wav"),
     ]
+    assert {finding.video for finding in verify(sound)} == {
+        None,
+        ("german", "_de"),
+        ("german", "de2"),
+        ("japanese", "ja1"),
+    }
     messages = {path: message for _, path, message in found(sound)}
     assert messages["wav/german/_de_0.wav"] == "6399 samples, not 6400"
     assert messages["wav/german/de2_1.wav"] == "fewer than 6400 samples, not 6400"
@@ -105,7 +111,7 @@ def test_motion_of_another_length_and_strays_are_found(sound):
     index = table.schema.get_field_index("valid")
     pq.write_table(table.set_column(index, table.schema.field(index), [[[True] * 9]]), motion)
     assert found(sound) == [
-        ("stray", "clips/german/_de_1.mp4", "no ok clip of the manifest needs it"),
+        ("stray", "clips/german/_de_1.mp4", "no ok clip of the manifest needs it; it can be deleted"),
         ("contradiction", "motion/language=german/_de.parquet", "9 frames of '_de_0', not 10"),
     ]
 
