@@ -157,13 +157,10 @@ def _per_clip(place: Path, frames: Mapping[str, int], needed: set[str]) -> Itera
         yield Finding("missing", place, f"no row of clip {clip_id!r}")
     for clip_id, length in lengths.items():
         if clip_id not in frames:
-            yield Finding(
-                "stray", place, f"a row of clip {clip_id!r}, which the manifest does not have as ok"
-            )
+            message = f"a row of clip {clip_id!r}, which the manifest does not have as ok"
+            yield Finding("stray", place, message)
         elif length != frames[clip_id]:
-            yield Finding(
-                "contradiction", place, f"{length} frames of {clip_id!r}, not {frames[clip_id]}; {_AGAIN}"
-            )
+            yield Finding("contradiction", place, f"{length} frames of {clip_id!r}, not {frames[clip_id]}")
 
 
 def _strays(root: Path, ok: list[Row]) -> Iterator[Finding]:
