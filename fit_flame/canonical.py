@@ -56,8 +56,8 @@ class Amplitude:
 
 
 # Read off the landmarks of 25 short clips of 12 speakers, projected on the modes.
-IDENTITY_AMPLITUDE = Amplitude(0.020, 0.4, 1.2)
-EXPRESSION_AMPLITUDE = Amplitude(0.020, 0.2, 1.5, (1.0, 1.0, 0.6))
+IDENTITY_AMPLITUDE = Amplitude(0.040, 0.4, 1.2)
+EXPRESSION_AMPLITUDE = Amplitude(0.025, 0.2, 1.5, (1.0, 1.0, 0.6))
 
 
 @dataclass(frozen=True, slots=True)

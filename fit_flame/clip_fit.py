@@ -13,9 +13,10 @@ from torch import Tensor
 
 from fit_flame import landmark_layout as layout
 from fit_flame.fit import FitDiverged, FitResult, FitSettings
-from fit_flame.head_model import JAW, ROOT, HeadModel
+from fit_flame.head_model import ROOT, HeadModel
 from fit_flame.identity import at_frames, choose, fit_shared, key_frames
 from fit_flame.initial import first_guess
+from fit_flame.jacobian import Columns
 from fit_flame.landmark_basis import LandmarkBasis, landmark_basis
 from fit_flame.motion import Motion
 from fit_flame.objective import Prior, Temporal, chain_cost, chain_step, evaluate, frame_hessian, frame_step
@@ -28,6 +29,7 @@ JAW_MEAN = (0.05, 0.0, 0.0)
 JAW_SIGMA = (0.15, 0.02, 0.02)  # radians: opening, sideways, roll
 FOCAL_SIGMA = 0.4  # of its logarithm
 _TYPICAL_FOV_DEG = 30.0
+_RENEWALS = 2
 
 
 class _Batch(NamedTuple):
@@ -155,17 +157,37 @@ def solve(
         seen_keys,
         prior,
         clip,
-        _fit_frames(basis, seen_keys, prior, clip, posed, 1),
+        _fit_pose(basis, seen_keys, prior, clip, posed, 2),
         kappa_bounds=(kappa(settings.field_of_view_deg[0]), kappa(settings.field_of_view_deg[1])),
         log_kappa_mean=kappa(_TYPICAL_FOV_DEG).log(),
         log_kappa_precision=FOCAL_SIGMA**-2,
         iterations=settings.identity_iterations,
     )
     frame = frame._replace(expression=frame.expression + key_state.expression.mean(1, keepdim=True))
-    frame = _fit_frames(basis, seen, prior, clip, frame, settings.frame_iterations)
+    frame = _fit_pose(basis, seen, prior, clip, frame, 2)
+    frame, blocks = _fit_frames(basis, seen, prior, clip, frame, settings.frame_iterations)
     if settings.chain_iterations and valid.shape[1] > 1:
-        frame = _fit_chain(basis, batch, prior, clip, frame, settings)
+        frame = _fit_chain(basis, batch, prior, clip, frame, blocks, settings)
     return clip, frame
+
+
+def _fit_pose(
+    basis: LandmarkBasis,
+    seen: Observations,
+    prior: Prior,
+    clip: ClipState,
+    frame: FrameState,
+    iterations: int,
+) -> FrameState:
+    """Refine jaw and pose of every frame alone."""
+    for _ in range(iterations):
+        here = evaluate(basis, seen, prior, clip, frame)
+        blocks = frame_hessian(basis, seen, prior, clip, frame, here, Columns.jaw_and_pose)
+        step = frame_step(
+            blocks, here.gradient[..., -blocks.shape[-1] :], torch.full_like(here.frame_cost, 1e-4)
+        )
+        frame = move(frame, torch.nn.functional.pad(step, (frame.expression.shape[-1], 0)))
+    return frame
 
 
 def _fit_frames(
@@ -175,14 +197,23 @@ def _fit_frames(
     clip: ClipState,
     frame: FrameState,
     iterations: int,
-) -> FrameState:
-    """Refine every frame alone; the second iteration's second derivatives serve all later ones."""
+) -> tuple[FrameState, Tensor]:
+    """Levenberg-Marquardt on every frame alone; return the last second derivatives too, (C, T, n, n).
+
+    Second derivatives are renewed in the first iterations only, where they change.
+    """
+    here = evaluate(basis, seen, prior, clip, frame)
+    damping = torch.full_like(here.frame_cost, 1e-3)
     for i in range(iterations):
-        here = evaluate(basis, seen, prior, clip, frame)
-        if i < 2:
+        if i < _RENEWALS:
             blocks = frame_hessian(basis, seen, prior, clip, frame, here)
-        frame = move(frame, frame_step(blocks, here.gradient, 1e-4))
-    return frame
+        new_frame = move(frame, frame_step(blocks, here.gradient, damping))
+        new = evaluate(basis, seen, prior, clip, new_frame)
+        better = new.frame_cost <= here.frame_cost
+        damping = torch.where(better, damping / 10, damping * 30).clamp(1e-5, 1e2)
+        frame = FrameState(*(choose(better, n, o) for n, o in zip(new_frame, frame, strict=True)))
+        here = evaluate(basis, seen, prior, clip, frame) if not bool(better.all()) else new
+    return frame, blocks
 
 
 def _fit_chain(
@@ -191,11 +222,11 @@ def _fit_chain(
     prior: Prior,
     clip: ClipState,
     frame: FrameState,
+    blocks: Tensor,
     settings: FitSettings,
 ) -> FrameState:
     """Refine all frames together under the temporal prior; of the iterates a clip's best is kept."""
     here = evaluate(basis, batch.seen, prior, clip, frame)
-    blocks = frame_hessian(basis, batch.seen, prior, clip, frame, here)
     temporal = _temporal_prior(basis, batch, clip, frame, blocks, settings)
     best, cost = frame, here.cost + chain_cost(frame, temporal)
     for _ in range(settings.chain_iterations):
@@ -335,6 +366,3 @@ def _motion(
         valid=valid.cpu().numpy().copy(),
         residual=array(torch.where(valid, error, torch.nan)),
     )
-
-
-_ = JAW

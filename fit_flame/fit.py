@@ -56,7 +56,7 @@ class FitSettings(BaseModel):
         4.0, gt=0, description="Standard deviations beyond which a landmark is an outlier."
     )
     shape: bool = Field(True, description="Fit one identity per clip; else keep the mean face.")
-    key_frames: int = Field(16, ge=1, description="Frames from which identity and focal length are fitted.")
+    key_frames: int = Field(12, ge=1, description="Frames from which identity and focal length are fitted.")
     field_of_view_deg: tuple[float, float] = Field(
         (20.0, 60.0), description="Limits of the camera's field of view over the image's side, degrees."
     )

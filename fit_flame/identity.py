@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fit_flame.jacobian import Columns
 from fit_flame.landmark_basis import LandmarkBasis
 from fit_flame.objective import Evaluation, Prior, evaluate, frame_hessian
 from fit_flame.residuals import ClipState, FrameState, Observations, move, pull_back
@@ -84,7 +85,7 @@ def fit_shared(
     here, cost = evaluate_all(clip, frame)
     for i in range(iterations):
         if i % _KEEP_HESSIAN == 0:
-            full = frame_hessian(basis, seen, prior, clip, frame, here, shared=True)
+            full = frame_hessian(basis, seen, prior, clip, frame, here, Columns.frame_and_shared)
         shared_gradient = _shared_gradient(basis, clip, frame, here)
         shared_gradient[:, -1] += log_kappa_precision * (clip.kappa.log() - log_kappa_mean)
         step, shared = _shared_step(full, here.gradient, shared_gradient, damping, log_kappa_precision)
@@ -103,8 +104,8 @@ def fit_shared(
 
 
 def choose(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """Per clip, the new value where `better` (C,), else the old one."""
-    return torch.where(better.reshape(-1, *[1] * (new.dim() - 1)), new, old)
+    """Per clip (C,) or frame (C, T), the new value where `better`, else the old one."""
+    return torch.where(better.reshape(*better.shape, *[1] * (new.dim() - better.dim())), new, old)
 
 
 def _shared_gradient(basis: LandmarkBasis, clip: ClipState, frame: FrameState, here: Evaluation) -> Tensor:

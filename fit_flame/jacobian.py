@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import Enum
 
 import torch
 from torch import Tensor
@@ -14,6 +14,16 @@ from fit_flame.rotation import skew
 _CHUNK = 32  # frames whose Jacobian is held at once: about 10 MB for 468 landmarks
 
 
+class Columns(Enum):
+    """Which unknowns a Jacobian has columns for, in the order of their names."""
+
+    jaw_and_pose = 1
+    frame = 2
+    """Expression, jaw, pose."""
+    frame_and_shared = 3
+    """Expression, jaw, pose, shape, log focal length."""
+
+
 def normal_matrices(
     basis: LandmarkBasis,
     clip: ClipState,
@@ -21,8 +31,7 @@ def normal_matrices(
     points: Points,
     found: Residuals,
     observations: Observations,
-    *,
-    shared: bool = False,
+    columns: Columns,
 ) -> Tensor:
     """J' W J of every frame.
 
@@ -30,20 +39,20 @@ def normal_matrices(
     ----------
     basis, clip, frame, points, found, observations
         The problem at its present state, as `place` and `residuals` evaluated it.
-    shared
-        Whether shape and log focal length follow a frame's own unknowns.
+    columns
+        Which unknowns.
 
     Returns
     -------
     Tensor
-        (C, T, n, n), or (C, T, n + S + 1, n + S + 1) with the shared unknowns.
+        (C, T, k, k) for the k unknowns asked for.
     """
     chunks = []
     for start in range(0, points.image.shape[1], _CHUNK):
         part = slice(start, start + _CHUNK)
         here = Points(*(value[:, part] for value in points))
         state = FrameState(*(value[:, part] for value in frame))
-        rows = jacobian(basis, clip, state, here, observations.pairs, shared=shared)
+        rows = jacobian(basis, clip, state, here, observations.pairs, columns)
         weight = torch.cat([found.weight[:, part], found.pair_weight[:, part]], 2)
         rows *= weight.sqrt()[..., None, None]
         flat = rows.flatten(2, 3)
@@ -52,34 +61,36 @@ def normal_matrices(
 
 
 def jacobian(
-    basis: LandmarkBasis, clip: ClipState, frame: FrameState, points: Points, pairs: Tensor, *, shared: bool
+    basis: LandmarkBasis, clip: ClipState, frame: FrameState, points: Points, pairs: Tensor, columns: Columns
 ) -> Tensor:
     """Differentiate image positions, and the differences of pairs, by the unknowns.
 
     Returns
     -------
     Tensor
-        (C, T, L + Q, 2, n) by expression, jaw, rotation, position, log scale[, shape, log kappa].
+        (C, T, L + Q, 2, k).
     """
     scale = frame.log_scale.exp()[..., None, None]
     tilt = scale * clip.kappa[:, None, None, None] * points.image / points.depth
     by_camera = torch.cat([_planar(scale / points.depth), tilt[..., None]], -1)
     by_head = by_camera @ frame.rotation[:, :, None]
-    landmarks, moving, e = by_head.shape[2], points.jaw.shape[2], frame.expression.shape[-1]
+    landmarks, moving = by_head.shape[2], points.jaw.shape[2]
+    e = 0 if columns is Columns.jaw_and_pose else frame.expression.shape[-1]
     bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
     by_jaw = torch.cat([by_head[:, :, :moving], by_head[:, :, :moving] @ bend[:, :, None]], -1)
     n = e + JAW_SIZE + POSE_SIZE
-    size = n + clip.shape.shape[1] + 1 if shared else n
+    size = n + clip.shape.shape[1] + 1 if columns is Columns.frame_and_shared else n
     rows = by_head.new_zeros(*by_head.shape[:2], landmarks + len(pairs), 2, size)
     point_rows = rows[:, :, :landmarks]
-    _fill(point_rows[..., :e], basis.rest.expression, basis.jaw.expression, by_head, by_jaw)
+    if e:
+        _fill(point_rows[..., :e], basis.rest.expression, basis.jaw.expression, by_head, by_jaw)
     point_rows[:, :, :moving, :, e : e + 3] = -by_head[:, :, :moving] @ skew(points.jaw @ frame.jaw.mT)
     if basis.has_correctives:
         point_rows[..., e : e + 3] += by_head @ _corrective_columns(basis, frame)
     point_rows[..., e + 3 : e + 6] = -by_head @ skew(points.head)
     point_rows[..., e + 6 : e + 8] = _planar(1 / points.depth)
     point_rows[..., e + 8] = (by_camera @ points.camera[..., None])[..., 0]
-    if shared:
+    if columns is Columns.frame_and_shared:
         _fill(point_rows[..., n:-1], basis.rest.shape, basis.jaw.shape, by_head, by_jaw)
         point_rows[..., -1] = points.image * (1 - points.depth) / points.depth
     torch.sub(point_rows[:, :, pairs[:, 0]], point_rows[:, :, pairs[:, 1]], out=rows[:, :, landmarks:])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fit_flame.jacobian import normal_matrices
+from fit_flame.jacobian import Columns, normal_matrices
 from fit_flame.landmark_basis import LandmarkBasis
 from fit_flame.residuals import (
     JAW_SIZE,
@@ -81,12 +81,11 @@ def frame_hessian(
     clip: ClipState,
     frame: FrameState,
     here: Evaluation,
-    *,
-    shared: bool = False,
+    columns: Columns = Columns.frame,
 ) -> Tensor:
     """Gauss-Newton Hessian of `evaluate`'s cost, priors of the frames' unknowns included."""
-    e = frame.expression.shape[-1]
-    result = normal_matrices(basis, clip, frame, here.points, here.found, seen, shared=shared)
+    e = 0 if columns is Columns.jaw_and_pose else frame.expression.shape[-1]
+    result = normal_matrices(basis, clip, frame, here.points, here.found, seen, columns)
     diagonal = result.diagonal(dim1=-2, dim2=-1)
     diagonal[..., :e] += 1
     diagonal[..., e : e + JAW_SIZE] += prior.jaw_precision
@@ -137,9 +136,8 @@ def chain_step(
     return step[..., :n], step[..., n:]
 
 
-def frame_step(blocks: Tensor, gradient: Tensor, damping: float) -> Tensor:
-    """Levenberg-Marquardt step of every frame alone."""
+def frame_step(blocks: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
+    """Levenberg-Marquardt step (C, T, n) of every frame alone; damping (C, T)."""
     diagonal = blocks.diagonal(dim1=-2, dim2=-1)
     floor = 1e-6 * diagonal.mean((0, 1))
-    damped = blocks + torch.diag_embed(damping * diagonal + floor)
-    return -solve_frames(damped, gradient)
+    return -solve_frames(blocks + torch.diag_embed(damping[..., None] * diagonal + floor), gradient)
