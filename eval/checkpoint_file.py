@@ -111,7 +111,7 @@ class _CheckpointUnpickler(ArrayUnpickler):
             return Inert
         return super().find_class(module, name)
 
-    def persistent_load(self, pid: Any) -> Tensor:  # noqa: ANN401 - the signature of pickle
+    def persistent_load(self, pid: Any) -> Tensor:
         """Return a tensor's bytes."""
         kind, storage_type, key = pid[0], pid[1], pid[2]
         dtype = getattr(storage_type, "dtype", None)
