@@ -13,14 +13,25 @@ what is wrong with it; only a file that is no such object at all is an error of 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from extract.annotation_json import AnnotationFileError, Pairs, is_encodable, kind, printable, read_clips
+
+__all__ = [
+    "FPS",
+    "Annotation",
+    "AnnotationFileError",
+    "AnnotationSet",
+    "BoundingBox",
+    "InvalidAnnotation",
+    "is_safe_name",
+    "read_annotations",
+]
 
 FPS = 25
 """Frames a second of every clip; MultiTalk's times all lie on this grid."""
@@ -35,10 +46,6 @@ MAX_TRANSCRIPT_CHARACTERS = 10_000
 """Longest transcript (MultiTalk's longest has a few hundred characters)."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
-
-
-class AnnotationFileError(ValueError):
-    """A file can not be read as annotations at all; the message names it and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,7 @@ def read_annotations(paths: Iterable[Path]) -> AnnotationSet:
     """
     found: dict[str, Annotation | InvalidAnnotation] = {}
     for path in paths:
-        for key, entry in _read_clips(path):
+        for key, entry in read_clips(path):
             clip = _parse(key, entry)
             known = found.get(clip.clip_id)
             if known is not None and known != clip:
@@ -138,50 +145,6 @@ def read_annotations(paths: Iterable[Path]) -> AnnotationSet:
     )
 
 
-class _Pairs(dict[str, Any]):
-    """A JSON object in which some key comes more than once: the pairs as they were written."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.pairs = pairs
-
-    def repeated_key(self) -> str:
-        keys = [key for key, _ in self.pairs]
-        return next(key for key in keys if keys.count(key) > 1)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    plain = dict(pairs)
-    return plain if len(plain) == len(pairs) else _Pairs(pairs)
-
-
-def _integer(digits: str) -> float:
-    # Python refuses integers of thousands of digits with an exception that would cost the whole file.
-    return int(digits) if len(digits) < 20 else math.inf
-
-
-def _read_clips(path: Path) -> list[tuple[str, Any]]:
-    try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_object, parse_int=_integer)
-    except FileNotFoundError:
-        raise AnnotationFileError(f"{path}: no such annotation file") from None
-    except OSError as error:
-        raise AnnotationFileError(f"{path}: can not be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise AnnotationFileError(f"{path}: not a text file in UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise AnnotationFileError(
-            f"{path}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
-    except RecursionError:
-        raise AnnotationFileError(f"{path}: not annotations: nested too deeply") from None
-    if not isinstance(content, dict):
-        raise AnnotationFileError(
-            f"{path}: not annotations: expected an object of clips, found {_kind(content)}"
-        )
-    return content.pairs if isinstance(content, _Pairs) else list(content.items())
-
-
 class _FaultError(Exception):
     """What is wrong with one annotation."""
 
@@ -190,7 +153,7 @@ def _parse(key: str, entry: object) -> Annotation | InvalidAnnotation:
     try:
         return _annotation(key, entry)
     except _FaultError as fault:
-        clip_id, found = _printable(key), entry if isinstance(entry, dict) else {}
+        clip_id, found = printable(key), entry if isinstance(entry, dict) else {}
         return InvalidAnnotation(
             clip_id=clip_id,
             video_id=_name_or_none(found.get("youtube_id")),
@@ -249,12 +212,12 @@ def _transcript(value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _FaultError(f"'transcript' is {_kind(value)}, not a text")
+        raise _FaultError(f"'transcript' is {kind(value)}, not a text")
     if len(value) > MAX_TRANSCRIPT_CHARACTERS:
         raise _FaultError(
             f"'transcript' has {len(value)} characters; at most {MAX_TRANSCRIPT_CHARACTERS} are taken"
         )
-    if not _encodable(value):
+    if not is_encodable(value):
         raise _FaultError("'transcript' holds half of a surrogate pair, which is no character")
     return value
 
@@ -268,16 +231,16 @@ def _required(fields: Mapping[str, Any], name: str) -> object:
 
 def _mapping(what: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise _FaultError(f"{what} is {_kind(value)}, not an object")
-    if isinstance(value, _Pairs):
-        raise _FaultError(f"{what} has the key '{_printable(value.repeated_key())}' twice")
+        raise _FaultError(f"{what} is {kind(value)}, not an object")
+    if isinstance(value, Pairs):
+        raise _FaultError(f"{what} has the key '{printable(value.repeated_key())}' twice")
     return value
 
 
 def _number(fields: Mapping[str, Any], name: str) -> float:
     value = _required(fields, name)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _FaultError(f"'{name}' is {_kind(value)}, not a number")
+        raise _FaultError(f"'{name}' is {kind(value)}, not a number")
     if not math.isfinite(value):
         raise _FaultError(f"'{name}' is not a finite number")
     return float(value)
@@ -286,9 +249,9 @@ def _number(fields: Mapping[str, Any], name: str) -> float:
 def _name(fields: Mapping[str, Any], name: str) -> str:
     value = _required(fields, name)
     if not isinstance(value, str):
-        raise _FaultError(f"'{name}' is {_kind(value)}, not a text")
+        raise _FaultError(f"'{name}' is {kind(value)}, not a text")
     if not is_safe_name(value):
-        raise _FaultError(f"'{name}' is '{_printable(value)}', not 1 to 128 letters, digits, '_' or '-'")
+        raise _FaultError(f"'{name}' is '{printable(value)}', not 1 to 128 letters, digits, '_' or '-'")
     return value
 
 
@@ -306,25 +269,3 @@ def _contradiction(known: Annotation | InvalidAnnotation, path: Path) -> Invalid
         message=f"Clip {known.clip_id}: annotated more than once, with different contents (again in "
         f"{path.name}). Leave one of them.",
     )
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _printable(text: str) -> str:
-    """Make any text fit for a message and a manifest: encodable, in one line, at most 100 characters."""
-    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:100])
-    if len(text) <= 100:
-        return shown
-    # The hash keeps long texts that begin alike apart.
-    return f"{shown}...{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:8]}"
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")

@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ import pytest
 from extract.download import DownloadedVideo, DownloadSettings, Pace, download, source_url
 from extract.download_settings import yt_dlp_options
 from extract.errors import ClipError, ErrorCode, Stage
+from extract.ffmpeg import run_ffmpeg
 
 PATIENT = DownloadSettings(attempts=3, backoff_sec=0.05, socket_timeout_sec=10)
 ONCE = PATIENT.model_copy(update={"attempts": 1})
@@ -309,6 +311,30 @@ def test_files_of_this_machine_and_no_connection(tmp_path, video_bytes):
     with pytest.raises(ClipError) as caught:
         download("http://127.0.0.1:9/abc.mp4", tmp_path / "none.mp4", ONCE)
     assert caught.value.code is ErrorCode.NETWORK
+
+
+def test_picture_and_sound_from_different_files_are_merged(tmp_path, video_bytes):
+    """As YouTube gives them; here by a DASH manifest, which also comes in pieces."""
+    folder = tmp_path / "dash"
+    folder.mkdir()
+    (folder / "whole.mp4").write_bytes(video_bytes)
+    run_ffmpeg(
+        ["-v", "error", "-i", str(folder / "whole.mp4"), "-c", "copy", "-f", "dash", str(folder / "abc.mpd")],
+        30,
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietFiles, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        result = download(f"http://127.0.0.1:{server.server_port}/abc.mpd", tmp_path / "abc.mp4", PATIENT)
+        server.shutdown()
+    assert result.format_id.count("+") == 1
+    assert (result.video.has_audio, result.video.fps, result.video.width) == (True, 25, 160)
+    assert result.video.video_end_sec == pytest.approx(2, abs=0.05)
+    assert {path.name for path in tmp_path.iterdir()} == {"dash", "abc.mp4"}
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
 
 
 def test_a_rate_limit_pauses_the_whole_run(server, tmp_path):
