@@ -1,0 +1,225 @@
+"""Audio-visual sync on real videos whose truth is known: true sound against dubbed, and moved sound.
+
+Takes the sample videos through the real stages (trim, landmarks, track, speech) and prints, for each, the sync
+that `filters.sync` measures over the whole video; how well true videos part from dubbed ones, with and without a
+predictor that other videos taught; and how far the offset is off when the sound is delayed. With all other
+videos' sound laid under the true ones' faces there are many more dubbed videos (not with --quick), and LR-ASD's
+speaking score stands beside where its weights are.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+import wave
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from assets.fetch import find, require
+from extract.annotations import Annotation, read_annotations
+from extract.landmarks import LandmarkSettings, MediaPipeDetector
+from extract.probe import probe
+from extract.tracks import TrackSettings, box_in_clip, choose_track
+from extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
+from filters.active_speaker import ActiveSpeaker
+from filters.speech import SpeechDetector
+from filters.sync import SyncMetrics, measure_sync
+from filters.sync_features import SyncClip, sync_clip
+from filters.sync_predictor import SyncPredictor, train_predictor, video_statistics
+
+TRUE = ("enAOCsynced", "ruSyncedJJJ", "enSyncedLow", "enSyncedKKK")
+DUBBED = ("deTalkerAAA", "frTalkerBBB", "ruTalkerCCC", "zhTalkerDDD", "jaTalkerEEE")
+DELAYS = (-10, 10)
+FRAME = 640  # samples
+
+
+@dataclass
+class Clip:
+    """A trimmed clip with its face's landmarks (T, 478, 3) and its sound (N,)."""
+
+    landmarks: np.ndarray
+    samples: np.ndarray
+    path: Path
+
+
+Videos = dict[str, list[Clip]]
+Metrics = dict[str, SyncMetrics]
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", type=Path, default=Path(__file__).parents[2] / "shared" / "sample")
+    parser.add_argument("--quick", action="store_true", help="leave out exchanged sound and speaking scores")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    arguments = parser.parse_args()
+    if not (arguments.sample / "videos").is_dir():
+        parser.error(f"no sample videos in {arguments.sample}: name their folder with --sample")
+    with tempfile.TemporaryDirectory() as scratch:
+        figures = measure(arguments.sample, Path(scratch), quick=arguments.quick)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1))
+
+
+def measure(sample: Path, scratch: Path, *, quick: bool) -> dict[str, object]:
+    """Measure all figures and print them."""
+    started = time.monotonic()
+    detector = SpeechDetector()
+    videos = read_videos(sample, scratch)
+    print(f"{len(videos)} videos read in {time.monotonic() - started:.0f} s\n")
+    reduced = {name: reduce_clips(clips, detector) for name, clips in videos.items()}
+    started = time.process_time()
+    own = {name: measure_sync(clips).video for name, clips in reduced.items()}
+    seconds = time.process_time() - started
+    taught = {
+        name: measure_sync(clips, predictor_without(name, reduced)).video for name, clips in reduced.items()
+    }
+    scores = {} if quick else speaking_scores(videos)
+    print("video         truth     own model             taught by others      speaking")
+    for name in (*TRUE, *DUBBED):
+        a, b = own[name], taught[name]
+        print(
+            f"{name:13} {'true' if name in TRUE else 'dubbed':7}"
+            f"{a.av_correlation:7.2f} @{a.av_offset_frames:+3d} ({a.av_confidence:.2f})"
+            f"{b.av_correlation:9.2f} @{b.av_offset_frames:+3d} ({b.av_confidence:.2f})"
+            + (f"{scores[name]:9.1f}" if name in scores else "")
+        )
+    figures: dict[str, object] = {
+        "auc": auc(own),
+        "auc_taught": auc(taught),
+        "measure_sync_ms_per_video": 1000 * seconds / len(videos),
+        "correlation": {name: metrics.av_correlation for name, metrics in own.items()},
+        "correlation_taught": {name: metrics.av_correlation for name, metrics in taught.items()},
+        "speaking_score": scores,
+    }
+    errors = offset_errors(videos, own, detector)
+    figures["largest_offset_error_frames"] = max(errors)
+    print(
+        f"\narea under the curve, true above dubbed: {figures['auc']:.3f}; taught {figures['auc_taught']:.3f}"
+    )
+    print(
+        f"sound moved by {DELAYS} frames: offset off by {max(errors)} frames at most ({len(errors)} trials)"
+    )
+    if not quick:
+        exchanged = exchange_sound(videos, detector)
+        figures["auc_exchanged"] = above([own[name].av_correlation for name in TRUE], exchanged)
+        print(f"area under the curve against {len(exchanged)} exchanges: {figures['auc_exchanged']:.3f}")
+    print(f"measure_sync: {figures['measure_sync_ms_per_video']:.0f} ms of CPU a video")
+    return figures
+
+
+def read_videos(sample: Path, scratch: Path) -> Videos:
+    """Take the sample's clips through trim, landmarks and track."""
+    annotations = defaultdict(list)
+    for annotation in read_annotations(sorted((sample / "annotations").glob("*.json"))).annotations:
+        if annotation.video_id in TRUE + DUBBED:
+            annotations[annotation.video_id].append(annotation)
+    detector = MediaPipeDetector(require("face_landmarker"), LandmarkSettings(max_faces=2))
+    return {
+        name: read_video(sample / "videos" / f"{name}.mp4", annotations[name], detector, scratch)
+        for name in (*TRUE, *DUBBED)
+    }
+
+
+def read_video(
+    source: Path, annotations: list[Annotation], detector: MediaPipeDetector, scratch: Path
+) -> list[Clip]:
+    """Take one video's clips through trim, landmarks and track."""
+    video = probe(source)
+    requests = [
+        TrimRequest(a, scratch / f"{a.clip_id}.mp4", scratch / f"{a.clip_id}.wav") for a in annotations
+    ]
+    clips = []
+    for annotation, trimmed in zip(
+        annotations, trim_clips(source, video, requests, TrimSettings()), strict=True
+    ):
+        assert isinstance(trimmed, TrimResult), trimmed
+        box = box_in_clip(annotation.bbox.as_dict(), trimmed.crop, video.width, video.height)
+        faces = [seen.faces for seen in detector.faces(trimmed.clip_path)]
+        track = choose_track(faces, box, TrackSettings(), annotation.clip_id)
+        clips.append(Clip(track.landmarks, read_wav(trimmed.audio_path), trimmed.clip_path))
+    return clips
+
+
+def read_wav(path: Path) -> np.ndarray:
+    """Read int16 samples (N,)."""
+    with wave.open(str(path)) as sound:
+        return np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
+
+
+def reduce_clips(clips: list[Clip], detector: SpeechDetector) -> list[SyncClip]:
+    """Reduce clips to what sync is measured from."""
+    return [sync_clip(clip.landmarks, clip.samples, detector.intervals(clip.samples)) for clip in clips]
+
+
+def predictor_without(name: str, reduced: dict[str, list[SyncClip]]) -> SyncPredictor:
+    """Learn a predictor from all videos but one, true and dubbed."""
+    statistics = [video_statistics(clips) for other, clips in reduced.items() if other != name]
+    return train_predictor([video for video in statistics if video is not None])
+
+
+def offset_errors(videos: Videos, own: Metrics, detector: SpeechDetector) -> list[int]:
+    """Frames by which the found offset misses, over true videos with their sound moved."""
+    errors = []
+    for name in TRUE:
+        for delay in DELAYS:
+            moved = [Clip(c.landmarks, delayed(c.samples, delay), c.path) for c in videos[name]]
+            found = measure_sync(reduce_clips(moved, detector)).video.av_offset_frames
+            errors.append(abs(found - own[name].av_offset_frames - delay))
+    return errors
+
+
+def delayed(samples: np.ndarray, frames: int) -> np.ndarray:
+    """Move sound to later (or, negative, earlier) by frames, its length kept."""
+    silence = np.zeros(abs(frames) * FRAME, samples.dtype)
+    if frames > 0:
+        return np.concatenate([silence, samples[: -len(silence)]])
+    return np.concatenate([samples[len(silence) :], silence])
+
+
+def exchange_sound(videos: Videos, detector: SpeechDetector) -> list[float]:
+    """Correlations of true videos' faces with every other video's sound."""
+    correlations = []
+    for name in TRUE:
+        for other in (set(TRUE) | set(DUBBED)) - {name}:
+            sound = np.concatenate([clip.samples for clip in videos[other]])
+            ends = np.cumsum([0] + [len(clip.samples) for clip in videos[name]])
+            laid = np.resize(sound, ends[-1])
+            clips = [
+                Clip(clip.landmarks, laid[start:end], clip.path)
+                for clip, start, end in zip(videos[name], ends[:-1], ends[1:], strict=True)
+            ]
+            correlations.append(measure_sync(reduce_clips(clips, detector)).video.av_correlation)
+    return correlations
+
+
+def speaking_scores(videos: Videos) -> dict[str, float]:
+    """Mean speaking score of each video's clips; empty where the network's weights are not here."""
+    weights = find("lr_asd")
+    if weights is None:
+        print("no speaking scores: LR-ASD's weights are not here (multitalk assets fetch lr_asd)\n")
+        return {}
+    speaker = ActiveSpeaker(weights)
+    return {
+        name: float(np.mean([speaker.measure(c.path, c.landmarks, c.samples) for c in clips]))
+        for name, clips in videos.items()
+    }
+
+
+def auc(metrics: Metrics) -> float:
+    """Area under the curve of true videos above dubbed ones."""
+    return above(
+        [metrics[name].av_correlation for name in TRUE], [metrics[name].av_correlation for name in DUBBED]
+    )
+
+
+def above(high: list[float], low: list[float]) -> float:
+    """Share of pairs in the right order: the area under the curve."""
+    return float(np.mean([[(a > b) + 0.5 * (a == b) for b in low] for a in high]))
+
+
+if __name__ == "__main__":
+    main()
