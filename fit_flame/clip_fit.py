@@ -19,7 +19,16 @@ from fit_flame.initial import first_guess
 from fit_flame.jacobian import Columns
 from fit_flame.landmark_basis import LandmarkBasis, landmark_basis
 from fit_flame.motion import Motion
-from fit_flame.objective import Prior, Temporal, chain_cost, chain_step, evaluate, frame_hessian, frame_step
+from fit_flame.objective import (
+    Prior,
+    Temporal,
+    chain_cost,
+    chain_step,
+    evaluate,
+    frame_hessian,
+    frame_step,
+    innovation,
+)
 from fit_flame.residuals import POSE_SIZE, ClipState, FrameState, Observations, move, place
 from fit_flame.rotation import to_axis_angle
 
@@ -256,11 +265,24 @@ def _temporal_prior(
     resting = _resting(basis, batch, clip, frame, settings.resting)
     velocity = frame.log_scale.new_zeros(*valid.shape, POSE_SIZE)
     rest_weight = settings.smooth_face * resting[..., None] * face[:, None]
-    head_weight = settings.smooth_head * head[:, None].expand(-1, resting.shape[1], -1)
+    steady = _steady(batch, frame, head, settings.steady)
+    head_weight = settings.smooth_head * steady[..., None] * head[:, None]
     precision = torch.cat([rest_weight, 30 * head_weight, head_weight], -1)
     lengths = torch.as_tensor(batch.lengths, device=valid.device)
     inside = torch.arange(1, valid.shape[1], device=valid.device) < lengths[:, None]
     return Temporal(precision * inside[..., None], velocity)
+
+
+def _steady(batch: _Batch, frame: FrameState, information: Tensor, threshold: float) -> Tensor:
+    """(C, T-1) 1 while the head keeps its velocity, towards 0 where it is jerked or the film is cut.
+
+    A change of pose counts by how far it moves the landmarks, for which the information (C, 6) is the measure.
+    """
+    pose = innovation(frame, frame.log_scale.new_zeros(*frame.log_scale.shape, POSE_SIZE))
+    change = pose[..., -2 * POSE_SIZE : -POSE_SIZE].diff(dim=1)
+    moved = (information[:, None] * change.square()).sum(-1) / batch.seen.precision.sum()
+    spread = torch.nn.functional.max_pool1d(torch.nn.functional.pad(moved, (1, 1)), 2, stride=1)
+    return (1 + spread / threshold**2) ** -2
 
 
 def _resting(

@@ -74,6 +74,12 @@ class FitSettings(BaseModel):
         description="Motion of lips or lids per frame, as a share of the inter-ocular distance, "
         "from which the face counts as moving and smoothing lets go.",
     )
+    steady: float = Field(
+        0.005,
+        gt=0,
+        description="Change of the head's velocity per frame, as a share of the inter-ocular distance, "
+        "from which smoothing lets go.",
+    )
     identity_iterations: int = Field(8, ge=0, description="Iterations on the key frames.")
     frame_iterations: int = Field(3, ge=1, description="Iterations of every frame alone.")
     chain_iterations: int = Field(
