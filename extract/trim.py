@@ -89,7 +89,8 @@ def trim_clips(
     takes no other with it. An interval may end up to two frames after the video: its last frame
     is repeated, and missing sound becomes silence. High dynamic range is not tone mapped.
 
-    Only one process at a time may cut a clip: temporary names are the final ones with ``.part``.
+    Only one process at a time may cut a clip: its files are written beside their places under fixed
+    temporary names.
 
     Parameters
     ----------
@@ -179,6 +180,9 @@ def _trim_batch(
             _discard(cuts)
             return [error for _ in cuts]
         return [outcome for cut in cuts for outcome in _trim_batch(source, video, [cut], settings)]
+    except BaseException:  # Ctrl-C
+        _discard(cuts)
+        raise
     return [_commit_or_error(source, cut) for cut in cuts]
 
 
@@ -188,6 +192,8 @@ def _run(source: Path, video: SourceVideo, cuts: Sequence[Cut], settings: TrimSe
         for cut in cuts:
             cut.clip_path.parent.mkdir(parents=True, exist_ok=True)
             cut.audio_path.parent.mkdir(parents=True, exist_ok=True)
+        # A run that was killed may have left an ffmpeg behind that still writes: not into our files.
+        _discard(cuts)
     parts = [
         Cut(cut.start_frame, cut.frame_count, cut.crop, _part(cut.clip_path), _part(cut.audio_path))
         for cut in cuts

@@ -1,6 +1,7 @@
 """Cutting clips: geometry, exact frames and samples, hostile sources, and what happens to bad ones."""
 
 import errno
+import hashlib
 import json
 import wave
 from collections.abc import Sequence
@@ -533,6 +534,15 @@ def test_nothing_half_written_bears_a_name(tmp_path, monkeypatch):
     errors = trim(source, tmp_path / "out", annotation(0, 10, clip_id="a"), annotation(5, 10, clip_id="b"))
     assert [error.code for error in errors] == [ErrorCode.DISK_FULL, ErrorCode.DISK_FULL]
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_leftovers_of_a_killed_run_are_not_written_to(tmp_path):
+    source = make_source(tmp_path / "source.mov", regular("25", 2))
+    with (tmp_path / ".clip_0.mp4.part").open("wb") as orphan:
+        result = trim_one(source, tmp_path, annotation(0, 20))
+        orphan.write(b"late words of an ffmpeg that outlived its run")
+    assert hashlib.sha256(result.clip_path.read_bytes()).hexdigest() == result.clip_sha256
+    assert {path.name for path in tmp_path.iterdir()} == {"source.mov", "clip_0.mp4", "clip_0.wav"}
 
 
 def test_time_limit(tmp_path):
