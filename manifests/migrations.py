@@ -17,6 +17,8 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     pyarrow.ArrowInvalid
         When a value does not fit its column's type of today.
     """
+    if table.schema.equals(schema):
+        return table
     columns = [
         table[field.name].cast(field.type)
         if field.name in table.column_names

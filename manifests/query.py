@@ -48,8 +48,8 @@ def query(root: Path, sql: str) -> pa.Table:
             raise QueryError("a query is one SELECT statement: the dataset can be read here, not changed")
         with duckdb.connect() as connection, reading(root):
             _confine(connection, root)
-            for name, definition in _views(root).items():
-                connection.execute(f"CREATE VIEW {name} AS {definition}")
+            for name in _mentioned(sql):
+                connection.execute(f"CREATE VIEW {name} AS {_definition(name, root.resolve())}")
             return connection.sql(statements[0].query).to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
@@ -60,17 +60,20 @@ def _confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     folders = [(root / kind).resolve() for kind in ("manifest", "motion", "landmarks")]
     connection.execute(f"SET allowed_directories = {_texts(folders)}")
     connection.execute("SET enable_external_access = false")  # also: no extensions, no spilling elsewhere
+    connection.execute("SET python_enable_replacements = false")  # or a name could mean a Python variable
     connection.execute("SET lock_configuration = true")
 
 
-def _views(root: Path) -> dict[str, str]:
-    # Resolved, because DuckDB compares paths with the allowed folders as text.
-    root = root.resolve()
-    return {
-        "clips": _clips(root),
-        "motion": _per_clip(root, "motion", MOTION),
-        "landmarks": _per_clip(root, "landmarks", LANDMARKS),
-    }
+def _mentioned(sql: str) -> list[str]:
+    """Return the views that a query can mean: of a large dataset, each costs a walk through thousands of files."""
+    return [name for name in VIEWS if name in sql.casefold()] or list(VIEWS)
+
+
+def _definition(name: str, root: Path) -> str:
+    """Return the SELECT behind a view; `root` is resolved, as DuckDB compares paths with folders as text."""
+    if name == "clips":
+        return _clips(root)
+    return _per_clip(root, name, {"motion": MOTION, "landmarks": LANDMARKS}[name])
 
 
 def _clips(root: Path) -> str:

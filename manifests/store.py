@@ -119,7 +119,7 @@ def committed(root: Path, language: str, video_id: str) -> str | None:
     # In this order: a fragment that vanishes in between has moved into the part.
     for place in (paths.fragment_path(root, language, video_id), paths.part_path(root, language)):
         try:
-            fingerprint = footer_videos(place).get(video_id)
+            fingerprint = footer_videos(open_file(place)).get(video_id)
         except FileNotFoundError:
             continue
         if fingerprint is not None:
@@ -189,7 +189,7 @@ def forget(root: Path, language: str, video_ids: Collection[str]) -> None:
         part = paths.part_path(root, language)
         rows = _read_language(root, language, MANIFEST)
         kept = rows.filter(pc.invert(pc.is_in(rows["video_id"], pa.array(list(video_ids), pa.string()))))
-        videos = {video: fp for video, fp in footer_videos(part).items() if video not in video_ids}
+        videos = {video: fp for video, fp in footer_videos(open_file(part)).items() if video not in video_ids}
         write_manifest(kept, part, videos_footer(videos))
 
 
@@ -214,7 +214,7 @@ def _rewrite(root: Path, language: str, change: Change) -> None:
     if not after["clip_id"].equals(before["clip_id"]):
         raise DatasetError(f"{part}: the change must keep every row in its place")
     if not after.equals(before):
-        write_manifest(after, part, videos_footer(footer_videos(part)))
+        write_manifest(after, part, videos_footer(footer_videos(open_file(part))))
 
 
 def _read_language(root: Path, language: str, wanted: pa.Schema) -> pa.Table:
@@ -245,9 +245,9 @@ def _read(place: Path, schema: pa.Schema) -> pa.Table:
 
 def _committed_videos(root: Path, language: str) -> dict[str, str]:
     part = paths.part_path(root, language)
-    videos = footer_videos(part) if part.exists() else {}
+    videos = footer_videos(open_file(part)) if part.exists() else {}
     for fragment in paths.fragments(root, language):
-        videos.update(footer_videos(fragment))
+        videos.update(footer_videos(open_file(fragment)))
     return videos
 
 

@@ -108,7 +108,7 @@ def open_file(place: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(place)
     except pa.ArrowInvalid as error:
         raise DatasetError(f"{place} is damaged ({error}): delete it and build again") from error
-    version = schema_version(file)
+    version = int((file.metadata.metadata or {}).get(VERSION_KEY, b"0"))
     if version > SCHEMA_VERSION:
         raise DatasetError(
             f"{place} has schema version {version}, this program knows {SCHEMA_VERSION}: update multitalk"
@@ -116,15 +116,9 @@ def open_file(place: Path) -> pq.ParquetFile:
     return file
 
 
-def schema_version(file: pq.ParquetFile) -> int:
-    """Version of the schema that a file was written with."""
-    return int((file.schema_arrow.metadata or {}).get(VERSION_KEY, b"0"))
-
-
-def footer_videos(place: Path) -> dict[str, str]:
+def footer_videos(file: pq.ParquetFile) -> dict[str, str]:
     """Source videos in a manifest file with their configuration fingerprints, from the footer alone."""
-    metadata = open_file(place).schema_arrow.metadata or {}
-    videos: dict[str, str] = json.loads(metadata.get(VIDEOS_KEY, b"{}"))
+    videos: dict[str, str] = json.loads((file.metadata.metadata or {}).get(VIDEOS_KEY, b"{}"))
     return videos
 
 

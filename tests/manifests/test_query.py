@@ -66,6 +66,8 @@ def test_an_older_dataset_without_a_column_answers_null(root):
         "SELECT * FROM read_text('{inside}/../{name}')",
         "SELECT * FROM read_text('/etc/passwd')",
         "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM RESULT",
+        "SELECT * FROM sql",
         "SELECT * FROM read_parquet('http://127.0.0.1:9/x.parquet')",
         "COPY clips TO '{inside}/manifest/x.csv'",
         "EXPLAIN ANALYZE COPY clips TO '{inside}/manifest/x.csv'",
