@@ -72,8 +72,11 @@ def measure(sample: Path, scratch: Path, *, quick: bool) -> dict[str, object]:
     print(f"{len(videos)} videos read in {time.monotonic() - started:.0f} s\n")
     reduced = {name: reduce_clips(clips, detector) for name, clips in videos.items()}
     started = time.process_time()
-    own = {name: measure_sync(clips).video for name, clips in reduced.items()}
+    measured = {name: measure_sync(clips) for name, clips in reduced.items()}
     seconds = time.process_time() - started
+    own = {name: sync.video for name, sync in measured.items()}
+    true_clips = [clip.av_correlation for name in TRUE for clip in measured[name].clips]
+    dubbed_clips = [clip.av_correlation for name in DUBBED for clip in measured[name].clips]
     taught = {
         name: measure_sync(clips, predictor_without(name, reduced)).video for name, clips in reduced.items()
     }
@@ -90,6 +93,9 @@ def measure(sample: Path, scratch: Path, *, quick: bool) -> dict[str, object]:
     figures: dict[str, object] = {
         "auc": auc(own),
         "auc_taught": auc(taught),
+        "auc_clips": above(true_clips, dubbed_clips),
+        "lowest_true_clip": min(true_clips),
+        "highest_dubbed_clip": max(dubbed_clips),
         "measure_sync_ms_per_video": 1000 * seconds / len(videos),
         "correlation": {name: metrics.av_correlation for name, metrics in own.items()},
         "correlation_taught": {name: metrics.av_correlation for name, metrics in taught.items()},
@@ -99,6 +105,10 @@ def measure(sample: Path, scratch: Path, *, quick: bool) -> dict[str, object]:
     figures["largest_offset_error_frames"] = max(errors)
     print(
         f"\narea under the curve, true above dubbed: {figures['auc']:.3f}; taught {figures['auc_taught']:.3f}"
+    )
+    print(
+        f"single clips: {figures['auc_clips']:.3f}; the lowest true one {min(true_clips):.2f}, "
+        f"the highest dubbed one {max(dubbed_clips):.2f}"
     )
     print(
         f"sound moved by {DELAYS} frames: offset off by {max(errors)} frames at most ({len(errors)} trials)"

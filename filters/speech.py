@@ -130,8 +130,9 @@ def measure_speech(
     The noise of `snr_db` is the mean power of what lies more than 100 ms from speech, where that is 150 ms or
     more, and at least the power of the quietest tenth of 20 ms frames; speech is what is left of the power
     inside speech. White noise at 0 to 20 dB is found within about 2 dB, music at 5 to 20 dB within about 4.
-    Noise that only sounds while somebody speaks, or is itself a voice, is taken for speech; and where a clip
-    has no pause the quietest tenth is speech, which holds the figure at about 20 dB.
+    It is an upper bound: noise in bursts (a barking dog, children) is underestimated by up to 10 dB where a
+    clip has few pauses, and noise that sounds only while somebody speaks, or is a voice, counts as speech.
+    In a clip without any pause the quietest tenth is speech, which holds the figure at about 20 dB.
 
     Parameters
     ----------

@@ -138,3 +138,20 @@ def test_importing_the_settings_is_cheap():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("truth", [5, 10, 20])
+def test_signal_to_noise_of_real_speech_in_real_music(sample_audio, detector, truth):
+    import wave
+
+    speech = sample_audio("deTalkerAAA").astype(np.float64) / 32768
+    music_file = Path(__file__).parents[2].parent / "shared/noise/music/leave_it_to_the_experts.wav"
+    with wave.open(str(music_file)) as sound:
+        assert (sound.getframerate(), sound.getnchannels()) == (RATE, 1)
+        music = np.frombuffer(sound.readframes(sound.getnframes()), np.int16) / 32768
+    assert measure_speech(music, detector)[0].speech_ratio == 0, "music is not speech"
+    music = np.resize(music, len(speech))
+    inside = np.concatenate([speech[start:end] for start, end in detector.intervals(speech)])
+    gain = np.sqrt(np.mean(inside**2) / np.mean(music**2) / 10 ** (truth / 10))
+    mixed = (speech + gain * music) / 2
+    assert measure_speech(mixed, detector)[0].snr_db == pytest.approx(truth, abs=4)
