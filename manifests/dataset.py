@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from manifests import paths
 from manifests.query import query
 from manifests.store import read_manifest
-from manifests.tables import open_file, row_arrays
+from manifests.tables import open_file, read_row, row_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +84,7 @@ class Dataset:
             file = open_file(place)
             clips = file.read(["clip_id"])["clip_id"].to_pylist()
             if clip_id in clips:
-                return row_arrays(_one_row(file, clips.index(clip_id)))
+                return row_arrays(read_row(file, clips.index(clip_id)))
         raise KeyError(f"clip {clip_id!r} has no {kind}")
 
     def _video(self, clip_id: str) -> tuple[str, str]:
@@ -95,16 +94,6 @@ class Dataset:
         if clip_id not in self._videos:
             raise KeyError(f"no clip {clip_id!r} in {self.root}")
         return self._videos[clip_id]
-
-
-def _one_row(file: pq.ParquetFile, index: int) -> pa.Table:
-    """Row `index` of a file, reading no more than its row group."""
-    for group in range(file.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
-        if index < rows:
-            return file.read_row_group(group).slice(index, 1)
-        index -= rows
-    raise IndexError(index)
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -116,6 +116,22 @@ def open_file(place: Path) -> pq.ParquetFile:
     return file
 
 
+def read_row(file: pq.ParquetFile, index: int) -> pa.Table:
+    """Read one row of a file, and no more than its row group.
+
+    Raises
+    ------
+    IndexError
+        When the file has no such row.
+    """
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if index < rows:
+            return file.read_row_group(group).slice(index, 1)
+        index -= rows
+    raise IndexError(index)
+
+
 def footer_videos(file: pq.ParquetFile) -> dict[str, str]:
     """Source videos in a manifest file with their configuration fingerprints, from the footer alone."""
     videos: dict[str, str] = json.loads((file.metadata.metadata or {}).get(VIDEOS_KEY, b"{}"))
