@@ -74,16 +74,11 @@ def mean_temporal_misalignment(pair: MotionPair) -> float:
     return float(np.mean(offsets)) / pair.fps if offsets else float("nan")
 
 
-def closure_recall(pair: MotionPair, closures: Sequence[tuple[int, int]] | None = None) -> float:
+def closure_recall(pair: MotionPair) -> float:
     """Share of lip closures (p, b, m) in which the predicted lips close too.
 
-    Parameters
-    ----------
-    pair
-    closures
-        First and last frame (inclusive) of each closure, from a timed transcript; without it, every run of
-        frames in which the ground truth's inner-lip gap is below `CLOSED_GAP` is one, if the lips also open
-        in the clip.
+    The closures are those of `pair.closures`; without them, every run of frames in which the ground truth's
+    inner-lip gap is below `CLOSED_GAP`, if the lips also open in the clip.
 
     Returns
     -------
@@ -91,11 +86,9 @@ def closure_recall(pair: MotionPair, closures: Sequence[tuple[int, int]] | None 
         0..1; NaN where there is no closure.
     """
     ground_truth, prediction = (np.asarray(gap) < CLOSED_GAP for gap in pair.inner_lip_gap)
-    runs = list(closures) if closures is not None else _closure_runs(ground_truth)
-    if not runs:
-        return float("nan")
+    runs = pair.closures if pair.closures is not None else _closure_runs(ground_truth)
     hits = [prediction[max(0, a - CLOSURE_SLACK) : b + CLOSURE_SLACK + 1].any() for a, b in runs]
-    return float(np.mean(hits))
+    return float(np.mean(hits)) if hits else float("nan")
 
 
 def lip_displacement(lips: npt.NDArray[np.floating]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -28,6 +28,8 @@ class MotionPair:
         (V, 3) neutral face; the variants of FDD that are relative to it need one.
     fps
         Frames a second.
+    closures
+        First and last frame (inclusive) of each p, b and m, where a timed transcript tells.
 
     Raises
     ------
@@ -42,6 +44,7 @@ class MotionPair:
         regions: FaceRegions,
         template: FloatArray | None = None,
         fps: float = 25.0,
+        closures: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         if ground_truth.shape != prediction.shape or ground_truth.ndim != 3 or ground_truth.shape[2] != 3:
             raise ValueError(
@@ -58,6 +61,7 @@ class MotionPair:
         self.regions = regions
         self.template = template
         self.fps = fps
+        self.closures = closures
 
     @property
     def frame_count(self) -> int:

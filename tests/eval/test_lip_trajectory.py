@@ -91,7 +91,7 @@ def test_closure_recall_counts_closures_that_are_met():
     predicted[23] = 0.001  # three after the second: too late
     assert closure_recall(pair(gap, predicted)) == 0.5
     assert closure_recall(pair(gap, gap)) == 1.0
-    assert closure_recall(pair(gap, predicted), closures=[(23, 24)]) == 1.0
+    assert closure_recall(MotionPair(mouth(gap), mouth(predicted), REGIONS, closures=[(23, 24)])) == 1.0
     assert np.isnan(closure_recall(pair(np.full(30, 0.01), predicted)))
     assert np.isnan(closure_recall(pair(np.zeros(30), predicted))), "a mouth that never opens closes nowhere"
 
