@@ -30,8 +30,8 @@ _RECIPE = (
 )
 _VERTEX_FLOATS = 5  # x, y, z, u, v
 
-IDENTITY_MODES = (50, 50, 50)  # along x, y, z
-EXPRESSION_MODES = (30, 30, 12)  # depth moves little in speech and is hardly seen
+IDENTITY_MODES = (120, 120, 40)  # along x, y, z: depth is hardly seen
+EXPRESSION_MODES = (40, 40, 10)  # depth moves little in speech, too
 JAW_HINGE = np.array([0.0, -0.01, -0.02])  # between the ears, metres
 EYE_RADIUS, IRIS_RADIUS = 0.012, 0.0059  # metres, human averages
 
@@ -123,7 +123,7 @@ def canonical_head_model(task_file: Path) -> HeadModel:
     """
     mesh = read_canonical_mesh(task_file)
     faces = _open_mouth_and_eyes(mesh.faces)
-    identity = _spectral_basis(mesh, faces, np.ones(layout.MESH_COUNT), IDENTITY_MODES, IDENTITY_AMPLITUDE)
+    identity = _spectral_basis(mesh, faces, _identity_emphasis(mesh), IDENTITY_MODES, IDENTITY_AMPLITUDE)
     expression = _spectral_basis(
         mesh, faces, _expression_emphasis(mesh), EXPRESSION_MODES, EXPRESSION_AMPLITUDE
     )
@@ -151,10 +151,16 @@ def _open_mouth_and_eyes(faces: IntArray) -> IntArray:
     return faces[~filling]
 
 
-def _expression_emphasis(mesh: CanonicalMesh) -> Array:
+def _identity_emphasis(mesh: CanonicalMesh) -> Array:
     """(468,) mass of each vertex: the heavier, the finer the modes resolve its surroundings."""
-    eyes_and_brows = layout.LEFT_EYE + layout.RIGHT_EYE + layout.LEFT_BROW + layout.RIGHT_BROW
-    return 1 + 3 * _nearness(mesh.vertices, layout.LIPS) + _nearness(mesh.vertices, eyes_and_brows)
+    return 1 + _nearness(mesh.vertices, layout.LEFT_EYE + layout.RIGHT_EYE)
+
+
+def _expression_emphasis(mesh: CanonicalMesh) -> Array:
+    """(468,) likewise for expression."""
+    eyes, brows = layout.LEFT_EYE + layout.RIGHT_EYE, layout.LEFT_BROW + layout.RIGHT_BROW
+    near_eyes = _nearness(mesh.vertices, eyes) + 2 * _nearness(mesh.vertices, brows)
+    return 1 + 3 * _nearness(mesh.vertices, layout.LIPS) + near_eyes
 
 
 def _nearness(vertices: Array, ids: tuple[int, ...]) -> Array:

@@ -29,11 +29,11 @@ class RegionSigma(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    lips: float = Field(0.004, gt=0, description="Inner and outer lips.")
+    lips: float = Field(0.005, gt=0, description="Inner and outer lips.")
     eyes: float = Field(0.006, gt=0, description="Eyelids.")
-    brows: float = Field(0.008, gt=0, description="Brows.")
-    oval: float = Field(0.010, gt=0, description="Outline of the face, which slides along the skin.")
-    skin: float = Field(0.007, gt=0, description="Everything else.")
+    brows: float = Field(0.007, gt=0, description="Brows.")
+    oval: float = Field(0.008, gt=0, description="Outline of the face, which slides along the skin.")
+    skin: float = Field(0.006, gt=0, description="Everything else.")
     gap: float = Field(
         0.003, gt=0, description="Lip gaps, mouth width and lid gaps: differences of landmarks."
     )
