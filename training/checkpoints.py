@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import torch
 from torch import Tensor, nn
@@ -134,12 +134,17 @@ def export_reference(model: ReferencePrior | ReferenceTalker, path: Path) -> Non
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """`torch.save` beside the path, flushed, then renamed: no half-written checkpoint bears the name."""
+    """`torch.save` to a file that is whole or not there."""
+    write_beside(path, lambda file: torch.save(content, file))
+
+
+def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write beside the path, flush, rename: nothing half-written bears the name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            torch.save(content, file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -3,11 +3,13 @@
 What the reference computes again for every frame is computed once here. All of it is exact algebra:
 
 - its decoder is causal and its positions do not move, so keys and values are kept (KV cache);
-- a frame attends to its own two audio tokens only, so the scores are `x . (Wq' k)` with `Wq' k` made once for
+- a frame attends to its own two audio tokens only, so the scores are `x . (Wq' k)` with `Wq' k` made once
+for
   all tokens, and the output is a blend of two vectors made once: no projection is left in the loop;
 - the vertices fed back go through two linear maps, `vertice_map` after the prior's last one, which are one
   map;
-- of the prior's decoder only the last frame is fed back: its last layer runs for that frame alone, and there
+- of the prior's decoder only the last frame is fed back: its last layer runs for that frame alone, and
+there
   too the key and value maps move from all frames to the one query;
 - in its convolution only the last three frames change with a new one.
 
@@ -129,9 +131,9 @@ class _CachedLayer:
     def _prepare_audio(self, memory: Tensor, heads: int) -> None:
         """Fold the query map into the keys and the output map into the values.
 
-        A softmax over two is a sigmoid of the difference, so only the difference of each pair's keys is kept:
-        `probe` (B, T, H, D) and `probe_bias` (B, T, H). `base` (B, T, D) is the output for the second token
-        alone, `change` (B, T, H, D) what each head adds for the first.
+        A softmax over two is a sigmoid of the difference, so only the difference of each pair's keys is
+        kept: `probe` (B, T, H, D) and `probe_bias` (B, T, H). `base` (B, T, D) is the output for the second
+        token alone, `change` (B, T, H, D) what each head adds for the first.
         """
         attention = self.layer.multihead_attn
         dim = memory.shape[-1]

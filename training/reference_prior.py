@@ -3,7 +3,8 @@
 Kept as it was, down to the names in the state dict, with what it got wrong:
 
 - positions are indexed by the place in the batch, so that at batch 1 every frame gets the same constant
-  vector. Here all clips of a batch get the vector of a single one, which makes a batch equal to single runs;
+  vector. Here all clips of a batch get the vector of a single one, which makes a batch equal to single
+  runs;
 - InstanceNorm over time lets every frame change all others, and makes a single frame say nothing.
 
 `training.motion_prior` is the architecture for new models.

@@ -96,8 +96,8 @@ class DecoderLayer(nn.Module):
     def hear(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Attention of every frame to its own two audio tokens: (B, T, D) -> (B, T, D).
 
-        `keys` and `values` are (B, heads, 2 T, D / heads). The reference's mask leaves just these two of all
-        tokens, so that the softmax is one over pairs and no (T, 2 T) map is needed.
+        `keys` and `values` are (B, heads, 2 T, D / heads). The reference's mask leaves just these two of
+        all tokens, so that the softmax is one over pairs and no (T, 2 T) map is needed.
         """
         (q,) = self.multihead_attn.project(x, slice(0, 1))
         keys, values = pairs(keys), pairs(values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 REFERENCE_LANGUAGES = (
@@ -47,6 +49,7 @@ class Wav2Vec2Settings(ModelSettings):
 class ReferencePriorSettings(ModelSettings):
     """Sizes of the reference's motion prior; the defaults are the published checkpoint's."""
 
+    architecture: Literal["reference"] = Field(default="reference", description="which architecture")
     vertex_values: PositiveInt = Field(default=15069, description="three times the number of vertices")
     hidden: PositiveInt = Field(default=1024, description="width of the transformers")
     layers: PositiveInt = Field(default=6, description="transformer layers, in encoder and decoder each")
@@ -63,6 +66,7 @@ class ReferencePriorSettings(ModelSettings):
 class ReferenceTalkerSettings(ModelSettings):
     """Sizes of the reference's talker; the defaults are the published checkpoint's."""
 
+    architecture: Literal["reference"] = Field(default="reference", description="which architecture")
     vertex_values: PositiveInt = Field(default=15069, description="three times the number of vertices")
     latent: PositiveInt = Field(default=1024, description="width of the prior's latents: its `hidden`")
     hidden: PositiveInt = Field(default=1024, description="width of the decoder")
@@ -70,7 +74,7 @@ class ReferenceTalkerSettings(ModelSettings):
     heads: PositiveInt = Field(default=4, description="attention heads, a power of two")
     period: PositiveInt = Field(default=25, description="frames after which the positions repeat")
     languages: tuple[str, ...] = Field(
-        REFERENCE_LANGUAGES, description="rows of the language table, in order"
+        default=REFERENCE_LANGUAGES, description="rows of the language table, in order"
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout in the decoder, in training")
     audio: Wav2Vec2Settings = Field(default=Wav2Vec2Settings(), description="the audio encoder")
@@ -79,6 +83,7 @@ class ReferenceTalkerSettings(ModelSettings):
 class MotionPriorSettings(ModelSettings):
     """Sizes of the default motion prior; the defaults are those of preset `multitalk`."""
 
+    architecture: Literal["multitalk"] = Field(default="multitalk", description="which architecture")
     hidden: PositiveInt = Field(default=512, description="channels of the convolutions")
     blocks: PositiveInt = Field(default=4, description="residual blocks, in encoder and decoder each")
     codes_per_frame: PositiveInt = Field(default=8, description="codes that a frame is cut into")
@@ -94,6 +99,7 @@ class MotionPriorSettings(ModelSettings):
 class TalkerSettings(ModelSettings):
     """Sizes of the default talker; the defaults are those of preset `multitalk`."""
 
+    architecture: Literal["multitalk"] = Field(default="multitalk", description="which architecture")
     hidden: PositiveInt = Field(default=768, description="width of the transformer")
     layers: PositiveInt = Field(default=8, description="transformer layers")
     heads: PositiveInt = Field(default=12, description="attention heads")

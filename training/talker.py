@@ -5,11 +5,16 @@ that no prefix is ever decoded again; attention is causal over a window of the p
 (Su et al. 2021), so that keys and values are kept and length has no limit; and the language table belongs
 to the checkpoint.
 
+Each of a frame's codes is predicted as a distribution over the codebook, and its mean is decoded and fed
+back: told to minimise an error, that is the best answer; drawing codes instead gives one of many likely
+motions.
+
 In training a share of the frames is told what a first pass predicted rather than the truth (Mihaylova and
 Martins 2019), because in use there is no truth: told the truth alone, a talker learns to repeat the last
 frame.
 
-Shapes: B clips, T frames, A audio features (two rows a frame), D width, L latent values a frame, H heads.
+Shapes: B clips, T frames, A audio features (two rows a frame), D width, H heads, G codes a frame, K
+codebook entries, L = G * C latent values a frame.
 """
 
 from __future__ import annotations
@@ -22,9 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.motion_prior import MotionPrior
-from training.quantiser import Quantised
 from training.reference_talker import UnknownLanguageError, split_heads
-from training.settings import TalkerSettings
+from training.settings import MotionPriorSettings, TalkerSettings
 
 
 @dataclass(slots=True)
@@ -89,22 +93,23 @@ class Talker(nn.Module):
         Sizes and languages.
     audio_width : int
         A, width of the audio encoder's features.
-    latent : int
-        L, width of the prior's latents.
+    prior : MotionPriorSettings
+        Sizes of the prior that it speaks the codes of.
     """
 
-    def __init__(self, settings: TalkerSettings, audio_width: int, latent: int) -> None:
+    def __init__(self, settings: TalkerSettings, audio_width: int, prior: MotionPriorSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.codes_per_frame = prior.codes_per_frame
         width = settings.hidden
         self.audio_norm = nn.LayerNorm(audio_width)
         self.audio_map = nn.Conv1d(2 * audio_width, width, 5, padding=2)
-        self.feedback_map = nn.Linear(latent, width)
+        self.feedback_map = nn.Linear(prior.latent, width)
         self.begin = nn.Parameter(torch.zeros(width))
         self.languages = nn.Embedding(len(settings.languages), width)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(width)
-        self.latent_map = nn.Linear(width, latent)
+        self.code_map = nn.Linear(width, prior.codes_per_frame * prior.codebook_size)
         nn.init.normal_(self.languages.weight, std=0.02)
 
     def style(self, weights: Mapping[str, float]) -> Tensor:
@@ -132,18 +137,18 @@ class Talker(nn.Module):
         return names.index(language)
 
     def hear(self, features: Tensor) -> Tensor:
-        """Map audio features (B, 2 T, A) to what each frame hears, (B, T, D): its sound and two frames around."""
+        """Map audio features (B, 2 T, A) to what a frame hears, (B, T, D): its sound, two frames around."""
         frames = self.audio_norm(features).unflatten(1, (-1, 2)).flatten(2)
         heard: Tensor = self.audio_map(frames.transpose(1, 2)).transpose(1, 2)
         return heard
 
     def forward(self, prior: MotionPrior, heard: Tensor, styles: Tensor, truth: Tensor) -> Tensor:
-        """Latents (B, T, L) before quantisation, all frames at once, for training.
+        """Logits (B, T, G, K) of the codes, all frames at once, for training.
 
         Parameters
         ----------
         prior : MotionPrior
-            Quantises what is fed back.
+            Its codebook is what the logits speak of.
         heard : Tensor
             (B, T, D) from `hear`.
         styles : Tensor
@@ -154,9 +159,9 @@ class Talker(nn.Module):
         told = truth
         if self.training and self.settings.own_feedback > 0:
             with torch.no_grad():
-                own: Quantised = prior.quantise_latents(self._all_frames(heard, styles, truth))
+                own = mean_latents(self._all_frames(heard, styles, truth), prior)
             replaced = torch.rand(truth.shape[:2], device=truth.device) < self.settings.own_feedback
-            told = torch.where(replaced[..., None], own.latents, truth)
+            told = torch.where(replaced[..., None], own, truth)
         return self._all_frames(heard, styles, told)
 
     def _all_frames(self, heard: Tensor, styles: Tensor, told: Tensor) -> Tensor:
@@ -165,11 +170,16 @@ class Talker(nn.Module):
         x = heard + styles[:, None] + feedback
         for block in self.blocks:
             x = block(x)
-        latents: Tensor = self.latent_map(self.norm(x))
-        return latents
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.code_map(self.norm(x))
+        return logits.view(*x.shape[:-1], self.codes_per_frame, -1)
 
     @torch.inference_mode()
-    def generate(self, prior: MotionPrior, features: Sequence[Tensor], styles: Tensor) -> list[Tensor]:
+    def generate(
+        self, prior: MotionPrior, features: Sequence[Tensor], styles: Tensor, temperature: float = 0.0
+    ) -> list[Tensor]:
         """Motion of several clips in lock step, free-running.
 
         Parameters
@@ -180,6 +190,8 @@ class Talker(nn.Module):
             (2 T, A) audio features of each clip.
         styles : Tensor
             (B, D) style of each clip.
+        temperature : float
+            0 for the mean; above, codes are drawn, the more boldly the higher.
 
         Returns
         -------
@@ -191,7 +203,7 @@ class Talker(nn.Module):
         order = sorted(range(len(frames)), key=lambda clip: -frames[clip])
         heard = [self.hear(features[clip][None])[0] for clip in order]
         inputs = nn.utils.rnn.pad_sequence(heard, batch_first=True) + styles[order][:, None]
-        latents = inputs.new_zeros(*inputs.shape[:2], self.latent_map.out_features)
+        latents = inputs.new_zeros(*inputs.shape[:2], self.feedback_map.in_features)
         pasts = [Past() for _ in self.blocks]
         feedback = self.begin.expand(len(order), -1)
         for time in range(inputs.shape[1]):
@@ -199,11 +211,24 @@ class Talker(nn.Module):
             x = (inputs[:running, time] + feedback[:running])[:, None]
             for block, past in zip(self.blocks, pasts, strict=True):
                 x = block(x, past)
-            codes = prior.quantise_latents.nearest(self.latent_map(self.norm(x[:, 0])))
-            latents[:running, time] = prior.quantise_latents.lookup(codes)
+            latents[:running, time] = chosen_latents(self._logits(x[:, 0]), prior, temperature)
             feedback = self.feedback_map(latents[:running, time])
         by_clip = dict(zip(order, latents, strict=True))
         return [prior.decode(by_clip[clip][None, : frames[clip]])[0] for clip in range(len(frames))]
+
+
+def mean_latents(logits: Tensor, prior: MotionPrior) -> Tensor:
+    """Latents (..., L) that codes with logits (..., G, K) have on average."""
+    return (logits.float().softmax(-1) @ prior.quantise_latents.embedding.weight).flatten(-2)
+
+
+def chosen_latents(logits: Tensor, prior: MotionPrior, temperature: float) -> Tensor:
+    """Latents (B, L) for logits (B, G, K): their mean, or of drawn codes when the temperature is above 0."""
+    if temperature <= 0:
+        return mean_latents(logits, prior)
+    chances = (logits.float() / temperature).softmax(-1)
+    codes = torch.multinomial(chances.flatten(0, 1), 1).view(logits.shape[:-1])
+    return prior.quantise_latents.lookup(codes)
 
 
 def rotate(x: Tensor, time: Tensor) -> Tensor:
@@ -216,11 +241,11 @@ def rotate(x: Tensor, time: Tensor) -> Tensor:
     return torch.cat([a * cosine - b * sine, a * sine + b * cosine], -1)
 
 
-def with_language(talker: Talker, language: str) -> Talker:
+def with_language(talker: Talker, language: str, prior: MotionPriorSettings) -> Talker:
     """Make a copy that also has `language`; its row begins as the mean of all others, to be trained."""
     settings = talker.settings.model_copy(update={"languages": (*talker.settings.languages, language)})
     audio_width = talker.audio_norm.normalized_shape[0]
-    wider = Talker(settings, audio_width, talker.latent_map.out_features)
+    wider = Talker(settings, audio_width, prior)
     state = talker.state_dict()
     table = state["languages.weight"]
     wider.load_state_dict(state | {"languages.weight": torch.cat([table, table.mean(0, keepdim=True)])})

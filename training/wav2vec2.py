@@ -2,9 +2,9 @@
 
 The parameters bear the names of transformers' `Wav2Vec2Model`, so that its files load, and the reference's
 talker, which holds one under `audio_encoder`. Written here and not taken from there because the reference
-stretches the tokens between convolutions and transformer, and because clips of different length run together
-exactly: shorter ones are masked in the attention and zero for the positional convolution, as outside a single
-clip.
+stretches the tokens between convolutions and transformer, and because clips of different length run
+together exactly: shorter ones are masked in the attention and zero for the positional convolution, as
+outside a single clip.
 
 Shapes: B clips, S samples at 16 kHz, L tokens at 50 Hz, D hidden.
 """
@@ -188,8 +188,8 @@ class Wav2Vec2(nn.Module):
         audio : sequence of Tensor
             (S,) float32 of each clip, normalised by `normalise`.
         frame_counts : sequence of int, optional
-            Frames of each clip at 25 a second: where the sound is too short for two tokens a frame, they are
-            stretched to it (linear, ends kept) before the transformer, as the reference does.
+            Frames of each clip at 25 a second: where the sound is too short for two tokens a frame, they
+            are stretched to it (linear, ends kept) before the transformer, as the reference does.
 
         Returns
         -------

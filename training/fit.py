@@ -1,0 +1,126 @@
+"""Running a task with Lightning, so that it can be cut off anywhere and go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.checkpoints import write_beside
+from training.run_settings import PriorRun, TalkerRun, TrainingSettings
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+    from training.rounds import Rounds
+    from training.tasks import Task
+
+_MACHINE = {"accelerator", "devices", "nodes", "logger"}
+"""Settings that may change when a run goes on."""
+
+
+Progress = Callable[[str, int, int], None]
+"""Told what is done (a word), how much of it, and of how much."""
+
+
+class TrainingError(Exception):
+    """A run can not begin or go on; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """What a run left."""
+
+    best: Path
+    """The model with the least error on held-out clips."""
+    last: Path
+    """The model at the end."""
+    figures: dict[str, float]
+    """The last logged figures by name, `val/lve` among them."""
+
+
+def claim(folder: Path, run: PriorRun | TalkerRun, *, resume: bool) -> None:
+    """Write the settings into the folder of a run, or compare them with those that are there.
+
+    Raises
+    ------
+    TrainingError
+        When the run is there already and is not to go on, or was begun with other settings.
+    """
+    path, settings = folder / "run.json", run.model_dump(mode="json", exclude={"training": _MACHINE})
+    if not path.exists():
+        write_beside(path, lambda file: file.write((json.dumps(settings, indent=1) + "\n").encode()))
+        return
+    if not resume:
+        raise TrainingError(
+            f"{folder}: there is a run already; go on with --resume, or choose another folder"
+        )
+    try:
+        begun = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{path}: not readable ({error})") from error
+    if begun != settings:
+        differing = ", ".join(_differences(begun, settings))
+        raise TrainingError(
+            f"{folder}: the run was begun with other settings ({differing}); use those to go on"
+        )
+
+
+def fit(
+    task: Task, rounds: Rounds, folder: Path, *, resume: bool, progress: Progress | None = None
+) -> TrainedModel:
+    """Train, from the folder's last checkpoint when `resume` and there is one."""
+    import lightning
+    from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
+
+    def told(trainer: lightning.Trainer, *_: object) -> None:
+        if progress is not None and trainer.is_global_zero:
+            progress("steps", trainer.global_step, rounds.steps)
+
+    settings = task.settings
+    checkpoint = folder / "last.ckpt"
+    keep = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    trainer = lightning.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices or ("auto" if settings.accelerator != "cpu" else 1),
+        num_nodes=settings.nodes,
+        precision=settings.precision,
+        max_epochs=rounds.count,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.optimiser.clip_norm or None,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=min(10, settings.round_steps),
+        logger=_logger(settings, folder),
+        callbacks=[keep, LambdaCallback(on_train_batch_end=told)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    start = checkpoint if resume and checkpoint.exists() else None
+    trainer.fit(task, datamodule=rounds, ckpt_path=start, weights_only=True)
+    figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return TrainedModel(folder / "best.pt", folder / "last.pt", figures)
+
+
+def _logger(settings: TrainingSettings, folder: Path) -> Logger | bool:
+    if settings.logger == "none":
+        return False
+    if settings.logger == "wandb":
+        from lightning.pytorch.loggers import WandbLogger
+
+        return WandbLogger(save_dir=folder, project="multitalk", name=f"{folder.parent.name}-{folder.name}")
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(folder.parent, name=folder.name, version="curves")
+
+
+def _differences(begun: Any, now: Any, path: str = "") -> list[str]:
+    """Names of settings that differ between two dumps."""
+    if isinstance(begun, dict) and isinstance(now, dict):
+        names = sorted(begun.keys() | now.keys())
+        return [d for n in names for d in _differences(begun.get(n), now.get(n), f"{path}.{n}".lstrip("."))]
+    return [] if begun == now else [path]

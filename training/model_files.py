@@ -1,0 +1,168 @@
+"""Our models' files: weights with all that is needed to use them, and the reference's through the same door.
+
+A talker is no use without the prior whose codes it speaks, nor either without the head model whose motion
+they mean; so a file names them, and they are compared when it is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from training.checkpoints import (
+    CheckpointError,
+    load_reference_prior,
+    load_reference_talker,
+    load_strictly,
+    read_file,
+    save,
+)
+from training.motion_prior import MotionPrior
+from training.reference_prior import ReferencePrior
+from training.reference_talker import ReferenceTalker
+from training.settings import (
+    MotionPriorSettings,
+    ReferencePriorSettings,
+    ReferenceTalkerSettings,
+    TalkerSettings,
+)
+from training.talker import Talker
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PriorFile:
+    """A motion prior and what it belongs to."""
+
+    prior: MotionPrior | ReferencePrior
+    head_model: str | None
+    """Name and hash of the head model; None in the reference's files, which do not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkerFile:
+    """A talker and what it belongs to."""
+
+    talker: Talker | ReferenceTalker
+    prior: str | None
+    """Digest of its prior; None in the reference's files."""
+    audio_encoder: str | None
+    """Fingerprint of the frozen audio encoder; None when the talker holds its own."""
+
+
+def save_prior(file: PriorFile, path: Path) -> None:
+    """Write a prior's file."""
+    save(_content("prior", file.prior, {"head_model": file.head_model}), path)
+
+
+def save_talker(file: TalkerFile, path: Path) -> None:
+    """Write a talker's file."""
+    save(_content("talker", file.talker, {"prior": file.prior, "audio_encoder": file.audio_encoder}), path)
+
+
+def load_prior(path: Path) -> PriorFile:
+    """Open a prior's file, ours or the reference's `stage1.pth.tar`, in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        When it is missing, unreadable or something else.
+    """
+    content = _read(path, "prior")
+    if content is None:
+        return PriorFile(load_reference_prior(path), None)
+    state, settings = content["state_dict"], content["settings"]
+    prior: MotionPrior | ReferencePrior
+    try:
+        if settings["architecture"] == "reference":
+            prior = ReferencePrior(ReferencePriorSettings.model_validate(settings))
+        else:
+            sizes = MotionPriorSettings.model_validate(settings)
+            prior = MotionPrior(sizes, state["mean"], state["deviation"])
+    except (ValidationError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: its settings do not describe a motion prior ({error})") from error
+    load_strictly(prior, state, path)
+    return PriorFile(prior.eval(), content["head_model"])
+
+
+def load_talker(path: Path, prior: MotionPrior | ReferencePrior) -> TalkerFile:
+    """Open a talker's file, ours or the reference's `stage2.pth.tar`, in evaluation mode.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    prior : MotionPrior or ReferencePrior
+        The prior that the talker speaks the codes of.
+
+    Raises
+    ------
+    CheckpointError
+        When it is missing, unreadable, something else, or was trained with another prior.
+    """
+    content = _read(path, "talker")
+    architecture = content["settings"]["architecture"] if content else "reference"
+    if architecture != prior.settings.architecture:
+        raise CheckpointError(f"{path}: a talker of architecture {architecture} for another kind of prior")
+    if content is None:
+        return TalkerFile(load_reference_talker(path), None, None)
+    if content["prior"] != digest(prior):
+        raise CheckpointError(
+            f"{path}: was trained with prior {content['prior']}, this is {digest(prior)}; give the one of its run"
+        )
+    return TalkerFile(_talker(content, path, prior.settings), content["prior"], content["audio_encoder"])
+
+
+def digest(prior: MotionPrior | ReferencePrior) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of a prior's weights."""
+    hashed = hashlib.sha256()
+    for name, tensor in sorted(prior.state_dict().items()):
+        hashed.update(name.encode())
+        hashed.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def _talker(
+    content: dict[str, Any], path: Path, prior: MotionPriorSettings | ReferencePriorSettings
+) -> Talker | ReferenceTalker:
+    state: dict[str, Tensor] = content["state_dict"]
+    settings = content["settings"]
+    talker: Talker | ReferenceTalker
+    try:
+        if settings["architecture"] == "reference" or not isinstance(prior, MotionPriorSettings):
+            talker = ReferenceTalker(ReferenceTalkerSettings.model_validate(settings))
+        else:
+            sizes = TalkerSettings.model_validate(settings)
+            talker = Talker(sizes, len(state["audio_norm.weight"]), prior)
+    except (ValidationError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: its settings do not describe a talker ({error})") from error
+    load_strictly(talker, state, path)
+    return talker.eval()
+
+
+def _content(
+    kind: str, model: MotionPrior | ReferencePrior | Talker | ReferenceTalker, belongs: dict[str, Any]
+) -> dict[str, Any]:
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    settings = model.settings.model_dump(mode="json")
+    return {"multitalk": kind, "version": _VERSION, "settings": settings, "state_dict": weights, **belongs}
+
+
+def _read(path: Path, kind: str) -> dict[str, Any] | None:
+    """Content of one of our files; None for what may be the reference's."""
+    content = read_file(path)
+    if "multitalk" not in content:
+        return None
+    if content["multitalk"] != kind:
+        raise CheckpointError(f"{path}: holds a {content['multitalk']}, not a {kind}")
+    if content.get("version") != _VERSION:
+        raise CheckpointError(
+            f"{path}: version {content.get('version')}, this program reads {_VERSION}: update it"
+        )
+    return content

@@ -1,0 +1,273 @@
+"""What Lightning trains: a motion prior or a talker, with optimiser, averaged weights and validation.
+
+A validation is free-running: what counts is what comes out when nobody tells the truth in between. Its
+figure is the Lip Vertex Error, for each language and in all, beside those of two answers that need no
+model: the mean face, which never moves, and the mean motion of the training clips, which holds still in the
+best place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from training.codebook import Codebook
+from training.face import Face
+from training.motion_data import Batch
+from training.motion_prior import MotionPrior
+from training.objectives import Losses, Prior, prior_losses, talker_losses
+from training.reference_decoding import ReferenceDecoder
+from training.reference_prior import ReferencePrior
+from training.reference_talker import ReferenceTalker
+from training.run_settings import OptimiserSettings, TrainingSettings
+from training.schedule import learning_rate_factor
+from training.talker import Talker
+from training.wav2vec2 import normalise
+
+Export = Callable[[nn.Module, str], None]
+"""Writes a model under a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a task must know of its run beside the settings."""
+
+    steps: int
+    """Optimiser steps in all."""
+    steps_per_epoch: int
+    """Optimiser steps of one pass over the data."""
+    languages: Sequence[str]
+    """Names for the validation's figures, by the batch's language rows."""
+    mean_motion: Tensor
+    """(F,) mean motion of the training clips, the baseline."""
+
+
+class Task(lightning.LightningModule):
+    """Common to both models.
+
+    Parameters
+    ----------
+    model : nn.Module
+        What is trained.
+    face : Face
+        Decodes motion.
+    settings : TrainingSettings
+        The run.
+    plan : Plan
+        Its length, and what validation needs.
+    export : callable
+        Called on the first process after each validation with the model and "last", and when it was the
+        best so far with the model and "best".
+    """
+
+    best: Tensor
+
+    def __init__(
+        self, model: nn.Module, face: Face, settings: TrainingSettings, plan: Plan, export: Export
+    ) -> None:
+        super().__init__()
+        self.model, self.settings, self.plan, self.export = model, settings, plan, export
+        # Frozen modules hide in a tuple: they are no part of the checkpoint, nor of what processes
+        # synchronise.
+        self.frozen: tuple[nn.Module, ...] = (face,)
+        decay = settings.optimiser.ema_decay
+        self.averaged = _averaged(model, decay) if decay else None
+        self.register_buffer("best", torch.tensor(float("inf")))
+        self._errors: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def face(self) -> Face:
+        """The head model."""
+        face = self.frozen[0]
+        assert isinstance(face, Face)
+        return face
+
+    def losses(self, batch: Batch) -> Losses:
+        """Losses of a batch's clips."""
+        raise NotImplementedError
+
+    def predict_motion(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Offsets (B, T, N) that the model makes of a batch, free-running."""
+        raise NotImplementedError
+
+    def on_fit_start(self) -> None:
+        """Bring frozen modules to the device."""
+        for module in self.frozen:
+            module.to(self.device).requires_grad_(False).eval()
+
+    def on_train_epoch_start(self) -> None:
+        """Seed by the round: a run that was cut off goes on with the same random numbers."""
+        torch.manual_seed(hash((self.settings.seed, self.current_epoch, self.global_rank)))
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Weighted loss of a batch."""
+        losses = self.losses(batch)
+        values = {"loss": losses.total, **losses.parts}
+        self.log_dict({f"train/{n}": (v * batch.weight).sum() for n, v in values.items()})
+        # Gradients are averaged over processes, while the weights sum to 1 over all of them.
+        return (losses.total * batch.weight).sum() * self.trainer.world_size
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Average the weights."""
+        if self.averaged is not None and (batch_idx + 1) % self.settings.accumulate == 0:
+            self.averaged.update_parameters(self.model)
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Lip Vertex Error of a batch's clips, of the mean face and of the mean motion."""
+        model = self.averaged.module if self.averaged is not None else self.model
+        truth = self.face(batch.motion)
+        mean = self.face(self.plan.mean_motion.to(self.device)).expand_as(truth)
+        answers = (self.predict_motion(model.eval(), batch), torch.zeros_like(truth), mean)
+        errors = torch.stack([self.face.lip_error(answer, truth) for answer in answers])
+        counts = batch.weight > 0
+        self._errors.append((batch.language[counts], errors[:, counts]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the errors by language, and export the model."""
+        rows, errors = (torch.cat(parts, -1) for parts in zip(*self._errors, strict=True))
+        self._errors.clear()
+        sums = torch.zeros(len(self.plan.languages), 4, device=self.device)
+        sums.index_add_(0, rows, torch.cat([errors, torch.ones_like(errors[:1])]).T)
+        sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        assert isinstance(sums, Tensor)
+        model, face, motion = (sums.sum(0)[:3] / sums.sum(0)[3]).tolist()
+        self.log_dict({"val/lve": model, "val/lve_mean_face": face, "val/lve_mean_motion": motion})
+        for name, row in zip(self.plan.languages, sums.tolist(), strict=True):
+            if row[3]:
+                self.log(f"val/lve/{name}", row[0] / row[3])
+        self._export(model)
+
+    def _export(self, error: float) -> None:
+        model = self.averaged.module if self.averaged is not None else self.model
+        better = error < self.best.item()
+        self.best.fill_(min(error, self.best.item()))
+        if self.trainer.is_global_zero:
+            self.export(model, "last")
+            if better:
+                self.export(model, "best")
+
+    def configure_optimizers(self) -> Any:
+        """Adam or AdamW with the settings' schedule, step by step."""
+        settings = self.settings.optimiser
+        optimiser = _optimiser(settings, [p for p in self.model.parameters() if p.requires_grad])
+        factor = learning_rate_factor(settings, self.plan.steps, self.plan.steps_per_epoch)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class PriorTask(Task):
+    """Training of a motion prior."""
+
+    def __init__(
+        self, model: Prior, face: Face, settings: TrainingSettings, plan: Plan, export: Export
+    ) -> None:
+        super().__init__(model, face, settings, plan, export)
+        self.model: Prior
+        quantiser = model.quantize if isinstance(model, ReferencePrior) else model.quantise_latents
+        self.codebook = Codebook(quantiser)
+
+    def losses(self, batch: Batch) -> Losses:
+        """Losses of a batch's clips; counts the codes."""
+        if self.settings.revive_steps and self.global_step == 0 and isinstance(self.model, MotionPrior):
+            self.codebook.begin(self._all_latents(self.model, batch), self.settings.seed)
+        losses = prior_losses(self.model, self.face, batch.motion)
+        assert losses.quantised is not None
+        self.codebook.count(losses.quantised)
+        return losses
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Average the weights; now and then bring unused codes back."""
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        every = self.settings.revive_steps
+        if not every or self.global_step % every or (batch_idx + 1) % self.settings.accumulate:
+            return
+        usage = self.trainer.strategy.reduce(self.codebook.usage.float(), reduce_op="sum")
+        assert isinstance(usage, Tensor) and isinstance(self.model, MotionPrior)
+        latents = self._all_latents(self.model, batch)
+        optimiser = self.optimizers()
+        assert isinstance(optimiser, torch.optim.Optimizer)
+        health = self.codebook.revive(usage, latents, optimiser, self.global_step)
+        self.log_dict({"codebook/perplexity": health.perplexity, "codebook/dead": health.dead_share})
+
+    @torch.no_grad()
+    def _all_latents(self, model: MotionPrior, batch: Batch) -> Tensor:
+        """Latents (M, L) before quantisation of the frames of all processes."""
+        latents = self.all_gather(model.encode(batch.motion).float())
+        assert isinstance(latents, Tensor)
+        return latents.flatten(0, -2)
+
+    def predict_motion(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Offsets (B, T, N) of the reconstruction."""
+        if isinstance(model, ReferencePrior):
+            offsets: Tensor = model(self.face(batch.motion)).offsets
+            return offsets
+        decoded: Tensor = self.face(model(batch.motion).motion)
+        return decoded
+
+
+class TalkerTask(Task):
+    """Training of a talker over a frozen prior."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        prior: Prior,
+        face: Face,
+        settings: TrainingSettings,
+        plan: Plan,
+        export: Export,
+    ) -> None:
+        super().__init__(model, face, settings, plan, export)
+        self.frozen = (face, prior)
+        if isinstance(model, ReferenceTalker):
+            # As in the reference: the transformer is trained on, its convolutions are not.
+            model.audio_encoder.feature_extractor.requires_grad_(False)
+
+    @property
+    def prior(self) -> Prior:
+        """The frozen prior."""
+        prior = self.frozen[1]
+        assert isinstance(prior, ReferencePrior | MotionPrior)
+        return prior
+
+    def losses(self, batch: Batch) -> Losses:
+        """Losses of a batch's clips."""
+        return talker_losses(self.model, self.prior, self.face, batch.motion, batch.language, batch.sound)
+
+    def predict_motion(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Offsets (B, T, N), free-running."""
+        prior, frames = self.prior, batch.motion.shape[1]
+        if isinstance(model, ReferenceTalker) and isinstance(prior, ReferencePrior):
+            styles, audio = (
+                model.learnable_style_emb(batch.language),
+                [normalise(clip) for clip in batch.sound],
+            )
+            return torch.stack(ReferenceDecoder(model, prior).predict(audio, styles, [frames] * len(audio)))
+        assert isinstance(model, Talker) and isinstance(prior, MotionPrior)
+        motion = model.generate(prior, list(batch.sound), model.languages(batch.language))
+        offsets: Tensor = self.face(torch.stack(motion))
+        return offsets
+
+
+def _averaged(model: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of the weights, that forgets faster at the start."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        now = min(decay, (1 + float(count)) / (10 + float(count)))
+        return averaged.lerp(current, 1 - now)
+
+    averaged = AveragedModel(model, avg_fn=average)
+    averaged.requires_grad_(False)
+    return averaged
+
+
+def _optimiser(settings: OptimiserSettings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    if settings.kind == "adam":
+        return torch.optim.Adam(parameters, lr=settings.learning_rate)
+    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
