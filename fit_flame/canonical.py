@@ -57,7 +57,7 @@ class Amplitude:
 
 # Read off the landmarks of 25 short clips of 12 speakers, projected on the modes.
 IDENTITY_AMPLITUDE = Amplitude(0.040, 0.4, 1.2)
-EXPRESSION_AMPLITUDE = Amplitude(0.025, 0.2, 1.5, (1.0, 1.0, 0.6))
+EXPRESSION_AMPLITUDE = Amplitude(0.025, 0.2, 1.5, (1.0, 1.0, 0.4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,9 @@ def canonical_head_model(task_file: Path) -> HeadModel:
         mesh, faces, _expression_emphasis(mesh), EXPRESSION_MODES, EXPRESSION_AMPLITUDE
     )
     jaw = _jaw_weights(mesh, faces)
+    rigid = _turns(mesh.vertices - mesh.vertices.mean(axis=0), np.ones_like(jaw))
+    identity = _without(identity, [*rigid, *_shifts(mesh), mesh.vertices - mesh.vertices.mean(axis=0)])
+    expression = _without(expression, [*rigid, *_shifts(mesh), *_turns(mesh.vertices - JAW_HINGE, jaw)])
     weights = np.stack([1 - jaw, 0 * jaw, jaw, 0 * jaw, 0 * jaw], axis=1)
     vertices, eyes = _with_irises(mesh.vertices)
     return HeadModel(
@@ -235,6 +238,23 @@ def _fixed_sign(vector: Array) -> Array:
     """Turn an eigenvector so that its largest component on the picture's right is positive."""
     sums = np.round(np.abs(vector), 6)  # ties between mirrored vertices go to the first, on every machine
     return vector * np.sign(vector[sums.argmax()])
+
+
+def _turns(points: Array, share: Array) -> list[Array]:
+    """Three fields (468, 3): a small turn about each axis, applied in part."""
+    return [share[:, None] * np.cross(axis, points) for axis in np.eye(3)]
+
+
+def _shifts(mesh: CanonicalMesh) -> list[Array]:
+    """Three fields (468, 3): a shift along each axis."""
+    return [np.tile(axis, (len(mesh.vertices), 1)) for axis in np.eye(3)]
+
+
+def _without(basis: Array, fields: list[Array]) -> Array:
+    """Take out of a basis (468, 3, K) what pose, scale or jaw can do, so that they are told apart."""
+    directions = np.linalg.qr(np.stack([field.ravel() for field in fields], axis=1))[0]
+    flat = basis.reshape(directions.shape[0], -1)
+    return (flat - directions @ (directions.T @ flat)).reshape(basis.shape)
 
 
 def _jaw_weights(mesh: CanonicalMesh, faces: IntArray) -> Array:

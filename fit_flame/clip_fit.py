@@ -35,7 +35,7 @@ from fit_flame.rotation import to_axis_angle
 FloatArray = npt.NDArray[np.float32]
 
 JAW_MEAN = (0.05, 0.0, 0.0)
-JAW_SIGMA = (0.15, 0.02, 0.02)  # radians: opening, sideways, roll
+JAW_SIGMA = (0.2, 0.03, 0.03)  # radians: opening, sideways, roll
 FOCAL_SIGMA = 0.4  # of its logarithm
 _TYPICAL_FOV_DEG = 30.0
 _RENEWALS = 2

@@ -4,9 +4,10 @@ Conventions, the same everywhere in the project
 -----------------------------------------------
 Head coordinates are FLAME's: metres, x to the head's left (right in the picture), y up, z out of the face.
 The camera sits at the origin, x right, y up, looking along -z, so a head that faces the camera has rotation
-zero and a translation of about (0, 0, -distance). A point X of the head lands at the pixel
+zero and a translation of about (0, 0, -distance). The head turns about FLAME's root joint J, as in every FLAME
+layer: a point X of the head, its face posed, lands at the pixel
 
-    P = R X + t,    u = cx + focal * P_x / -P_z,    v = cy - focal * P_y / -P_z.
+    P = R (X - J) + J + t,    u = cx + focal * P_x / -P_z,    v = cy - focal * P_y / -P_z.
 """
 
 from __future__ import annotations
