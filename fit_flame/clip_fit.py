@@ -39,6 +39,7 @@ JAW_SIGMA = (0.2, 0.03, 0.03)  # radians: opening, sideways, roll
 FOCAL_SIGMA = 0.4  # of its logarithm
 _TYPICAL_FOV_DEG = 30.0
 _RENEWALS = 2
+_DEPTHS = 120  # landmarks whose depth is used, about: depth is smooth
 
 
 class _Batch(NamedTuple):
@@ -103,6 +104,8 @@ def _prepare(
     ids = basis.landmarks.cpu().numpy()
     frames = max(map(len, valids))
     points = np.zeros((len(valids), frames, len(ids), 2), np.float32)
+    rows = np.arange(0, len(ids), max(1, len(ids) // _DEPTHS)) if landmarks[0].shape[2] == 3 else np.arange(0)
+    depths = np.zeros((*points.shape[:2], len(rows)), np.float32)
     trust = np.zeros(points.shape[:3], np.float32)
     valid = np.zeros(points.shape[:2], bool)
     scale = np.zeros(len(valids), np.float32)
@@ -110,11 +113,14 @@ def _prepare(
         if clip.shape[:2] != (len(ok), layout.LANDMARK_COUNT):
             raise ValueError(f"landmarks {clip.shape} must be ({len(ok)}, 478, 2 or 3)")
         flat = clip[..., :2]
-        ok = ok & np.isfinite(flat).all((1, 2))
+        ok = ok & np.isfinite(clip).all((1, 2))
         corners = flat[ok, layout.RIGHT_EYE_OUTER] - flat[ok, layout.LEFT_EYE_OUTER]
         scale[c] = np.median(np.linalg.norm(corners, axis=1)) if ok.any() else 1.0
         centred = (flat[:, ids] - image_size / 2) * np.float32([1, -1]) / max(scale[c], 1e-3)
         points[c, : len(ok)] = np.where(ok[:, None, None], centred, 0)
+        if len(rows):
+            depth = -clip[:, ids[rows], 2] / max(scale[c], 1e-3)
+            depths[c, : len(ok)] = np.where(ok[:, None], depth - depth.mean(axis=1, keepdims=True), 0)
         given = np.ones((len(ok), len(ids)), np.float32) if confidences is None else confidences[c][:, ids]
         trust[c, : len(ok)] = ok[:, None] * given
         valid[c, : len(ok)] = ok
@@ -132,6 +138,9 @@ def _prepare(
         pairs=tensor(pairs),
         pair_precision=tensor(np.full(len(pairs), settings.sigma.gap**-2, np.float32)),
         outlier=settings.outlier,
+        depths=tensor(depths),
+        depth_rows=tensor(rows),
+        depth_precision=settings.sigma.depth**-2,
     )
     return _Batch(seen, tensor(valid), [len(ok) for ok in valids], tensor(scale))
 

@@ -38,6 +38,10 @@ class RegionSigma(BaseModel):
         0.003, gt=0, description="Lip gaps, mouth width and lid gaps: differences of landmarks."
     )
 
+    depth: float = Field(
+        0.04, gt=0, description="Depth about the face's mean, of which detectors know little."
+    )
+
     def of(self, region: str) -> float:
         """Return the standard deviation of a region."""
         value: float = getattr(self, region)
@@ -128,7 +132,8 @@ def fit_clip(
     Parameters
     ----------
     landmarks
-        (T, 478, 3) or (T, 478, 2) pixels, y down; NaN where not valid. Depth is not used.
+        (T, 478, 3) or (T, 478, 2) pixels, y down; NaN where not valid. Depth, if
+        given, steadies what one view hardly shows; it is trusted by `settings.sigma.depth`.
     valid
         (T,) frames with landmarks. Others come out with `valid` False and values from the temporal prior.
     head_model

@@ -46,7 +46,11 @@ def key_frames(seen: Observations, valid: Tensor, count: int) -> Tensor:
 def at_frames(seen: Observations, frames: Tensor) -> Observations:
     """Observations of the chosen frames (C, K) only."""
     clips = torch.arange(len(frames), device=frames.device)[:, None]
-    return seen._replace(points=seen.points[clips, frames], confidence=seen.confidence[clips, frames])
+    return seen._replace(
+        points=seen.points[clips, frames],
+        confidence=seen.confidence[clips, frames],
+        depths=seen.depths[clips, frames],
+    )
 
 
 def fit_shared(
@@ -86,7 +90,7 @@ def fit_shared(
     for i in range(iterations):
         if i % _KEEP_HESSIAN == 0:
             full = frame_hessian(basis, seen, prior, clip, frame, here, Columns.frame_and_shared)
-        shared_gradient = _shared_gradient(basis, clip, frame, here)
+        shared_gradient = _shared_gradient(basis, seen, clip, frame, here)
         shared_gradient[:, -1] += log_kappa_precision * (clip.kappa.log() - log_kappa_mean)
         step, shared = _shared_step(full, here.gradient, shared_gradient, damping, log_kappa_precision)
         log_kappa = torch.clamp(
@@ -108,9 +112,11 @@ def choose(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(better.reshape(*better.shape, *[1] * (new.dim() - better.dim())), new, old)
 
 
-def _shared_gradient(basis: LandmarkBasis, clip: ClipState, frame: FrameState, here: Evaluation) -> Tensor:
+def _shared_gradient(
+    basis: LandmarkBasis, seen: Observations, clip: ClipState, frame: FrameState, here: Evaluation
+) -> Tensor:
     """(C, S + 1) derivative of the cost by shape and log focal length; only shape's prior is in it."""
-    by_shape = pull_back(basis, clip, frame, here.points, here.found.force, with_shape=True).shape.sum(1)
+    by_shape = pull_back(basis, clip, frame, here.points, here.found, seen, with_shape=True).shape.sum(1)
     by_focal = here.points.image * (1 - here.points.depth) / here.points.depth
     return torch.cat([by_shape + clip.shape, (here.found.force * by_focal).sum((1, 2, 3))[:, None]], 1)
 

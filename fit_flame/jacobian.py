@@ -56,7 +56,12 @@ def normal_matrices(
         weight = torch.cat([found.weight[:, part], found.pair_weight[:, part]], 2)
         rows *= weight.sqrt()[..., None, None]
         flat = rows.flatten(2, 3)
-        chunks.append(flat.mT @ flat)
+        product = flat.mT @ flat
+        if len(observations.depth_rows):
+            depths = depth_jacobian(basis, clip, state, here, observations.depth_rows, columns)
+            trust = observations.depth_precision * observations.confidence[:, part].mean(-1)
+            product += (depths.mT @ depths) * trust[..., None, None]
+        chunks.append(product)
     return torch.cat(chunks, 1)
 
 
@@ -102,6 +107,37 @@ def _fill(target: Tensor, rest: Tensor, jaw: Tensor, by_head: Tensor, by_jaw: Te
     moving = len(jaw)
     target[:, :, :moving] = by_jaw @ torch.cat([rest[:moving], jaw], 1)
     target[:, :, moving:] = by_head[:, :, moving:] @ rest[moving:]
+
+
+def depth_jacobian(
+    basis: LandmarkBasis, clip: ClipState, frame: FrameState, points: Points, rows: Tensor, columns: Columns
+) -> Tensor:
+    """Differentiate the scaled depths of some landmarks about their mean: (C, T, D, k)."""
+    scale = frame.log_scale.exp()[..., None, None]
+    toward = (scale * frame.rotation[..., 2:, :]).unsqueeze(2)
+    toward_jaw = torch.cat([toward, toward @ (frame.jaw - torch.eye(3).to(frame.jaw))[:, :, None]], -1)
+    moving = int((rows < points.jaw.shape[2]).sum())
+    e = 0 if columns is Columns.jaw_and_pose else frame.expression.shape[-1]
+    n = e + JAW_SIZE + POSE_SIZE
+    size = n + clip.shape.shape[1] + 1 if columns is Columns.frame_and_shared else n
+    result = toward.new_zeros(*toward.shape[:2], len(rows), 1, size)
+
+    def fill(target: Tensor, rest: Tensor, jaw: Tensor) -> None:
+        target[:, :, :moving] = toward_jaw @ torch.cat([rest[rows[:moving]], jaw[rows[:moving]]], 1)
+        target[:, :, moving:] = toward @ rest[rows[moving:]]
+
+    if e:
+        fill(result[..., :e], basis.rest.expression, basis.jaw.expression)
+    turned = (points.jaw[:, :, rows[:moving]]) @ frame.jaw.mT
+    result[:, :, :moving, :, e : e + 3] = -toward @ skew(turned)
+    if basis.has_correctives:
+        result[..., e : e + 3] += toward @ _corrective_columns(basis, frame)[:, :, rows]
+    result[..., e + 3 : e + 6] = -toward @ skew(points.head[:, :, rows])
+    result[..., e + 8] = scale * points.camera[:, :, rows, 2:]
+    if columns is Columns.frame_and_shared:
+        fill(result[..., n:-1], basis.rest.shape, basis.jaw.shape)
+    flat = result[:, :, :, 0]
+    return flat - flat.mean(2, keepdim=True)
 
 
 def _planar(factor: Tensor) -> Tensor:

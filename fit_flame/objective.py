@@ -64,8 +64,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate landmarks and priors of every frame."""
     points = place(basis, clip, frame)
-    found = residuals(seen, points.image)
-    gradient = pull_back(basis, clip, frame, points, found.force, with_shape=False).frame
+    found = residuals(seen, frame, points)
+    gradient = pull_back(basis, clip, frame, points, found, seen, with_shape=False).frame
     e = frame.expression.shape[-1]
     jaw = to_axis_angle(frame.jaw) - prior.jaw_mean
     gradient[..., :e] += frame.expression

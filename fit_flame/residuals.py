@@ -60,6 +60,12 @@ class Observations(NamedTuple):
     """(Q,) 1 / variance."""
     outlier: float
     """Standard deviations beyond which a residual is taken for an outlier (Cauchy)."""
+    depths: Tensor
+    """(C, T, D) depth of some landmarks, towards the camera, about their mean."""
+    depth_rows: Tensor
+    """(D,) which of the L those are, ascending; none if depth is not known."""
+    depth_precision: float
+    """1 / variance."""
 
 
 class Points(NamedTuple):
@@ -112,6 +118,8 @@ class Residuals(NamedTuple):
 
     force: Tensor
     """(C, T, L, 2) derivative of the cost by each landmark's image position."""
+    depth_force: Tensor
+    """(C, T, D) derivative of the cost by each landmark's scaled depth."""
     cost: Tensor
     """(C, T) half the robust sum of squares."""
     weight: Tensor
@@ -120,9 +128,9 @@ class Residuals(NamedTuple):
     """(C, T, Q) likewise of each pair."""
 
 
-def residuals(observations: Observations, image: Tensor) -> Residuals:
-    """Robust cost of the landmarks' image positions (C, T, L, 2), and its derivative."""
-    difference = image - observations.points
+def residuals(observations: Observations, frame: FrameState, points: Points) -> Residuals:
+    """Evaluate the robust cost of the landmarks' image positions and depths, and its derivative."""
+    difference = points.image - observations.points
     weight, cost = _robust(difference, observations.confidence * observations.precision, observations.outlier)
     upper, lower = observations.pairs.unbind(1)
     confidence = torch.minimum(observations.confidence[..., upper], observations.confidence[..., lower])
@@ -131,7 +139,17 @@ def residuals(observations: Observations, image: Tensor) -> Residuals:
     pair_force = pair_weight[..., None] * gap
     force = weight[..., None] * difference
     force = force.index_add(2, upper, pair_force).index_add(2, lower, -pair_force)
-    return Residuals(force, cost.sum(-1) + gap_cost.sum(-1), weight, pair_weight)
+    depth = frame.log_scale.exp()[..., None] * points.camera[:, :, observations.depth_rows, 2]
+    trust = observations.depth_precision * observations.confidence.mean(-1, keepdim=True)
+    behind = centred(depth) - observations.depths
+    depth_cost = 0.5 * (trust * behind.square()).sum(-1)
+    total = cost.sum(-1) + gap_cost.sum(-1) + depth_cost
+    return Residuals(force, trust * behind, total, weight, pair_weight)
+
+
+def centred(depth: Tensor) -> Tensor:
+    """Take the mean out of (..., D): the detector's depths have no common origin."""
+    return depth - depth.mean(-1, keepdim=True) if depth.shape[-1] else depth
 
 
 def _robust(difference: Tensor, precision: Tensor, outlier: float) -> tuple[Tensor, Tensor]:
@@ -155,15 +173,18 @@ def pull_back(
     clip: ClipState,
     frame: FrameState,
     points: Points,
-    force: Tensor,
+    found: Residuals,
+    observations: Observations,
     *,
     with_shape: bool,
 ) -> Gradient:
-    """Chain rule: from forces (C, T, L, 2) on image positions to derivatives by the unknowns, exactly."""
+    """Chain rule: from forces on image positions and depths to derivatives by the unknowns, exactly."""
+    force = found.force
     scale = frame.log_scale.exp()[..., None, None]
     per_depth = force / points.depth
     along = (force * points.image).sum(-1, keepdim=True) / points.depth
     pull = torch.cat([scale * per_depth, scale * clip.kappa[:, None, None, None] * along], -1)
+    pull[:, :, observations.depth_rows, 2] += scale[..., 0] * found.depth_force
     pull_head = pull @ frame.rotation
     bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
     pull_jaw = pull_head[:, :, : points.jaw.shape[2]]
