@@ -191,9 +191,7 @@ class _Decoder:
     def _frames(self) -> Iterator[Frame]:
         while (item := self._queue.get()) is not None:
             if isinstance(item, Exception):
-                raise ClipError(
-                    ErrorCode.CORRUPT_MEDIA, f"{self._clip.name} can not be decoded: {item}", Stage.LANDMARKS
-                ) from item
+                raise item
             yield item
 
     def _decode(self) -> None:
@@ -205,7 +203,10 @@ class _Decoder:
                 for frame in container.decode(video=0):
                     if not self._put(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)):
                         return
-        except Exception as error:  # passed on to the reading thread
+        except (av.FFmpegError, IndexError) as error:  # not a video, damaged, or without a picture
+            message = f"{self._clip.name} can not be decoded: {error}"
+            last = ClipError(ErrorCode.CORRUPT_MEDIA, message, Stage.LANDMARKS)
+        except Exception as error:  # whatever it is, the reading thread must not wait for ever
             last = error
         self._put(last)
 
