@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.safe_pickle import load_arrays
+from fit_flame import landmark_layout as layout
 
 IntArray = npt.NDArray[np.int64]
 
 FLAME_VERTICES = 5023
-MEDIAPIPE_VERTICES = 468
 MAX_REGIONS_BYTES = 64 * 1024 * 1024
 
 
@@ -98,16 +98,8 @@ _MULTITALK_LIPS = (
 # Where the lips of FLAME's mean face touch on the midline: MediaPipe's landmarks 13 and 14 lie on them.
 _FLAME_INNER_LIPS = (3531, 3504)
 
-_MEDIAPIPE_LIPS = (
-    "0 13-14 17 37 39-40 61 78 80-82 84 87-88 91 95 146 178 181 185 191 267 269-270 291 308 310-312 314 "
-    "317-318 321 324 375 402 405 409 415"
-)
-_MEDIAPIPE_UPPER_FACE = (
-    # eyes, brows and the forehead between the face's outline and the brows
-    "7 33 133 144-145 153-155 157-161 163 173 246 249 263 362 373-374 380-382 384-388 390 398 466 "
-    "46 52-53 55 63 65-66 70 105 107 276 282-283 285 293 295-296 300 334 336 "
-    "8-10 67-69 71 103-104 108-109 151 284 297-299 301 332-333 337-338"
-)
+# Between the outline of MediaPipe's face mesh and the brows.
+_MEDIAPIPE_FOREHEAD = "8-10 67-69 71 103-104 108-109 151 284 297-299 301 332-333 337-338"
 
 
 def _expand(runs: str) -> list[int]:
@@ -147,12 +139,14 @@ def flame_regions(masks: Path | None = None) -> FaceRegions:
     return FaceRegions("flame", FLAME_VERTICES, lips, _FLAME_INNER_LIPS, upper)
 
 
-def canonical_regions(vertex_count: int = MEDIAPIPE_VERTICES) -> FaceRegions:
+def canonical_regions(vertex_count: int = layout.MESH_COUNT) -> FaceRegions:
     """Regions of a head model whose first 468 vertices are MediaPipe's face mesh."""
     source = "MediaPipe face mesh"
-    lips = Region.of("lips", _expand(_MEDIAPIPE_LIPS), source)
-    upper = Region.of("eyes+brows+forehead", _expand(_MEDIAPIPE_UPPER_FACE), source)
-    return FaceRegions("canonical", vertex_count, lips, (13, 14), upper)
+    eyes = layout.LEFT_EYE + layout.RIGHT_EYE
+    upper_ids = [*eyes, *layout.LEFT_BROW, *layout.RIGHT_BROW, *_expand(_MEDIAPIPE_FOREHEAD)]
+    upper = Region.of("eyes+brows+forehead", upper_ids, source)
+    inner = layout.INNER_LIP_PAIRS[0]
+    return FaceRegions("canonical", vertex_count, Region.of("lips", layout.LIPS, source), inner, upper)
 
 
 def read_regions(path: Path, vertex_count: int) -> FaceRegions:
@@ -207,7 +201,7 @@ def regions_for(vertex_count: int, masks: Path | None = None, regions: Path | No
         return read_regions(regions, vertex_count)
     if vertex_count == FLAME_VERTICES:
         return flame_regions(masks)
-    if vertex_count in (MEDIAPIPE_VERTICES, 478):
+    if vertex_count in (layout.MESH_COUNT, layout.LANDMARK_COUNT):
         return canonical_regions(vertex_count)
     raise RegionError(
         f"a mesh of {vertex_count} vertices is neither FLAME (5023) nor MediaPipe's (468): "

@@ -1,0 +1,89 @@
+"""Word and character error rates, and the text normalisation that goes before them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Rules = Literal["fair", "multitalk"]
+
+_MULTITALK_PUNCTUATION = str.maketrans("", "", ".,!;:?/")
+_APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'"})
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """Errors of a hypothesis against its reference."""
+
+    word_errors: int
+    words: int
+    character_errors: int
+    characters: int
+    """Of the reference, spaces between words included."""
+
+    @property
+    def word_error_rate(self) -> float:
+        """Share of the reference's words; above 1 where much is inserted."""
+        return self.word_errors / self.words
+
+    @property
+    def character_error_rate(self) -> float:
+        """Share of the reference's characters."""
+        return self.character_errors / self.characters
+
+
+def normalise(text: str, rules: Rules) -> str:
+    """Make texts comparable.
+
+    Parameters
+    ----------
+    text
+        Reference or hypothesis.
+    rules
+        `multitalk` drops `. , ! ; : ? /` and lowers the case, as the paper's script does. `fair` composes
+        compatible Unicode forms, lowers the case, and drops every mark of punctuation and every symbol, in
+        any script, but for apostrophes within words; hyphens become spaces.
+
+    Returns
+    -------
+    str
+        Words with single spaces between.
+    """
+    if rules == "multitalk":
+        return " ".join(text.translate(_MULTITALK_PUNCTUATION).lower().split())
+    text = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
+    kept = "".join(_kept(character) for character in text)
+    return " ".join(word for part in kept.split() if (word := part.strip("'")))
+
+
+def count_errors(reference: str, hypothesis: str) -> ErrorCount | None:
+    """Count edits between two normalised texts; None where the reference is empty: there is nothing to miss."""
+    words = reference.split()
+    if not words:
+        return None
+    return ErrorCount(
+        edit_distance(words, hypothesis.split()),
+        len(words),
+        edit_distance(reference, hypothesis),
+        len(reference),
+    )
+
+
+def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Least number of insertions, deletions and substitutions that turn one sequence into the other."""
+    row = list(range(len(hypothesis) + 1))
+    for i, expected in enumerate(reference, start=1):
+        diagonal, row[0] = row[0], i
+        for j, found in enumerate(hypothesis, start=1):
+            best = min(row[j] + 1, row[j - 1] + 1, diagonal + (expected != found))
+            diagonal, row[j] = row[j], best
+    return row[-1]
+
+
+def _kept(character: str) -> str:
+    category = unicodedata.category(character)
+    if character == "'" or category[0] not in "PS":
+        return character
+    return " " if category == "Pd" else ""

@@ -1,0 +1,115 @@
+"""Noises that speech is drowned in: a folder of recordings, or babble made of other speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from eval.video import MediaError, read_sound
+
+Samples = npt.NDArray[np.int16]
+SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg")
+
+
+class Noise(Protocol):
+    """A named noise."""
+
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+
+    def samples(self, source: str, length: int) -> Samples:
+        """`length` samples of noise for a clip of the source video `source`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedNoise:
+    """A recording, from its first sample, repeated as long as needed: as the paper does."""
+
+    name: str
+    recording: Samples
+
+    def samples(self, source: str, length: int) -> Samples:
+        """Return the same for every clip."""
+        return np.resize(self.recording, length)
+
+
+@dataclass(frozen=True, slots=True)
+class Babble:
+    """Several speakers at once, each as loud as the others, none of them the clip's own."""
+
+    speech: Mapping[str, Samples]
+    """Sound by source video."""
+    speakers: int = 8
+    seed: int = 0
+    name: str = "babble"
+
+    def samples(self, source: str, length: int) -> Samples:
+        """Make a babble that depends on nothing but the source, the length and the seed.
+
+        Raises
+        ------
+        ValueError
+            Fewer than two other speakers are there.
+        """
+        others = sorted(name for name, sound in self.speech.items() if name != source and np.any(sound))
+        if len(others) < 2:
+            raise ValueError(
+                "babble needs speech of at least two other source videos: give a folder of noises"
+            )
+        random = np.random.default_rng([self.seed, *source.encode()])
+        chosen = random.choice(len(others), size=min(self.speakers, len(others)), replace=False)
+        mixed = np.zeros(length)
+        for index in chosen:
+            voice = self.speech[others[index]].astype(np.float64)
+            begin = int(random.integers(len(voice)))
+            mixed += np.resize(np.roll(voice, -begin), length) / np.sqrt(np.mean(voice**2))
+        return np.asarray(mixed / np.abs(mixed).max() * 32767, dtype=np.int16)
+
+
+def read_noises(folder: Path) -> list[RecordedNoise]:
+    """Read every recording below a folder; a noise is called by its path without the suffix.
+
+    Raises
+    ------
+    MediaError
+        There is none, or one can not be read.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise MediaError(f"{folder}: holds no noise ({', '.join(SUFFIXES)})")
+    return [
+        RecordedNoise(path.relative_to(folder).with_suffix("").as_posix(), read_sound(path)) for path in files
+    ]
+
+
+def mix(speech: Samples, noise: Samples, snr_db: float) -> Samples:
+    """Add noise to speech, as MuAViC does.
+
+    Parameters
+    ----------
+    speech, noise
+        (N,) 16-bit samples.
+    snr_db
+        Signal-to-noise ratio of the root mean squares over the whole clip.
+
+    Returns
+    -------
+    array
+        (N,); scaled down as a whole where the sum would not fit 16 bits. Silence on either side leaves the
+        speech.
+    """
+    if speech.shape != noise.shape:
+        raise ValueError(f"speech {speech.shape} and noise {noise.shape} must be as long as each other")
+    clean, added = speech.astype(np.float64), noise.astype(np.float64)
+    clean_rms, added_rms = (np.sqrt(np.mean(x**2)) if len(x) else 0.0 for x in (clean, added))
+    if clean_rms == 0 or added_rms == 0:
+        return speech
+    mixed = clean + added * (clean_rms / added_rms / 10 ** (snr_db / 20))
+    overshoot = max(mixed.max() / 32767, mixed.min() / -32768, 1.0)
+    return np.asarray(mixed / overshoot, dtype=np.int16)

@@ -1,0 +1,177 @@
+import json
+import wave
+
+import numpy as np
+import pytest
+import torch
+
+from eval.lip_reading import AUDIO_ONLY, SpokenClip, read_clips
+from eval.lip_reading_inputs import LayoutError, avlr_folder, rendered_mouths, vertex_sight, video_sight
+from eval.lip_reading_tables import lip_reading_figures, lip_reading_table
+from eval.mouth import MouthLandmarks
+from eval.noise import RecordedNoise
+from eval.settings import LipReadingSettings
+from eval.video import write_video
+
+NOISES = [
+    RecordedNoise("dog", np.ones(100, np.int16)),
+    RecordedNoise("music", np.arange(100, dtype=np.int16)),
+]
+SETTINGS = LipReadingSettings(bootstrap_draws=100)
+
+
+class Reader:
+    """Reads what its script says, and counts what it is asked."""
+
+    name = "toy"
+
+    def __init__(self, script):
+        self.script, self.seen, self.read_count = script, [], 0
+
+    def see(self, mouths):
+        self.seen.append(float(mouths[0, 0, 0]))
+        return torch.full((1, len(mouths), 1), float(mouths[0, 0, 0]))
+
+    def read(self, samples, seen, *, beam, max_length):
+        self.read_count += 1
+        return self.script(None if seen is None else float(seen[0, 0, 0]))
+
+
+@pytest.fixture
+def clips(tmp_path):
+    made = []
+    for k, text in enumerate(["One two three four.", "Five six!"]):
+        path = tmp_path / f"{k}.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", ""))
+            file.writeframes((1000 * np.sin(np.arange(6400))).astype("<i2").tobytes())
+        made.append(SpokenClip(str(k), f"video{k}", path, text))
+    return made
+
+
+def sight(value):
+    def see(clip_id):
+        return np.full((10, 88, 88), value + int(clip_id), np.float32)
+
+    return see
+
+
+def script(seen):
+    """Without lips nothing; the first clip right; of the second one word of two."""
+    return {None: "", 0.0: "one two three four", 1.0: "five nix"}[seen]
+
+
+def test_rates_by_protocol(clips, tmp_path):
+    readings = read_clips(clips, {"model": sight(0)}, Reader(script), NOISES, SETTINGS, tmp_path / "r.jsonl")
+    figures = {(f.row, f.snr_db, f.noise): f for f in lip_reading_figures(clips, readings, SETTINGS)}
+    assert figures["model", -10.0, "all"].word_error_rate[0] == pytest.approx(1 / 6)
+    assert figures["model", -7.5, "dog"].word_error_rate[0] == pytest.approx(1 / 6)
+    assert figures[AUDIO_ONLY, -10.0, "all"].word_error_rate[0] == 1
+    low, high = figures["model", -10.0, "all"].word_error_rate[1:]
+    assert (low, high) == pytest.approx((0, 0.5))
+    paper = LipReadingSettings(protocol="multitalk", bootstrap_draws=100)
+    means = {(f.row, f.snr_db, f.noise): f for f in lip_reading_figures(clips, readings, paper)}
+    assert means["model", -10.0, "all"].word_error_rate[0] == pytest.approx((0 + 1 / 2) / 2)
+    table = lip_reading_table(list(figures.values()), SETTINGS, detailed=False)
+    assert len(table.rows) == 4
+    assert "16.67" in table.text("markdown")
+
+
+def test_pictures_are_encoded_once_a_clip(clips, tmp_path):
+    reader = Reader(script)
+    read_clips(clips, {"model": sight(0)}, reader, NOISES, SETTINGS, tmp_path / "r.jsonl")
+    assert reader.seen == [0.0, 1.0]
+    assert reader.read_count == 2 * 2 * 4  # clips, rows, conditions
+
+
+def test_an_interrupted_run_goes_on(clips, tmp_path):
+    record = tmp_path / "r.jsonl"
+    whole = read_clips(clips, {"model": sight(0)}, Reader(script), NOISES, SETTINGS, record)
+    lines = record.read_text().splitlines()
+    record.write_text("\n".join(lines[:9]) + "\n" + lines[9][:20])  # killed while writing the tenth
+    reader = Reader(script)
+    again = read_clips(clips, {"model": sight(0)}, reader, NOISES, SETTINGS, record)
+    assert reader.read_count == len(lines) - 9
+    assert set(again.readings) == set(whole.readings)
+    other = Reader(script)
+    read_clips(
+        clips, {"model": sight(0)}, other, NOISES, LipReadingSettings(beam=2, bootstrap_draws=100), record
+    )
+    assert other.read_count == len(lines), "another beam is another reading"
+    assert all(json.loads(line) for line in record.read_text().splitlines() if line != lines[9][:20])
+
+
+def test_rows_are_scored_on_the_clips_that_all_have(clips, tmp_path):
+    def blind(clip_id):
+        if clip_id == "1":
+            raise LookupError("no prediction")
+        return sight(0)(clip_id)
+
+    rows = {"model": sight(0), "blind": blind}
+    readings = read_clips(clips, rows, Reader(script), NOISES, SETTINGS, tmp_path / "r.jsonl")
+    assert readings.skipped["blind"] == {"1": "no prediction"}
+    figures = lip_reading_figures(clips, readings, SETTINGS)
+    assert {f.clips for f in figures} == {1}
+    assert next(f for f in figures if f.row == "model").word_error_rate[0] == 0
+
+
+def test_nothing_read_is_an_error(clips, tmp_path):
+    def blind(clip_id):
+        raise LookupError("no prediction")
+
+    settings = LipReadingSettings(audio_only=False, bootstrap_draws=100)
+    with pytest.raises(ValueError, match="no prediction"):
+        read_clips(clips, {"blind": blind}, Reader(script), NOISES, settings, tmp_path / "r.jsonl")
+
+
+def test_multitalks_folders_are_found(tmp_path):
+    for name in ("inputs/wav", "inputs/multitalk", "inputs/codetalker"):
+        (tmp_path / name).mkdir(parents=True)
+    found = avlr_folder(tmp_path, "de")
+    assert list(found.models) == ["codetalker", "multitalk"]
+    assert found.checkpoint == tmp_path / "checkpoints" / "de_avsr"
+    with pytest.raises(LayoutError, match="inputs/wav"):
+        avlr_folder(tmp_path / "inputs", "de")
+
+
+def head(frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A grid of 478 vertices with MediaPipe's eyes, nose and mouth where a face has them."""
+    grid = np.stack(np.meshgrid(np.linspace(-0.08, 0.08, 22), np.linspace(-0.1, 0.1, 22)), -1).reshape(-1, 2)[
+        :478
+    ]
+    template = np.column_stack([grid, np.zeros(478)]).astype(np.float32)
+    for vertex, place in {
+        2: (0, 0),
+        33: (-0.045, 0.05),
+        133: (-0.017, 0.05),
+        362: (0.017, 0.05),
+        263: (0.045, 0.05),
+    }.items():
+        template[vertex] = (*place, 0.01)
+    for vertex in (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87):
+        template[vertex] = (0, -0.04, 0.01)
+    faces = np.array([[k, k + 1, k + 22] for k in range(21 * 20) if k % 22 != 21])
+    return np.repeat(template[None], frames, axis=0), faces, template
+
+
+def test_vertices_become_mouth_pictures(tmp_path):
+    pytest.importorskip("vtkmodules.vtkRenderingOpenGL2")
+    vertices, faces, template = head(4)
+    np.save(tmp_path / "clip.npy", vertices)
+    see = vertex_sight(tmp_path, faces, template)
+    mouths = see("clip")
+    assert mouths.shape == (4, 88, 88)
+    assert mouths.std() > 0
+    assert np.array_equal(mouths, rendered_mouths(vertices, faces, template))
+    with pytest.raises(LookupError, match="no prediction"):
+        see("other")
+
+
+def test_videos_become_mouth_pictures(tmp_path):
+    frames = [np.full((64, 64, 3), 40 * k, np.uint8) for k in range(5)]
+    write_video(tmp_path / "clip.mp4", frames)
+    points = np.full((5, 478, 3), np.nan)
+    mouths = video_sight(lambda clip: tmp_path / f"{clip}.mp4", lambda clip: points)("clip")
+    assert mouths.shape == (5, 88, 88)
+    assert np.all(np.diff(mouths.mean(axis=(1, 2))) > 0.5)
+    assert MouthLandmarks.of(points, "mediapipe").stable.shape == (5, 5, 2)
