@@ -252,6 +252,27 @@ def read_all(root: Path, _: float) -> dict[str, float]:
     return {"arrow_seconds": _timed(dataset.arrow, 1), "pandas_seconds": _timed(dataset.clips, 1)}
 
 
+def report_page(root: Path, _: float) -> dict[str, float]:
+    """Write the report page, without pictures."""
+    from manifests.report import write_report
+
+    out = root / "report.html"
+    return {"seconds": _timed(lambda: write_report(root, out), 1), "megabytes": out.stat().st_size / 1e6}
+
+
+def release_all(root: Path, _: float) -> dict[str, float]:
+    """Freeze a release of what the default policy accepts."""
+    from filters.policy import load_policy
+    from filters.verdicts import apply
+    from manifests.release import create_release
+    from manifests.schema import MANIFEST
+
+    policy = load_policy("default", MANIFEST)
+    return {
+        "seconds": _timed(lambda: create_release(root, "v1", policy="", judge=lambda t: apply(policy, t)), 1)
+    }
+
+
 def write_json(root: Path, _: float) -> dict[str, float]:
     """Write the annotations as one JSON file a language, as MultiTalk publishes them."""
     from manifests.store import read_manifest
@@ -307,6 +328,8 @@ STEPS: dict[str, Callable[[Path, float], dict[str, float]]] = {
     "filter": filter_all,
     "query": query_all,
     "read all": read_all,
+    "report": report_page,
+    "release": release_all,
     "write JSON": write_json,
     "pandas on JSON": pandas_on_json,
 }

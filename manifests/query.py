@@ -16,8 +16,9 @@ from manifests.tables import open_file
 if TYPE_CHECKING:
     import duckdb
 
-VIEWS = ("clips", "motion", "landmarks")
-"""Tables that a query sees: the manifest, and one row per fitted clip of each of the other two."""
+VIEWS = ("clips", "motion", "landmarks", "releases")
+"""What a query sees: the manifest; motion and landmarks, a row per fitted clip; the clips of all releases, with
+`release` and `split`."""
 
 
 class QueryError(ValueError):
@@ -25,7 +26,7 @@ class QueryError(ValueError):
 
 
 def query(root: Path, sql: str) -> pa.Table:
-    """Run one SELECT over the views `clips`, `motion` and `landmarks`.
+    """Run one SELECT over the views of `VIEWS`.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def query(root: Path, sql: str) -> pa.Table:
 
 def _confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     """Leave a connection nothing but reading this dataset's tables, and no way back."""
-    folders = [(root / kind).resolve() for kind in ("manifest", "motion", "landmarks")]
+    folders = [(root / kind).resolve() for kind in ("manifest", "motion", "landmarks", "releases")]
     connection.execute(f"SET allowed_directories = {_texts(folders)}")
     connection.execute("SET enable_external_access = false")  # also: no extensions, no spilling elsewhere
     connection.execute("SET python_enable_replacements = false")  # or a name could mean a Python variable
@@ -73,6 +74,8 @@ def _definition(name: str, root: Path) -> str:
     """Return the SELECT behind a view; `root` is resolved, as DuckDB compares paths with folders as text."""
     if name == "clips":
         return _clips(root)
+    if name == "releases":
+        return _releases(root)
     return _per_clip(root, name, {"motion": MOTION, "landmarks": LANDMARKS}[name])
 
 
@@ -94,8 +97,22 @@ def _clips(root: Path) -> str:
         places = _texts(place for _, place in fragments)
         sources.append(f"FROM read_parquet({places}, union_by_name = true, hive_partitioning = false)")
     rows = " UNION ALL BY NAME ".join([f"SELECT * {source}" for source in sources])
-    columns = [f"NULL::{_sql_type(field.type)} AS {field.name}" for field in MANIFEST]
-    # The empty first table gives every declared column, also where all files are older, or there is none.
+    return _declared(MANIFEST, rows)
+
+
+def _releases(root: Path) -> str:
+    files = sorted(root.glob("releases/[!.]*/manifest.parquet"))
+    rows = (
+        "SELECT * EXCLUDE (filename), parse_path(filename)[-2] AS release "  # noqa: S608
+        f"FROM read_parquet({_texts(files)}, union_by_name = true, hive_partitioning = false, filename = true)"
+    )
+    extra = [pa.field("split", pa.string()), pa.field("release", pa.string())]
+    return _declared(pa.schema([*MANIFEST, *extra]), rows if files else "")
+
+
+def _declared(schema: pa.Schema, rows: str) -> str:
+    """Give rows every declared column, also where all files are older, or there is none."""
+    columns = [f"NULL::{_sql_type(field.type)} AS {field.name}" for field in schema]
     everything = f"SELECT {', '.join(columns)} WHERE false" + (f" UNION ALL BY NAME {rows}" if rows else "")
     return f"SELECT * REPLACE (map_from_entries(tool_versions) AS tool_versions) FROM ({everything})"  # noqa: S608
 
