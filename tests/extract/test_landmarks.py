@@ -1,5 +1,7 @@
 """Faces on pictures of a real face (scikit-image's portrait), moved around."""
 
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from assets.fetch import require
+from extract.crop import crop_box
 from extract.errors import ClipError, ErrorCode
 from extract.landmarks import LANDMARKS, LandmarkSettings, MediaPipeDetector
 
@@ -120,3 +123,34 @@ def test_a_missing_system_library_names_its_package(detector, portrait, write_cl
     monkeypatch.setattr(vision.FaceLandmarker, "create_from_options", fail)
     with pytest.raises(ClipError, match=r"libEGL\.so\.1.*apt-get install .*libegl1"):
         faces_of(detector, write_clip([portrait(0, 0)]))
+
+
+SAMPLE = Path(__file__).parents[2].parent / "shared" / "sample"
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the sample of real videos")
+@pytest.mark.parametrize(
+    ("video", "language", "faces"),
+    [
+        ("ruSyncedJJJ", "russian", 1),  # 200 px of a 1080x1920 picture
+        ("enSyncedLow", "english", 1),  # enlarged from 209 px
+        ("deTwoFaces0", "german", 2),  # the crop shows half of each
+        ("enFullBody0", "english", 0),
+        ("enNoFace000", "english", 0),
+    ],
+)
+def test_real_videos(detector, write_clip, video, language, faces):
+    import av
+    import cv2
+
+    annotation = json.loads((SAMPLE / "annotations" / f"{language}.json").read_text())[f"{video}_0"]
+    with av.open(str(SAMPLE / "videos" / f"{video}.mp4")) as container:
+        frames = [f.to_ndarray(format="rgb24") for f in itertools.islice(container.decode(video=0), 0, 75, 3)]
+    crop = crop_box(annotation["bbox"], frames[0].shape[1], frames[0].shape[0])
+    x, y, side = int(crop.x), int(crop.y), int(crop.width)
+    clip = write_clip([cv2.resize(f[y : y + side, x : x + side], (512, 512)) for f in frames])
+    found = faces_of(detector, clip)
+    # The track takes care of single frames; at least a fifth of them must show what is there, and none more.
+    counts = [len(seen) for seen in found]
+    assert max(counts) == faces
+    assert counts.count(faces) >= len(frames) / 5
