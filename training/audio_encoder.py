@@ -90,7 +90,7 @@ class WhisperEncoder:
         """Features (L, width) at 50 Hz; the silence that fills Whisper's 30 s in training is left away."""
         import ctranslate2
 
-        mel = np.ascontiguousarray(self._extract(audio)[None], np.float32)
+        mel = np.ascontiguousarray(self._extract(audio, padding=0)[None, :, :3000], np.float32)
         encoded = self._model.encode(ctranslate2.StorageView.from_array(mel))
         features: FloatArray = np.array(encoded, np.float32)[0]
         return features

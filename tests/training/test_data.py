@@ -1,0 +1,173 @@
+"""From a dataset to batches."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manifests import open_dataset
+from training.audio_encoder import AudioEncoderError, read_wav
+from training.motion_data import BatchDataset, Samples, cache_features
+from training.packed import NoTrainingDataError, packed_motion
+from training.rounds import Rounds
+from training.run_settings import DataSettings, TrainingSettings
+from training.sampling import BatchPlan, Sampler
+
+
+@pytest.fixture(scope="module")
+def packed(toy_dataset, tmp_path_factory):
+    return packed_motion(open_dataset(toy_dataset), tmp_path_factory.mktemp("cache"))
+
+
+def test_packs_what_is_fitted_and_not_rejected(toy_dataset, packed):
+    dataset = open_dataset(toy_dataset)
+    assert len(packed.frames) == 36 - 2
+    assert not {"french00000_0", "french00000_1"} & set(packed.clip_id.tolist())
+    for clip in (0, 17, 33):
+        stored = dataset.motion(str(packed.clip_id[clip]))
+        expected = np.concatenate([stored["expression"], stored["jaw"]], 1)
+        assert np.array_equal(packed.window(clip, 0, packed.frames[clip]), expected)
+        assert np.array_equal(packed.window(clip, 3, 5), expected[3:8])
+
+
+def test_clips_of_a_video_stay_on_one_side(packed):
+    sides = {}
+    for name, split in zip(packed.clip_id.tolist(), packed.split.tolist(), strict=True):
+        sides.setdefault(name.rsplit("_")[0], set()).add(split)
+    assert all(len(side) == 1 for side in sides.values())
+    assert len(packed.of_split("train")) and len(packed.of_split("val"))
+
+
+def test_is_packed_once_and_mapped(toy_dataset, packed):
+    made = (packed.directory / "motion.npy").stat().st_mtime_ns
+    again = packed_motion(open_dataset(toy_dataset), packed.directory.parent)
+    assert (again.directory / "motion.npy").stat().st_mtime_ns == made
+    assert isinstance(again.motion, np.memmap)
+    assert [p.name for p in packed.directory.parent.iterdir()] == [packed.directory.name]
+
+
+def test_an_empty_dataset_is_refused(tmp_path, head_model):
+    from manifests.store import commit_fragment
+
+    row = {"clip_id": "v_0", "status": "failed", "error_code": "no_face"}
+    commit_fragment(tmp_path, "thai", "v", [row], fingerprint="test")
+    with pytest.raises(NoTrainingDataError, match="no accepted clip"):
+        packed_motion(open_dataset(tmp_path), tmp_path / "cache")
+
+
+def sampler(lengths, languages=None, seed=0, **changes):
+    lengths = np.array(lengths)
+    names = np.array(languages or ["french"] * len(lengths))
+    data = DataSettings(**({"batch_size": 4, "max_frames": 1000, "language_balance": 0} | changes))
+    return Sampler(np.arange(len(lengths)) + 100, lengths, names, data, seed)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.integers(2, 40), min_size=1, max_size=60),
+    batch=st.integers(1, 8),
+    longest=st.integers(2, 50),
+    cut=st.booleans(),
+    epoch=st.integers(0, 5),
+)
+def test_every_epoch_has_every_clip_once_in_windows_that_fit(lengths, batch, longest, cut, epoch):
+    planner = sampler(lengths, batch_size=batch, max_frames=longest, cut_leftovers=cut)
+    plans = planner.epoch(epoch)
+    assert sorted(clip for plan in plans for clip in plan.clips) == [100 + i for i in range(len(lengths))]
+    for plan in plans:
+        own = [min(lengths[clip - 100], longest) for clip in plan.clips]
+        assert plan.frames == min(own) and len(plan.clips) <= batch
+        if not cut:
+            assert set(own) == {plan.frames}
+        for clip, begin in zip(plan.clips, plan.begins, strict=True):
+            assert 0 <= begin <= lengths[clip - 100] - plan.frames
+    assert plans == planner.epoch(epoch)
+
+
+def test_clips_of_one_length_fill_batches_uncut():
+    plans = sampler([30] * 9 + [50] * 8).epoch(0)
+    assert Counter(plan.frames for plan in plans if len(plan.clips) == 4) == {30: 2, 50: 2}
+
+
+def test_languages_in_balance():
+    planner = sampler([30] * 100, ["french"] * 90 + ["thai"] * 10, language_balance=1.0)
+    epochs = [[clip for plan in planner.epoch(e) for clip in plan.clips] for e in range(9)]
+    for epoch in epochs:
+        assert sum(clip < 190 for clip in epoch) == 50
+    # Over nine epochs of 50 each French clip came exactly five times.
+    counts = Counter(clip for epoch in epochs for clip in epoch)
+    assert {counts[clip] for clip in range(100, 190)} == {5}
+
+
+def test_epochs_differ_and_seeds_differ():
+    a = sampler([30] * 40)
+    assert a.epoch(0) != a.epoch(1) != sampler([30] * 40, seed=1).epoch(1)
+
+
+def test_processes_share_a_batch(packed):
+    plan = BatchPlan((3, 4, 5), (0, 1, 2), 10)
+    parts = [BatchDataset(packed, [plan], {}, None, rank, 2)[0] for rank in range(2)]
+    assert [p.motion.shape for p in parts] == [(2, 10, 6)] * 2
+    assert torch.cat([p.weight for p in parts]).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+    assert np.array_equal(parts[1].motion[0], packed.window(5, 2, 10))
+
+
+def test_sound_follows_the_window(toy_dataset, packed, loudness, tmp_path):
+    samples = Samples(toy_dataset, packed)
+    whole = read_wav(samples.wav(2))
+    assert np.array_equal(samples(2, 3, 5), whole[3 * 640 : 8 * 640])
+    done = []
+    features = cache_features(samples, loudness, tmp_path, [2, 4], lambda *told: done.append(told))
+    assert done == [(1, 2), (2, 2)]
+    frames = int(packed.frames[2])
+    expected = loudness.features(whole, frames)[6:16]
+    assert np.allclose(features(2, 3, 5), expected, atol=2e-3)
+
+    class Deaf:
+        width, fingerprint = loudness.width, loudness.fingerprint
+
+        def features(self, *_):
+            raise AssertionError("was cached")
+
+    cache_features(samples, Deaf(), tmp_path, [2, 4])
+
+
+def test_other_wav_formats_are_refused(tmp_path):
+    import wave
+
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(44100)
+        file.writeframes(b"\0" * 400)
+    with pytest.raises(AudioEncoderError, match="not 16 kHz mono"):
+        read_wav(tmp_path / "a.wav")
+    with pytest.raises(AudioEncoderError, match=r"b\.wav"):
+        read_wav(tmp_path / "b.wav")
+
+
+def test_rounds_go_on_through_the_epochs(packed):
+    run = TrainingSettings(data=DataSettings(batch_size=4), steps=25, round_steps=7)
+    rounds = Rounds(packed, {}, None, run)
+    epochs = [plan for epoch in range(9) for plan in rounds.sampler.epoch(epoch)]
+    assert rounds.count == 4
+    taken = [rounds.plans(number) for number in range(4)]
+    assert [len(plans) for plans in taken] == [7, 7, 7, 4]
+    assert [plan for plans in taken for plan in plans] == epochs[:25]
+    later = Rounds(packed, {}, None, run)
+    second = Rounds(packed, {}, None, run)
+    second.plans(1)
+    later.load_state_dict(second.state_dict())
+    assert later.plans(1) == taken[1] and later.plans(2) == taken[2]
+
+
+def test_validation_is_the_same_every_time_and_takes_each_language(packed):
+    rounds = Rounds(packed, {}, None, TrainingSettings(data=DataSettings(batch_size=4), validation_clips=4))
+    plans = rounds.validation_plans()
+    assert plans == rounds.validation_plans()
+    clips = [clip for plan in plans for clip in plan.clips]
+    assert len(clips) == 4 and {str(packed.language[clip]) for clip in clips} == {"french", "thai"}
+    assert set(clips) <= set(packed.of_split("val").tolist())
