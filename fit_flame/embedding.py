@@ -1,0 +1,176 @@
+"""Landmark embeddings on FLAME's surface: MediaPipe's 105, and the 68 with their moving contour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fit_flame.head_model import HeadModelError, LandmarkEmbedding
+from fit_flame.safe_pickle import load_array_pickle
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+FLAME_IRISES = (4597, 4542, 4510, 4603, 4570, 4051, 3996, 3964, 3932, 4028)
+"""FLAME's vertices of the landmarks 468 to 477."""
+
+CONTOUR_LANDMARKS = (127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356)
+"""MediaPipe's outline points that lie where the contour's 17 do, from the right ear to the left."""
+
+_CONTOUR_STEPS = 39  # degrees of yaw to either side
+
+
+@dataclass(frozen=True, slots=True)
+class ContourEmbedding:
+    """The 68 landmarks of DECA and its kin; the 17 of the contour move with yaw."""
+
+    static_faces: IntArray
+    """(51,) triangles of the inner landmarks."""
+    static_barycentric: FloatArray
+    """(51, 3)."""
+    contour_faces: IntArray
+    """(79, 17) triangles of the contour, by yaw: 0 to 39 degrees, then -1 to -39."""
+    contour_barycentric: FloatArray
+    """(79, 17, 3)."""
+    full_faces: IntArray
+    """(68,) triangles of the contour that does not move, then the inner landmarks."""
+    full_barycentric: FloatArray
+    """(68, 3)."""
+
+
+def read_mediapipe_embedding(
+    path: Path, faces: IntArray, contour: ContourEmbedding | None = None
+) -> LandmarkEmbedding:
+    """Read `mediapipe_landmark_embedding.npz`: 105 of MediaPipe's landmarks on FLAME's surface.
+
+    Parameters
+    ----------
+    path
+        The file as downloaded.
+    faces
+        (F, 3) FLAME's triangles.
+    contour
+        If given, its 17 contour points at zero yaw are added, tied to MediaPipe's outline.
+
+    Raises
+    ------
+    HeadModelError
+        When the file is not such an embedding.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            triangles = stored["lmk_face_idx"].astype(np.int64)
+            barycentric = stored["lmk_b_coords"].astype(np.float64)
+            landmarks = stored["landmark_indices"].astype(np.int64)
+    except (OSError, ValueError, KeyError) as error:
+        raise HeadModelError(f"{path} is no MediaPipe landmark embedding: {error}") from error
+    if contour is not None:
+        triangles = np.concatenate([triangles, contour.contour_faces[0]])
+        barycentric = np.concatenate([barycentric, contour.contour_barycentric[0]])
+        landmarks = np.concatenate([landmarks, CONTOUR_LANDMARKS])
+    _check(path, triangles, barycentric, faces)
+    return LandmarkEmbedding(
+        landmarks, faces[triangles], barycentric.astype(np.float32), np.array(FLAME_IRISES, np.int64)
+    )
+
+
+def read_contour_embedding(path: Path, faces: IntArray) -> ContourEmbedding:
+    """Read DECA's `landmark_embedding.npy`.
+
+    The file is a pickle with torch tensors in it; the allow-list unpickler opens it.
+
+    Raises
+    ------
+    HeadModelError
+        When the file is not such an embedding, or asks for more than arrays and tensors.
+    """
+    stored = load_array_pickle(path)
+    try:
+        embedding = ContourEmbedding(
+            static_faces=_ints(stored["static_lmk_faces_idx"]),
+            static_barycentric=_floats(stored["static_lmk_bary_coords"]),
+            contour_faces=_ints(stored["dynamic_lmk_faces_idx"]),
+            contour_barycentric=_floats(stored["dynamic_lmk_bary_coords"]),
+            full_faces=_ints(stored["full_lmk_faces_idx"]).ravel(),
+            full_barycentric=_floats(stored["full_lmk_bary_coords"]).reshape(-1, 3),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise HeadModelError(f"{path} is no landmark embedding: {error}") from error
+    for triangles, barycentric in (
+        (embedding.static_faces, embedding.static_barycentric),
+        (embedding.contour_faces, embedding.contour_barycentric),
+        (embedding.full_faces, embedding.full_barycentric),
+    ):
+        _check(path, triangles, barycentric, faces)
+    return embedding
+
+
+def _ints(value: object) -> IntArray:
+    return np.asarray(value).astype(np.int64)
+
+
+def _floats(value: object) -> FloatArray:
+    return np.asarray(value).astype(np.float64)
+
+
+def _check(path: Path, triangles: IntArray, barycentric: FloatArray, faces: IntArray) -> None:
+    fits = barycentric.shape == (*triangles.shape, 3) and np.allclose(barycentric.sum(axis=-1), 1, atol=1e-3)
+    if not fits or triangles.min() < 0 or triangles.max() >= len(faces):
+        raise HeadModelError(f"{path}: the embedding does not fit the head model's {len(faces)} triangles")
+
+
+def contour_row(rotation: FloatArray) -> IntArray:
+    """Row of the contour's tables for head rotations.
+
+    Parameters
+    ----------
+    rotation
+        (B, 3, 3) of root and neck together.
+
+    Returns
+    -------
+    ndarray
+        (B,) 0 to 39 for yaw 0 to 39 degrees and beyond, 40 to 78 for -1 to -39 and beyond.
+    """
+    yaw = np.arctan2(-rotation[:, 2, 0], np.hypot(rotation[:, 0, 0], rotation[:, 1, 0]))
+    degrees = np.round(np.degrees(yaw)).astype(np.int64)
+    right = np.minimum(degrees, _CONTOUR_STEPS)
+    left = np.where(degrees < -_CONTOUR_STEPS, 2 * _CONTOUR_STEPS, _CONTOUR_STEPS - degrees)
+    return np.where(degrees < 0, left, right)
+
+
+def landmarks_68(
+    vertices: FloatArray, faces: IntArray, embedding: ContourEmbedding, row: IntArray | None
+) -> FloatArray:
+    """Place the 68 landmarks on posed vertices.
+
+    Parameters
+    ----------
+    vertices
+        (B, V, 3).
+    faces
+        (F, 3).
+    embedding
+        The 68 landmarks.
+    row
+        (B,) the contour's rows (`contour_row`), or None for the contour that does not move.
+
+    Returns
+    -------
+    ndarray
+        (B, 68, 3) contour, then inner landmarks.
+    """
+    heads = np.arange(len(vertices))[:, None, None]
+    if row is None:
+        triangles, weights = embedding.full_faces[None], embedding.full_barycentric[None]
+    else:
+        inner = np.broadcast_to(embedding.static_faces, (len(row), 51))
+        inner_weights = np.broadcast_to(embedding.static_barycentric, (len(row), 51, 3))
+        triangles = np.concatenate([embedding.contour_faces[row], inner], axis=1)
+        weights = np.concatenate([embedding.contour_barycentric[row], inner_weights], axis=1)
+    corners = vertices[heads, faces[triangles]]
+    points: FloatArray = (corners * weights[..., None]).sum(axis=2)
+    return points
