@@ -96,16 +96,22 @@ def _media(root: Path, row: Row, *, hashes: bool) -> Iterator[Finding]:
     clip = paths.clip_path(root, row["language"], row["clip_id"])
     audio = paths.audio_path(root, row["language"], row["clip_id"])
     video = (row["language"], row["video_id"])
+    if row["clip_path"] is not None:  # imported clips have no picture
+        yield from _picture(root, row, clip, hashes=hashes)
+    if not audio.is_file():
+        yield Finding("missing", audio, "the clip's sound is not there", video)
+    elif wrong := _wrong_sound(audio, row["frame_count"]):
+        yield Finding("damaged", audio, wrong, video)
+
+
+def _picture(root: Path, row: Row, clip: Path, *, hashes: bool) -> Iterator[Finding]:
+    video = (row["language"], row["video_id"])
     if row["clip_path"] != clip.relative_to(root).as_posix():
         yield Finding("contradiction", clip, f"the manifest says clip_path {row['clip_path']!r}", video)
     if not clip.is_file():
         yield Finding("missing", clip, "the clip's video is not there", video)
     elif hashes and row["clip_sha256"] and sha256(clip) != row["clip_sha256"]:
         yield Finding("damaged", clip, "its SHA-256 is not the manifest's", video)
-    if not audio.is_file():
-        yield Finding("missing", audio, "the clip's sound is not there", video)
-    elif wrong := _wrong_sound(audio, row["frame_count"]):
-        yield Finding("damaged", audio, wrong, video)
 
 
 def _wrong_sound(audio: Path, frame_count: int) -> str | None:
