@@ -287,6 +287,33 @@ def test_compaction_killed_half_way_leaves_each_clip_once(tmp_path):
     assert clip_ids(tmp_path) == expected
 
 
+def commit_for_ever(root):
+    for number in range(100_000):
+        rows = [clip_row(f"v{number}_{i}") for i in range(3)]
+        motion = [motion_row(row["clip_id"]) for row in rows]
+        commit_fragment(root, "german", f"v{number}", rows, motion_rows=motion, fingerprint="f1")
+
+
+def test_a_worker_killed_at_any_moment_leaves_whole_videos(tmp_path):
+    for delay in (0.0, 0.013, 0.031, 0.047):
+        root = tmp_path / str(delay)
+        worker = in_process(commit_for_ever, root)
+        while not (root / "manifest/language=german/v3.parquet").exists():
+            time.sleep(0.005)
+        time.sleep(delay)
+        worker.kill()
+        worker.wait()
+        rows = read_manifest(root).to_pylist()
+        videos = committed_videos(root, "german")
+        assert len(rows) == 3 * len(videos) >= 12
+        for row in rows:
+            motion = pq.read_table(root / row["motion_path"], partitioning=None)
+            assert row["clip_id"] in motion["clip_id"].to_pylist()
+        sweep_temporary(root, min_age_sec=0)
+        assert not list(root.rglob("*.tmp"))
+        assert committed_videos(root, "german") == videos
+
+
 def write_videos(root, worker):
     for number in range(8):
         commit(root, f"w{worker}-{number}", clips=3)
