@@ -113,17 +113,19 @@ def _prepare(
         if clip.shape[:2] != (len(ok), layout.LANDMARK_COUNT):
             raise ValueError(f"landmarks {clip.shape} must be ({len(ok)}, 478, 2 or 3)")
         flat = clip[..., :2]
-        ok = ok & np.isfinite(clip).all((1, 2))
-        corners = flat[ok, layout.RIGHT_EYE_OUTER] - flat[ok, layout.LEFT_EYE_OUTER]
-        scale[c] = np.median(np.linalg.norm(corners, axis=1)) if ok.any() else 1.0
-        centred = (flat[:, ids] - image_size / 2) * np.float32([1, -1]) / max(scale[c], 1e-3)
-        points[c, : len(ok)] = np.where(ok[:, None, None], centred, 0)
+        seen_frames = ok & np.isfinite(clip).all((1, 2))
+        corners = flat[seen_frames, layout.RIGHT_EYE_OUTER] - flat[seen_frames, layout.LEFT_EYE_OUTER]
+        scale[c] = np.median(np.linalg.norm(corners, axis=1)) if seen_frames.any() else 1.0
+        centred = (flat[:, ids] - image_size / 2) * np.array([1, -1], np.float32) / max(scale[c], 1e-3)
+        points[c, : len(ok)] = np.where(seen_frames[:, None, None], centred, 0)
         if len(rows):
             depth = -clip[:, ids[rows], 2] / max(scale[c], 1e-3)
-            depths[c, : len(ok)] = np.where(ok[:, None], depth - depth.mean(axis=1, keepdims=True), 0)
+            depths[c, : len(ok)] = np.where(
+                seen_frames[:, None], depth - depth.mean(axis=1, keepdims=True), 0
+            )
         given = np.ones((len(ok), len(ids)), np.float32) if confidences is None else confidences[c][:, ids]
-        trust[c, : len(ok)] = ok[:, None] * given
-        valid[c, : len(ok)] = ok
+        trust[c, : len(ok)] = seen_frames[:, None] * given
+        valid[c, : len(ok)] = seen_frames
     like = basis.rest.template
 
     def tensor(array: npt.ArrayLike) -> Tensor:

@@ -103,10 +103,8 @@ class ForwardModel:
         from fit_flame.rotation import to_matrix
 
         coefficients = torch.cat([_padded(shape, self.sizes[0]), _padded(expression, self.sizes[1])], -1)
-        vertices = self.template + (coefficients @ self.bases.flatten(0, 1).mT).unflatten(-1, (-1, 3))
-        joints = self.joint_template + (coefficients @ self.joint_bases.flatten(0, 1).mT).unflatten(
-            -1, (-1, 3)
-        )
+        vertices = self.template + (coefficients @ self.bases.flatten(0, 1).mT).reshape(len(shape), -1, 3)
+        joints = self.joint_template + (coefficients @ self.joint_bases.flatten(0, 1).mT).reshape(-1, 5, 3)
         zero = shape.new_zeros(len(shape), 3)
         eyes = shape.new_zeros(len(shape), 6) if eyes is None else eyes
         turns = [zero if part is None else part for part in (rotation, neck, jaw)] + [
@@ -116,10 +114,10 @@ class ForwardModel:
         matrices = to_matrix(torch.stack(turns, 1))
         if self._has_correctives:
             bend = (matrices[:, 1:] - torch.eye(3, dtype=shape.dtype, device=shape.device)).flatten(1)
-            vertices = vertices + (bend @ self.posedirs.flatten(0, 1).mT).unflatten(-1, (-1, 3))
+            vertices = vertices + (bend @ self.posedirs.flatten(0, 1).mT).reshape(len(shape), -1, 3)
         world, offset = _joint_transforms(matrices, joints)
-        blended = (self.weights @ world.flatten(2)).unflatten(-1, (3, 3))
-        posed = (blended @ vertices[..., None])[..., 0] + self.weights @ offset
+        blended = (self.weights @ world.flatten(2)).reshape(*vertices.shape, 3)
+        posed: Tensor = (blended @ vertices[..., None])[..., 0] + self.weights @ offset
         return posed if translation is None else posed + translation[:, None]
 
 

@@ -84,9 +84,9 @@ class HeadModel:
     @property
     def shape_size(self) -> int:
         """S."""
-        return self.shapedirs.shape[2]
+        return int(self.shapedirs.shape[2])
 
     @property
     def expression_size(self) -> int:
         """E."""
-        return self.expressiondirs.shape[2]
+        return int(self.expressiondirs.shape[2])

@@ -71,7 +71,8 @@ def landmark_basis(
     moving = int(moved.sum())
 
     def combine(weights: np.ndarray, array: np.ndarray) -> np.ndarray:
-        return np.einsum("nk,nk...->n...", weights, array[vertices].astype(np.float64))
+        combined: np.ndarray = np.einsum("nk,nk...->n...", weights, array[vertices].astype(np.float64))
+        return combined
 
     arrays = (model.v_template, model.shapedirs, model.expressiondirs, model.posedirs[:, :, _JAW_CORRECTIVES])
     rest = [combine(barycentric, a) for a in arrays]

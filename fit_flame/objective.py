@@ -100,7 +100,7 @@ def transition(size: int, like: Tensor) -> Tensor:
 
 
 def innovation(frame: FrameState, velocity: Tensor) -> Tensor:
-    """What the temporal prior did not foresee: (C, T-1, n + 6)."""
+    """Return what the temporal prior did not foresee: (C, T-1, n + 6)."""
     rotation = to_axis_angle(frame.rotation[:, :-1].mT @ frame.rotation[:, 1:])
     jaw = to_axis_angle(frame.jaw[:, 1:] @ frame.jaw[:, :-1].mT)
     pose = torch.cat([rotation, frame.position.diff(dim=1), frame.log_scale.diff(dim=1)[..., None]], -1)

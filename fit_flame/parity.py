@@ -164,7 +164,8 @@ def golden_weight(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32] 
         x = 0.05 * x
     else:
         x = x * np.sqrt(2 / np.prod(shape[1:]))
-    return x.astype(np.float32)
+    made: npt.NDArray[np.float32] = x.astype(np.float32)
+    return made
 
 
 if __name__ == "__main__":

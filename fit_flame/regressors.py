@@ -52,7 +52,7 @@ class DecaEncoder(nn.Module):
 
 def split_code(code: Tensor) -> DecaCode:
     """Name the parts of DECA's code (B, 236)."""
-    return DecaCode(*code.split(list(_PARTS.values()), dim=-1))
+    return DecaCode(*torch.split(code, list(_PARTS.values()), dim=-1))
 
 
 class ResNet50(nn.Module):

@@ -110,7 +110,8 @@ def _shaped(basis: LandmarkBasis, clip: ClipState) -> tuple[Tensor, Tensor]:
 
 def _apply(directions: Tensor, coefficients: Tensor) -> Tensor:
     """(N, 3, K) times (..., K) -> (..., N, 3), as one matrix product."""
-    return (coefficients @ directions.flatten(0, 1).mT).unflatten(-1, directions.shape[:2])
+    flat = coefficients @ directions.flatten(0, 1).mT
+    return flat.reshape(*flat.shape[:-1], *directions.shape[:2])
 
 
 class Residuals(NamedTuple):
@@ -194,7 +195,7 @@ def pull_back(
     jaw = torch.linalg.cross(turned, pull_jaw).sum(2)
     if basis.has_correctives:
         entries = _project(basis.rest.correctives, pull_head) + _project(basis.jaw.correctives, bent_pull)
-        product = entries.unflatten(-1, (3, 3)) @ frame.jaw.mT
+        product = entries.reshape(*entries.shape[:-1], 3, 3) @ frame.jaw.mT
         jaw = jaw + _axial(product)
     rotation = torch.linalg.cross(points.head, pull_head).sum(2)
     log_scale = (pull * points.camera).sum((-1, -2))
@@ -211,7 +212,7 @@ def _project(directions: Tensor, pull: Tensor) -> Tensor:
 
 
 def _axial(product: Tensor) -> Tensor:
-    """Derivative of <G, exp(d) R> by d at zero, from G R': the axial part, sum_k G R' : skew(e_k)."""
+    """Differentiate <G, exp(d) R> by d at zero, given G R': twice its axial part."""
     return torch.stack(
         [
             product[..., 2, 1] - product[..., 1, 2],

@@ -10,7 +10,7 @@ def skew(vector: Tensor) -> Tensor:
     """Cross-product matrix: (..., 3) -> (..., 3, 3) with skew(a) b = a x b."""
     x, y, z = vector.unbind(-1)
     zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*vector.shape[:-1], 3, 3)
 
 
 def to_matrix(axis_angle: Tensor) -> Tensor:
@@ -57,5 +57,5 @@ def nearest(matrix: Tensor) -> Tensor:
     """Nearest rotation to a matrix (..., 3, 3), by singular values."""
     u, _, v = torch.linalg.svd(matrix)
     sign = torch.det(u @ v)[..., None]
-    u = torch.cat([u[..., :2], u[..., 2:] * sign[..., None]], -1)
-    return u @ v
+    result: Tensor = torch.cat([u[..., :2], u[..., 2:] * sign[..., None]], -1) @ v
+    return result

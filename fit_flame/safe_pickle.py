@@ -57,7 +57,7 @@ class SparseMatrix:
         counts = np.diff(starts)
         if len(starts) != major + 1 or (counts < 0).any() or counts.sum() != len(data) != len(indices):
             raise ValueError("sparse matrix with inconsistent indices")
-        if len(indices) and not (0 <= indices.min() and indices.max() < minor):
+        if len(indices) and not (indices.min() >= 0 and indices.max() < minor):
             raise ValueError("sparse matrix with indices outside its shape")
         dense = np.zeros((major, minor))
         np.add.at(dense, (np.repeat(np.arange(major), counts), indices), data.astype(np.float64))
@@ -108,8 +108,8 @@ _SPARSE_MODULES = (
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - the base class says so
-        if module.split(".")[0] == "chumpy":
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".", 1)[0] == "chumpy":
             return ChumpyArray
         if module in _SPARSE_MODULES and name in _SPARSE:
             return _SPARSE[name]
@@ -119,7 +119,7 @@ class _Unpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no such file needs") from None
 
 
-def load_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+def load_pickle(path: Path) -> Any:
     """Load a pickle of arrays.
 
     Parameters
@@ -144,7 +144,7 @@ def load_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 class _TensorUnpickler(_Unpickler):
     """The same, for files with torch tensors among the arrays."""
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - the base class says so
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             from torch._utils import _rebuild_tensor_v2
 
@@ -161,7 +161,7 @@ def _load_storage(data: bytes) -> object:
     return torch.load(io.BytesIO(data), weights_only=True)
 
 
-def load_array_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+def load_array_pickle(path: Path) -> Any:
     """Load the object in a `.npy` file that is a pickle.
 
     Raises
@@ -178,7 +178,7 @@ def load_array_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file ho
                 else np.lib.format.read_array_header_2_0
             )
             shape, _, dtype = read_header(file)
-            if shape != () or dtype != object:
+            if shape != () or dtype.kind != "O":
                 raise ValueError(f"it holds a {dtype} array {shape} instead of one object")
             return _TensorUnpickler(file, encoding="latin1").load()[()]
     except OSError as error:
@@ -200,6 +200,6 @@ def array_of(value: object) -> np.ndarray:
     if isinstance(value, ChumpyArray):
         value = value.state.get("x")
     array = np.asarray(value)
-    if array.dtype == object or value is None:
+    if array.dtype.kind == "O" or value is None:
         raise ValueError("no array is stored")
     return array
