@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from manifests.schema import columns_markdown
+from manifests.columns import columns_markdown
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,11 +32,13 @@ class Column:
     """Unit of the numbers; empty for text and counts of nothing in particular."""
     range: str = ""
     """Values it can take, as an interval or a set; empty where anything goes."""
+    how: str = ""
+    """How it is measured, where the meaning does not say."""
     nullable: bool = True
     metadata: dict[bytes, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
-        texts = {"meaning": self.meaning, "unit": self.unit, "range": self.range}
+        texts = {"meaning": self.meaning, "unit": self.unit, "range": self.range, "how": self.how}
         encoded = {key.encode(): text.encode() for key, text in texts.items() if text}
         object.__setattr__(self, "metadata", encoded)
 
@@ -57,6 +59,9 @@ LANGUAGE = pa.dictionary(pa.int32(), TEXT)
 BOX = pa.struct([(side, F64) for side in ("top", "bottom", "left", "right")])
 # Arrow's own layout of a map, without the label: HF datasets can not open a file with a map in it.
 TEXT_MAP = pa.list_(pa.struct([("key", TEXT), ("value", TEXT)]))
+
+POSE = "5th, 50th, 95th percentile; 0 faces the camera"
+IOD = "inter-ocular distances"
 
 GROUPS: dict[str, tuple[Column, ...]] = {
     "Identity": (
@@ -92,41 +97,131 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         Column("clip_sha256", TEXT, "SHA-256 of the clip's video", "", "64 hex digits"),
     ),
     "Face metrics": (
-        Column("face_coverage", F32, "share of frames with the tracked face", "", "0..1"),
-        Column("face_count_max", I32, "most faces seen in a frame", "faces", ">= 0"),
-        Column("face_size_px", F32, "median inter-ocular distance in the 512 px clip", "px", "0..512"),
-        Column("yaw_deg", PERCENTILES, "head turned: 5th, 50th, 95th percentile", "deg", "-180..180"),
-        Column("pitch_deg", PERCENTILES, "head nodded: 5th, 50th, 95th percentile", "deg", "-90..90"),
-        Column("roll_deg", PERCENTILES, "head tilted: 5th, 50th, 95th percentile", "deg", "-180..180"),
-        Column("sharpness", F32, "sharpness of the face region", "", ">= 0"),
-        Column("brightness", F32, "mean luma of the face region", "", "0..1"),
-        Column("landmark_jitter", F32, "landmark noise between frames, of inter-ocular distance", "", ">= 0"),
-        Column("mouth_open_range", F32, "range of lip opening, of inter-ocular distance", "", ">= 0"),
+        Column(
+            "face_coverage",
+            F32,
+            "share of frames with the tracked face",
+            "",
+            "0..1",
+            "frames in which it was seen",
+        ),
+        Column(
+            "face_count_max",
+            I32,
+            "most faces seen together",
+            "faces",
+            ">= 0",
+            "by three frames and 2% of them at least, so that a mistake of the detector does not count",
+        ),
+        Column(
+            "face_size_px",
+            F32,
+            "inter-ocular distance in the clip",
+            "px",
+            "0..512",
+            "outer eye corners, median",
+        ),
+        Column("yaw_deg", PERCENTILES, "head turned to its left", "deg", "-180..180", POSE),
+        Column("pitch_deg", PERCENTILES, "head looks up", "deg", "-90..90", POSE),
+        Column("roll_deg", PERCENTILES, "head tilted to its right shoulder", "deg", "-180..180", POSE),
+        Column(
+            "sharpness",
+            F32,
+            "sharpness of the face",
+            "",
+            "0..1",
+            "falls with blur, also of enlarging; median",
+        ),
+        Column("brightness", F32, "brightness of the face", "", "0..1", "mean luma, median over frames"),
+        Column(
+            "landmark_jitter",
+            F32,
+            "landmark noise between frames",
+            IOD,
+            ">= 0",
+            "root mean square second difference of points on bone, head motion taken out",
+        ),
+        Column(
+            "mouth_open_range",
+            F32,
+            "how far the mouth opens",
+            IOD,
+            ">= 0",
+            "gap of inner lips, 5th to 95th percentile",
+        ),
         Column("mouth_visibility", F32, "share of frames in which nothing covers the mouth", "", "0..1"),
-        Column("bbox_iou", F32, "overlap of the tracked face's box and the annotated one", "", "0..1"),
+        Column(
+            "bbox_iou", F32, "overlap with the annotated box", "", "0..1", "intersection over union, median"
+        ),
         Column("shot_changes", I32, "cuts inside the clip", "", ">= 0"),
     ),
     "Speech metrics": (
-        Column("speech_ratio", F32, "share of the sound that is speech", "", "0..1"),
-        Column("loudness_dbfs", F32, "loudness of the sound", "dBFS", "<= 0"),
-        Column("clipping_ratio", F32, "share of samples at full scale", "", "0..1"),
-        Column("snr_db", F32, "estimated signal-to-noise ratio", "dB"),
-        Column("detected_language", TEXT, "most probable spoken language"),
-        Column("detected_language_probability", F32, "its probability", "", "0..1"),
-        Column("annotated_language_probability", F32, "probability of the annotated language", "", "0..1"),
-        Column("recognised_transcript", TEXT, "what speech recognition heard"),
-        Column("transcript_cer", F32, "character error rate of recognised against annotated", "", ">= 0"),
+        Column("speech_ratio", F32, "share of the sound that is speech", "", "0..1", "Silero VAD"),
+        Column(
+            "loudness_dbfs", F32, "loudness of the speech", "dBFS", "<= 0", "RMS; of all sound without speech"
+        ),
+        Column("clipping_ratio", F32, "share of clipped samples", "", "0..1", "within 0.1% of full scale"),
+        Column("snr_db", F32, "signal-to-noise ratio", "dB", "-20..60", "power of speech against the rest"),
+        Column(
+            "detected_language", TEXT, "most probable spoken language", "", "", "Whisper, over speech only"
+        ),
+        Column("detected_language_probability", F32, "its probability", "", "0..1", "Whisper"),
+        Column(
+            "annotated_language_probability",
+            F32,
+            "probability of the annotated language",
+            "",
+            "0..1",
+            "Whisper",
+        ),
+        Column("recognised_transcript", TEXT, "what speech recognition heard", "", "", "Whisper"),
+        Column(
+            "transcript_cer",
+            F32,
+            "character error rate of recognised against annotated",
+            "",
+            ">= 0",
+            "after the normalisation of each script in filters.transcript",
+        ),
     ),
     "Sync metrics": (
-        Column("av_correlation", F32, "correlation of lips and loudness at the best offset", "", "-1..1"),
-        Column("av_offset_frames", F32, "best offset; positive when the sound is late", "frames of 1/25 s"),
-        Column("av_confidence", F32, "how far the best offset stands out from the others", "", ">= 0"),
-        Column("speaking_score", F32, "active-speaker score of the tracked face"),
+        Column(
+            "av_correlation",
+            F32,
+            "how well sound and lips belong together",
+            "",
+            "-1..1",
+            "correlation of the mouth with its prediction from the sound, at the best offset",
+        ),
+        Column("av_offset_frames", F32, "best offset; positive when the sound is late", "frames", "-15..15"),
+        Column(
+            "av_confidence",
+            F32,
+            "how far the correlation can be trusted",
+            "",
+            "0..1",
+            "by seconds of moving speech",
+        ),
+        Column(
+            "speaking_score",
+            F32,
+            "active-speaker score; above 0 the face speaks",
+            "",
+            "",
+            "LR-ASD, mean of frames",
+        ),
     ),
     "Fit metrics": (
-        Column("fit_landmark_error", F32, "mean landmark error, of inter-ocular distance", "", ">= 0"),
-        Column("fit_landmark_error_lips", F32, "the same over the lips", "", ">= 0"),
-        Column("fit_jitter", F32, "noise of the fitted motion from frame to frame", "", ">= 0"),
+        Column("fit_landmark_error", F32, "mean landmark error of the fit", IOD, ">= 0"),
+        Column("fit_landmark_error_lips", F32, "the same over the lips", IOD, ">= 0"),
+        Column(
+            "fit_jitter",
+            F32,
+            "noise of the fitted motion",
+            IOD,
+            ">= 0",
+            "as landmark_jitter, of fitted landmarks",
+        ),
         Column("head_model", TEXT, "name and hash of the fitted head model"),
         Column("motion_path", TEXT, "Parquet file with the clip's motion, relative to the root"),
     ),
@@ -177,29 +272,3 @@ MANIFEST_COLUMNS = tuple(column for columns in GROUPS.values() for column in col
 MANIFEST = _schema(MANIFEST_COLUMNS)
 MOTION = _schema(MOTION_COLUMNS)
 LANDMARKS = _schema(LANDMARK_COLUMNS)
-
-
-def columns_markdown() -> str:
-    """README's tables: the manifest's columns by group, then motion's and landmarks'."""
-    sections = {**GROUPS, "Motion files": MOTION_COLUMNS, "Landmark files": LANDMARK_COLUMNS}
-    return "\n".join(_markdown(title, columns) for title, columns in sections.items())
-
-
-def _markdown(title: str, columns: tuple[Column, ...]) -> str:
-    lines = [f"**{title}**", "", "| column | type | meaning | unit | range |", "|" + " --- |" * 5]
-    lines += [
-        f"| `{c.name}` | {_type_name(c.type)} | {c.meaning} | {c.unit} | {c.range} |".replace("  |", " |")
-        for c in columns
-    ]
-    return "\n".join([*lines, ""])
-
-
-def _type_name(kind: pa.DataType) -> str:
-    """Arrow's name of a type, without the names that it gives to list items."""
-    if pa.types.is_list(kind):
-        return f"list of {_type_name(kind.value_type)}"
-    if pa.types.is_dictionary(kind):
-        return str(kind.value_type)
-    if pa.types.is_struct(kind):
-        return "struct " + ", ".join(f.name for f in kind)
-    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))

@@ -63,6 +63,7 @@ def test_a_fragment_holds_its_rows_with_the_full_schema(tmp_path):
     assert file.schema_arrow.equals(MANIFEST)
     assert file.schema_arrow.metadata[VERSION_KEY] == str(SCHEMA_VERSION).encode()
     assert b"inter-ocular" in file.schema_arrow.field("face_size_px").metadata[b"meaning"]
+    assert all(b"meaning" in field.metadata for field in file.schema_arrow)
     first, second = read_manifest(tmp_path).to_pylist()
     assert (first["clip_id"], second["clip_id"]) == ("v_0", "v_1")
     assert first["bbox"] == {"top": 0.1, "bottom": 1.0, "left": 0.0, "right": 0.5}

@@ -1,0 +1,41 @@
+"""The schema says of every column what it is, and has exactly the contract's columns."""
+
+import pyarrow as pa
+
+from manifests.columns import columns_markdown
+from manifests.schema import LANDMARKS, MANIFEST, MANIFEST_COLUMNS, MOTION
+
+CONTRACT = """
+clip_id video_id language source_url start_sec end_sec start_frame bbox transcript status error_code error_message
+stage attempts clip_path audio_path frame_count duration_sec source_width source_height source_fps source_scale
+source_audio_language clip_sha256 face_coverage face_count_max face_size_px yaw_deg pitch_deg roll_deg sharpness
+brightness landmark_jitter mouth_open_range mouth_visibility bbox_iou shot_changes speech_ratio loudness_dbfs
+clipping_ratio snr_db detected_language detected_language_probability annotated_language_probability
+recognised_transcript transcript_cer av_correlation av_offset_frames av_confidence speaking_score fit_landmark_error
+fit_landmark_error_lips fit_jitter head_model motion_path config_fingerprint tool_versions created_at accepted
+rejected_by
+"""
+
+
+def test_the_columns_are_those_of_the_contract_in_its_order():
+    assert MANIFEST.names == CONTRACT.split()
+    assert MOTION.names == (
+        "clip_id head_model fps shape expression jaw eyes rotation translation camera valid residual".split()
+    )
+    assert LANDMARKS.names[:2] == ["clip_id", "landmarks"]
+
+
+def test_every_column_is_documented_and_every_metric_has_a_range_or_a_method():
+    for field in (*MANIFEST, *MOTION, *LANDMARKS):
+        assert field.metadata[b"meaning"]
+    for column in MANIFEST_COLUMNS:
+        if pa.types.is_floating(column.type):
+            assert column.range or column.how, column.name
+
+
+def test_the_documentation_has_a_line_for_every_column():
+    text = columns_markdown()
+    for name in {*MANIFEST.names, *MOTION.names, *LANDMARKS.names}:
+        assert f"| `{name}` | " in text
+    assert "| `yaw_deg` | list of float32 | head turned to its left (5th, 50th" in text
+    assert "| `tool_versions` | list of struct key, value |" in text
