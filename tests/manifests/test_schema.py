@@ -20,7 +20,20 @@ rejected_by
 def test_the_columns_are_those_of_the_contract_in_its_order():
     assert MANIFEST.names == CONTRACT.split()
     assert MOTION.names == (
-        "clip_id head_model fps shape expression jaw eyes rotation translation camera valid residual".split()
+        [
+            "clip_id",
+            "head_model",
+            "fps",
+            "shape",
+            "expression",
+            "jaw",
+            "eyes",
+            "rotation",
+            "translation",
+            "camera",
+            "valid",
+            "residual",
+        ]
     )
     assert LANDMARKS.names[:2] == ["clip_id", "landmarks"]
 
