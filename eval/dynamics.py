@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from eval.metric import FloatArray, Metric, MotionPair
+from eval.metric import FloatArray, Metric, MotionPair, squared_lengths
 
 MM = 1000.0
 Float64Array = npt.NDArray[np.float64]
@@ -49,7 +49,7 @@ def fdd_mean_position(pair: MotionPair) -> float:
 
 def fdd_coordinate_sum(pair: MotionPair) -> float:
     """ARTalk's FDD: mean absolute difference of the dynamics of the coordinates' sum, metres."""
-    ground_truth, prediction = (v.sum(axis=2, dtype=np.float64).std(axis=0) for v in pair.upper_face)
+    ground_truth, prediction = (v.sum(axis=1, dtype=np.float64).std(axis=0) for v in pair.upper_face)
     return float(np.abs(ground_truth - prediction).mean())
 
 
@@ -61,13 +61,13 @@ def _squared_dynamics_difference(pair: MotionPair) -> Float64Array:
 def _squared_offsets(pair: MotionPair, template: FloatArray | None) -> list[Float64Array]:
     if template is None or pair.regions.upper_face is None:
         raise ValueError("this variant of FDD needs a template and an upper-face region")
-    origin = template[pair.regions.upper_face.vertices]
+    origin = template[pair.regions.upper_face.vertices].T
     return [_squared_norm(vertices - origin) for vertices in pair.upper_face]
 
 
 def _squared_norm(offset: FloatArray) -> Float64Array:
-    # Summed up in float64: the spread over time is a small difference of larger numbers.
-    return np.asarray(np.einsum("tvc,tvc->tv", offset, offset), dtype=np.float64)
+    # Averaged in float64: the spread over time is a small difference of larger numbers.
+    return np.asarray(squared_lengths(offset), dtype=np.float64)
 
 
 def _mean_difference(numbers: list[Float64Array]) -> float:

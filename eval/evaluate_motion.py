@@ -12,7 +12,7 @@ from eval.catalog import choose_metrics
 from eval.generation import coverage_error, diversity, mean_estimate_error
 from eval.ground_truth import Closures, GroundTruth, TrueClip, read_closures, read_template
 from eval.lip_trajectory import lip_displacement, speech_lip_correlation
-from eval.metric import FloatArray, Metric, MotionPair
+from eval.metric import FloatArray, Metric, MotionPair, gather
 from eval.pooling import Bootstrap, ClipScore, Figure, PairedTest, paired_tests, pool
 from eval.regions import FaceRegions, regions_for
 from eval.settings import MotionEvaluationSettings
@@ -146,7 +146,7 @@ def _measure_clip(
     if clip.sound is not None:
         try:
             loudness = float(np.sqrt(np.mean(read_sound(clip.sound).astype(np.float64) ** 2)))
-            sounds[clip.clip_id] = (loudness, lip_displacement(clip.vertices.take(lips, axis=1)), clip.source)
+            sounds[clip.clip_id] = (loudness, lip_displacement(gather(clip.vertices, lips)), clip.source)
         except MediaError as error:
             skipped.append(Skipped(TRUTH, clip.clip_id, f"its sound: {error}"))
     for name, model in models.items():

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.alignment import warping_path
-from eval.metric import Metric, MotionPair
+from eval.metric import Metric, MotionPair, squared_lengths
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -92,11 +92,10 @@ def closure_recall(pair: MotionPair) -> float:
 
 
 def lip_displacement(lips: npt.NDArray[np.floating]) -> float:
-    """Mean length of the step that lip vertices (T, L, 3) make from a frame to the next, in their unit."""
+    """Mean length of the step that lip vertices (T, 3, L) make from a frame to the next, in their unit."""
     if len(lips) < 2:
         return float("nan")
-    step = np.diff(lips, axis=0)
-    return float(np.sqrt(np.einsum("tvc,tvc->tv", step, step)).mean(dtype=np.float64))
+    return float(np.sqrt(squared_lengths(np.diff(lips, axis=0))).mean(dtype=np.float64))
 
 
 def speech_lip_correlation(

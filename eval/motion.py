@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from eval.metric import FloatArray, Metric, MotionPair, largest_squared_distance
+from eval.metric import FloatArray, Metric, MotionPair, gather, largest_squared_distance
 
 MM = 1000.0
 
@@ -45,24 +45,23 @@ def lip_vertex_error_squared(
     ids = np.asarray(lip_vertices, dtype=np.int64)
     if len(ground_truth) == 0 or len(ids) == 0:
         raise ValueError("Lip Vertex Error needs at least one frame and one lip vertex")
-    per_frame = largest_squared_distance(ground_truth.take(ids, axis=1), prediction.take(ids, axis=1))
+    per_frame = largest_squared_distance(gather(ground_truth, ids), gather(prediction, ids))
     return float(per_frame.mean())
 
 
 def vertex_error(pair: MotionPair) -> FloatArray:
     """(T,) mean distance over all vertices, metres."""
-    return np.asarray(_distance(pair).mean(axis=1, dtype=np.float64))
+    return np.asarray(np.sqrt(pair.squared_error).mean(axis=1, dtype=np.float64))
 
 
 def squared_vertex_error(pair: MotionPair) -> FloatArray:
     """(T,) mean squared distance over all vertices, square metres."""
-    offset = pair.ground_truth - pair.prediction
-    return np.asarray(np.einsum("tvc,tvc->t", offset, offset, dtype=np.float64) / offset.shape[1])
+    return np.asarray(pair.squared_error.mean(axis=1, dtype=np.float64))
 
 
 def mouth_extent_difference(pair: MotionPair) -> FloatArray:
     """(T,) absolute difference of the lips' vertical extents, metres."""
-    heights = [lips[..., 1].max(axis=1) - lips[..., 1].min(axis=1) for lips in pair.lips]
+    heights = [lips[:, 1].max(axis=1) - lips[:, 1].min(axis=1) for lips in pair.lips]
     return np.asarray(np.abs(heights[0] - heights[1]))
 
 
@@ -74,25 +73,13 @@ def inner_lip_gap_difference(pair: MotionPair) -> FloatArray:
 
 def jitter(pair: MotionPair) -> float:
     """Mean length of the prediction's second difference, metres a frame squared; NaN below 3 frames."""
-    return _acceleration(pair.prediction)
+    return pair.accelerations[1]
 
 
 def jitter_ratio(pair: MotionPair) -> float:
     """Jitter of the prediction over that of the ground truth; NaN where the latter stands still."""
-    reference = _acceleration(pair.ground_truth)
-    return _acceleration(pair.prediction) / reference if reference > 0 else float("nan")
-
-
-def _distance(pair: MotionPair) -> FloatArray:
-    offset = pair.ground_truth - pair.prediction
-    return np.asarray(np.sqrt(np.einsum("tvc,tvc->tv", offset, offset)))
-
-
-def _acceleration(vertices: FloatArray) -> float:
-    if len(vertices) < 3:
-        return float("nan")
-    second = vertices[2:] - 2 * vertices[1:-1] + vertices[:-2]
-    return float(np.sqrt(np.einsum("tvc,tvc->tv", second, second)).mean(dtype=np.float64))
+    reference, predicted = pair.accelerations
+    return predicted / reference if reference > 0 else float("nan")
 
 
 ERROR_METRICS = (

@@ -108,7 +108,7 @@ def mouth_crops(frames: Iterable[Picture], landmarks: MouthLandmarks) -> Picture
         There is no frame.
     """
     faces = np.isfinite(landmarks.centre).all(axis=1)
-    if faces.sum() < (1 - MOST_MISSING) * len(faces) or not faces.any():
+    if faces.sum() < (1 - MOST_MISSING) * len(landmarks.centre) or not faces.any():
         crops = [_scaled(_grey(frame)) for frame in frames]
     else:
         stable, centre = _filled(landmarks.stable), _filled(landmarks.centre)
