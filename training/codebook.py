@@ -37,17 +37,16 @@ class Codebook(nn.Module):
     """
 
     usage: Tensor
-    """(K,) times that each code was used since the last look."""
+    """(K,) times that each code was used since the last look, by all processes."""
 
     def __init__(self, quantiser: Quantiser) -> None:
         super().__init__()
         self._quantiser = (quantiser,)  # in a tuple: its weights belong to the model
         self.register_buffer("usage", torch.zeros(quantiser.embedding.num_embeddings))
 
-    @torch.no_grad()
-    def count(self, quantised: Quantised) -> None:
-        """Count the codes of a batch."""
-        self.usage += torch.bincount(quantised.codes.flatten(), minlength=len(self.usage))
+    def uses(self, quantised: Quantised) -> Tensor:
+        """Count the codes of a batch: (K,) float32."""
+        return torch.bincount(quantised.codes.flatten(), minlength=len(self.usage)).float()
 
     @torch.no_grad()
     def begin(self, latents: Tensor, seed: int) -> None:
@@ -55,13 +54,11 @@ class Codebook(nn.Module):
         self._place(torch.ones_like(self.usage, dtype=torch.bool), latents, seed)
 
     @torch.no_grad()
-    def revive(self, usage: Tensor, latents: Tensor, optimiser: torch.optim.Optimizer, seed: int) -> Health:
+    def revive(self, latents: Tensor, optimiser: torch.optim.Optimizer, seed: int) -> Health:
         """Move dead codes and begin to count anew.
 
         Parameters
         ----------
-        usage : Tensor
-            (K,) uses summed over all processes.
         latents : Tensor
             (M, L) latents before quantisation of all processes, the same on each.
         optimiser : Optimizer
@@ -69,8 +66,8 @@ class Codebook(nn.Module):
         seed : int
             Of the choice; the same on each process.
         """
-        share = usage / usage.sum().clamp_min(1)
-        dead = share < DEAD_SHARE / len(usage)
+        share = self.usage / self.usage.sum().clamp_min(1)
+        dead = share < DEAD_SHARE / len(share)
         self._place(dead, latents, seed)
         for value in optimiser.state[self._quantiser[0].embedding.weight].values():
             if value.shape == (*dead.shape, self._quantiser[0].embedding.embedding_dim):

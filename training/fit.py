@@ -44,11 +44,17 @@ class TrainedModel:
 def claim(folder: Path, run: PriorRun | TalkerRun, *, resume: bool) -> None:
     """Write the settings into the folder of a run, or compare them with those that are there.
 
+    Of several processes the first does it.
+
     Raises
     ------
     TrainingError
         When the run is there already and is not to go on, or was begun with other settings.
     """
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        return
     path, settings = folder / "run.json", run.model_dump(mode="json", exclude={"training": _MACHINE})
     if not path.exists():
         write_beside(path, lambda file: file.write((json.dumps(settings, indent=1) + "\n").encode()))

@@ -178,7 +178,10 @@ class PriorTask(Task):
             self.codebook.begin(self._all_latents(self.model, batch), self.settings.seed)
         losses = prior_losses(self.model, self.face, batch.motion)
         assert losses.quantised is not None
-        self.codebook.count(losses.quantised)
+        # Summed at once: a buffer that differs between processes would be overwritten by the first's.
+        uses = self.trainer.strategy.reduce(self.codebook.uses(losses.quantised), reduce_op="sum")
+        assert isinstance(uses, Tensor)
+        self.codebook.usage += uses
         return losses
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -187,12 +190,11 @@ class PriorTask(Task):
         every = self.settings.revive_steps
         if not every or self.global_step % every or (batch_idx + 1) % self.settings.accumulate:
             return
-        usage = self.trainer.strategy.reduce(self.codebook.usage.float(), reduce_op="sum")
-        assert isinstance(usage, Tensor) and isinstance(self.model, MotionPrior)
+        assert isinstance(self.model, MotionPrior)
         latents = self._all_latents(self.model, batch)
         optimiser = self.optimizers()
         assert isinstance(optimiser, torch.optim.Optimizer)
-        health = self.codebook.revive(usage, latents, optimiser, self.global_step)
+        health = self.codebook.revive(latents, optimiser, self.global_step)
         self.log_dict({"codebook/perplexity": health.perplexity, "codebook/dead": health.dead_share})
 
     @torch.no_grad()
