@@ -322,14 +322,17 @@ def _results(
 ) -> list[FitResult | FitDiverged]:
     """Measure each clip's errors and turn its state into a motion."""
     image = place(basis, clip, frame).image
+    trust = batch.seen.confidence
     error = (image - batch.seen.points).norm(dim=-1)
     names = layout.regions()[basis.landmarks.cpu().numpy()]
-    lips = error[..., np.flatnonzero(names == "lips")].mean(-1)
+    of_lips = torch.as_tensor(np.flatnonzero(names == "lips"), device=error.device)
+    everywhere = _weighted(error, trust)
+    lips = _weighted(error[..., of_lips], trust[..., of_lips])
     jitter = image.diff(n=2, dim=1).square().sum(-1).mean(-1)
     results: list[FitResult | FitDiverged] = []
     for c, frames in enumerate(batch.lengths):
         valid = batch.valid[c, :frames]
-        mean = error[c, :frames].mean(-1)
+        mean = everywhere[c, :frames]
         motion = _motion(basis, batch, clip, frame, c, frames, mean, head_model, image_size, fps)
         total = float(mean[valid].mean())
         if not total <= settings.max_error:
@@ -352,6 +355,11 @@ def _results(
     return results
 
 
+def _weighted(error: Tensor, trust: Tensor) -> Tensor:
+    """Mean over the landmarks, each by its confidence."""
+    return (error * trust).sum(-1) / trust.sum(-1).clamp_min(1e-6)
+
+
 def _motion(
     basis: LandmarkBasis,
     batch: _Batch,
@@ -371,14 +379,9 @@ def _motion(
     middle = (
         torch.cat([frame.position[c, :frames].double(), (-1 / kappa).expand(frames, 1)], -1) / scale[:, None]
     )
-    shape = clip.shape[c].double()
-    vertices = (
-        torch.as_tensor(head_model.v_template).double()
-        + torch.as_tensor(head_model.shapedirs).double() @ shape.cpu()
-    )
-    root = (torch.as_tensor(head_model.joint_regressor[ROOT]).double() @ vertices).to(rotation.device)
-    pivot = root - basis.centre.double()
-    translation = middle + rotation @ pivot - root
+    shape, expression = clip.shape[c], frame.expression[c, :frames]
+    root = _root_joint(head_model, shape, expression)
+    translation = middle + (rotation @ (root - basis.centre.double())[..., None])[..., 0] - root
     valid = batch.valid[c, :frames]
 
     def array(tensor: Tensor) -> FloatArray:
@@ -390,7 +393,7 @@ def _motion(
         head_model=head_model.key,
         fps=fps,
         shape=array(shape),
-        expression=array(frame.expression[c, :frames]),
+        expression=array(expression),
         jaw=array(to_axis_angle(frame.jaw[c, :frames])),
         eyes=np.zeros((frames, 6), np.float32),
         rotation=array(to_axis_angle(rotation)),
@@ -399,3 +402,13 @@ def _motion(
         valid=valid.cpu().numpy().copy(),
         residual=array(torch.where(valid, error, torch.nan)),
     )
+
+
+def _root_joint(model: HeadModel, shape: Tensor, expression: Tensor) -> Tensor:
+    """(T, 3) where the root joint lies: FLAME regresses it from the shaped and expressive head."""
+    row = model.joint_regressor[ROOT].astype(np.float64)
+    parts = (model.v_template, model.shapedirs, model.expressiondirs)
+    template, by_shape, by_expression = (
+        torch.as_tensor(np.tensordot(row, part, axes=1), device=shape.device) for part in parts
+    )
+    return template + by_shape @ shape.double() + expression.double() @ by_expression.mT

@@ -65,10 +65,10 @@ class FitSettings(BaseModel):
         (20.0, 60.0), description="Limits of the camera's field of view over the image's side, degrees."
     )
     smooth_head: float = Field(
-        4.0, ge=0, description="Weight of the head's constant velocity against the landmarks' information."
+        10.0, ge=0, description="Weight of the head's constant velocity against the landmarks' information."
     )
     smooth_face: float = Field(
-        1.0,
+        4.0,
         ge=0,
         description="Weight of an unmoving face against the landmarks' information, while it rests.",
     )

@@ -41,7 +41,7 @@ def solve_chain(blocks: Tensor, rhs: Tensor, precision: Tensor, predict: Tensor)
         if t < frames - 1:
             w = precision[:, t]
             block = block + (predict.mT * w[:, None, :]) @ predict
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(block))
+        inverse = torch.cholesky_inverse(_factor(block))
         inverses.append(inverse)
         forward.append(right)
         if t < frames - 1:
@@ -57,7 +57,16 @@ def solve_chain(blocks: Tensor, rhs: Tensor, precision: Tensor, predict: Tensor)
 
 def solve_frames(blocks: Tensor, rhs: Tensor) -> Tensor:
     """Solve every frame's own system: (..., n, n), (..., n) -> (..., n)."""
-    return torch.cholesky_solve(rhs[..., None], torch.linalg.cholesky(blocks))[..., 0]
+    return torch.cholesky_solve(rhs[..., None], _factor(blocks))[..., 0]
+
+
+def _factor(blocks: Tensor) -> Tensor:
+    """Cholesky factors; a block that has none counts as its diagonal, so that one bad frame harms no other."""
+    factor, failed = torch.linalg.cholesky_ex(blocks)
+    if not bool(failed.any()):
+        return factor
+    diagonal = blocks.diagonal(dim1=-2, dim2=-1).abs().nan_to_num(1.0, 1.0, 1.0).clamp_min(1e-12).sqrt()
+    return torch.where((failed > 0)[..., None, None], torch.diag_embed(diagonal), factor)
 
 
 def solve_arrow(
@@ -81,7 +90,7 @@ def solve_arrow(
     tuple
         The frames' unknowns (C, K, n) and the shared ones (C, m).
     """
-    factor = torch.linalg.cholesky(blocks)
+    factor = _factor(blocks)
     solved = torch.cholesky_solve(torch.cat([borders, rhs[..., None]], -1), factor)
     schur = corner - (borders.mT @ solved[..., :-1]).sum(1)
     reduced = corner_rhs - (borders.mT @ solved[..., -1:])[..., 0].sum(1)

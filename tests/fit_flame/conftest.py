@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+from assets.fetch import require
+
+from fit_flame.canonical import canonical_head_model
+from fit_flame.head_model import HeadModel
+
+
+@pytest.fixture(scope="session")
+def task_file() -> Path:
+    return require("face_landmarker")
+
+
+@pytest.fixture(scope="session")
+def head(task_file: Path) -> HeadModel:
+    return canonical_head_model(task_file)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    folder = Path(__file__).parents[2].parent / "shared"
+    if not (folder / "flame").exists():
+        pytest.skip("needs the shared test data")
+    return folder

@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from fit_flame.solver import solve_arrow, solve_chain
+
+
+def _positive(*shape: int) -> torch.Tensor:
+    a = torch.randn(*shape, dtype=torch.float64)
+    return a @ a.mT + torch.eye(shape[-1], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7])
+def test_chain_equals_the_dense_solution(frames):
+    torch.manual_seed(0)
+    clips, n = 3, 5
+    blocks, rhs = _positive(clips, frames, n, n), torch.randn(clips, frames, n, dtype=torch.float64)
+    precision = torch.rand(clips, frames - 1, n, dtype=torch.float64)
+    predict = torch.eye(n, dtype=torch.float64)
+    predict[0, 3] = predict[1, 4] = 1.0
+    found = solve_chain(blocks, rhs, precision, predict)
+    for c in range(clips):
+        dense = torch.block_diag(*blocks[c])
+        for t in range(frames - 1):
+            row = torch.zeros(n, frames * n, dtype=torch.float64)
+            row[:, t * n : (t + 1) * n] = -predict
+            row[:, (t + 1) * n : (t + 2) * n] = torch.eye(n)
+            dense += row.mT @ (precision[c, t][:, None] * row)
+        wanted = torch.linalg.solve(dense, rhs[c].reshape(-1)).reshape(frames, n)
+        torch.testing.assert_close(found[c], wanted)
+
+
+def test_arrow_equals_the_dense_solution():
+    torch.manual_seed(1)
+    frames, n, m = 4, 3, 2
+    full = _positive(frames * n + m, frames * n + m)
+    inner = torch.block_diag(*[torch.ones(n, n)] * frames).double()
+    full[: frames * n, : frames * n] *= inner
+    full += 50 * torch.eye(len(full))
+    rhs = torch.randn(len(full), dtype=torch.float64)
+    blocks = torch.stack([full[t * n : (t + 1) * n, t * n : (t + 1) * n] for t in range(frames)])[None]
+    borders = full[: frames * n, frames * n :].reshape(1, frames, n, m)
+    own, shared = solve_arrow(
+        blocks,
+        borders,
+        full[None, frames * n :, frames * n :],
+        rhs[: frames * n].reshape(1, frames, n),
+        rhs[None, -m:],
+    )
+    wanted = torch.linalg.solve(full, rhs)
+    torch.testing.assert_close(torch.cat([own.reshape(-1), shared.reshape(-1)]), wanted)
