@@ -91,7 +91,7 @@ def languages(root: Path) -> list[str]:
 def fragments(root: Path, language: str) -> list[Path]:
     """Return the fragments of a language that are not compacted yet, in the order of their video ids."""
     files = part_path(root, language).parent.glob("*.parquet")
-    return sorted(path for path in files if path.name != PART_NAME)
+    return sorted(path for path in files if is_name(path.stem))  # neither the part nor what a system leaves
 
 
 def manifest_files(root: Path) -> Iterator[Path]:

@@ -154,6 +154,8 @@ def _manifest_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
     values = [row.get(field.name) for row in rows]
     if field.name == "tool_versions":
         values = [sorted(value.items()) if isinstance(value, Mapping) else value for value in values]
+    if pa.types.is_integer(field.type):
+        values = [_whole(value) for value in values]
     try:
         column = pa.array(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -167,6 +169,15 @@ def _manifest_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
             f"column {field.name} of clip {rows[values.index(None)].get('clip_id')!r} is missing"
         )
     return column
+
+
+def _whole(value: object) -> object:
+    """Keep Arrow from cutting the fraction off a number in silence."""
+    if isinstance(value, float | np.floating):
+        if np.isnan(value):
+            return None
+        return int(value) if value == int(value) else str(value)
+    return value
 
 
 def _array_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:

@@ -1,5 +1,6 @@
 """A small dataset of two languages, settled or in the middle of a run."""
 
+import shutil
 from datetime import UTC, datetime
 
 import numpy as np
@@ -83,14 +84,20 @@ def accept_ok():
     return _accept_ok
 
 
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory):
+    """Three videos with 2 + 3 + 2 clips: settled, and in the middle of a run that makes one of them again."""
+    settled, running = (tmp_path_factory.mktemp("datasets") / name for name in ("settled", "running"))
+    _commit_video(settled, "german", "_de")
+    _commit_video(settled, "german", "de2", clips=3)
+    _commit_video(settled, "japanese", "ja1")
+    compact(settled)
+    shutil.copytree(settled, running)
+    _commit_video(running, "german", "de2", clips=3)
+    return {"settled": settled, "running": running}
+
+
 @pytest.fixture(params=["settled", "running"])
-def root(request, tmp_path):
-    """Three videos with 2 + 3 + 2 clips; the path has what breaks naive quoting and globbing."""
-    root = tmp_path / "it's [a] root"
-    _commit_video(root, "german", "_de")
-    _commit_video(root, "german", "de2", clips=3)
-    _commit_video(root, "japanese", "ja1")
-    compact(root)
-    if request.param == "running":
-        _commit_video(root, "german", "de2", clips=3)
-    return root
+def root(request, datasets, tmp_path):
+    """Copy one of the two to a path that has what breaks naive quoting and globbing."""
+    return shutil.copytree(datasets[request.param], tmp_path / "it's [a] root")

@@ -85,6 +85,7 @@ def test_an_older_dataset_without_a_column_answers_null(root):
         "",
     ],
 )
+@pytest.mark.parametrize("root", ["settled"], indirect=True)
 def test_a_query_reaches_nothing_else(root, sql):
     outside = root.parent / "secret.csv"
     outside.write_text("a\n42\n")

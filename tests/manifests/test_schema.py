@@ -16,25 +16,14 @@ fit_landmark_error_lips fit_jitter head_model motion_path config_fingerprint too
 rejected_by
 """
 
+MOTION_CONTRACT = (
+    "clip_id head_model fps shape expression jaw eyes rotation translation camera valid residual"
+)
+
 
 def test_the_columns_are_those_of_the_contract_in_its_order():
     assert MANIFEST.names == CONTRACT.split()
-    assert MOTION.names == (
-        [
-            "clip_id",
-            "head_model",
-            "fps",
-            "shape",
-            "expression",
-            "jaw",
-            "eyes",
-            "rotation",
-            "translation",
-            "camera",
-            "valid",
-            "residual",
-        ]
-    )
+    assert MOTION.names == MOTION_CONTRACT.split()
     assert LANDMARKS.names[:2] == ["clip_id", "landmarks"]
 
 

@@ -55,7 +55,13 @@ def test_a_fragment_holds_its_rows_with_the_full_schema(tmp_path):
         clip_row(
             "v_1", yaw_deg=[-5.0, 1.0, 7.5], tool_versions={"ffmpeg": "7", "av": "18"}, sharpness=float("nan")
         ),
-        clip_row("v_0", bbox={"top": 0.1, "bottom": 1, "left": 0, "right": 0.5}, transcript="Grüße"),
+        clip_row(
+            "v_0",
+            frame_count=np.float32(3),
+            shot_changes=float("nan"),
+            bbox={"top": 0.1, "bottom": 1, "left": 0, "right": 0.5},
+            transcript="Grüße",
+        ),
     ]
     place = commit_fragment(tmp_path, "german", "v", rows, motion_rows=[motion_row("v_1")], fingerprint="f1")
     assert place == tmp_path / "manifest/language=german/v.parquet"
@@ -68,6 +74,7 @@ def test_a_fragment_holds_its_rows_with_the_full_schema(tmp_path):
     assert (first["clip_id"], second["clip_id"]) == ("v_0", "v_1")
     assert first["bbox"] == {"top": 0.1, "bottom": 1.0, "left": 0.0, "right": 0.5}
     assert first["transcript"] == "Grüße"
+    assert (first["frame_count"], first["shot_changes"]) == (3, None)
     assert first["motion_path"] is None
     assert second["motion_path"] == "motion/language=german/v.parquet"
     assert second["yaw_deg"] == [-5.0, 1.0, 7.5]
@@ -89,6 +96,7 @@ def test_a_fragment_holds_its_rows_with_the_full_schema(tmp_path):
         ([clip_row("a", video_id="other")], [], "another video"),
         ([clip_row("a", sharpnes=1.0)], [], "no such column: sharpnes"),
         ([clip_row("a", frame_count="many")], [], "column frame_count of clip 'a'"),
+        ([clip_row("a", frame_count=1.5)], [], "column frame_count of clip 'a'"),
         ([{"clip_id": "a"}], [], "column status of clip 'a' is missing"),
         ([clip_row("a")], [motion_row("b")], "motion of 'b'"),
         ([], [], "no rows"),
