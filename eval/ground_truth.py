@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -48,21 +48,46 @@ class GroundTruth(Protocol):
         """Read one clip; raises VertexFileError, KeyError or OSError where it can not be."""
 
 
-@dataclass(frozen=True, slots=True)
 class FolderTruth:
-    """Vertex files in a folder; parameters as `eval.vertex_files` reads them."""
+    """Vertex files in a folder.
 
-    folder: Path
-    template: Float32Array | None = None
-    sounds: Path | None = None
-    """Folder with `<clip_id>.wav`."""
-    metres_per_unit: float = 1.0
-    fps: float = 25.0
+    Parameters
+    ----------
+    folder
+        As `eval.vertex_files` understands it.
+    template
+        (V, 3) neutral face of all clips.
+    sounds
+        Folder with `<clip_id>.wav`.
+    metres_per_unit
+        0.001 where the files are in millimetres.
+    fps
+        Frames a second.
+
+    Raises
+    ------
+    VertexFileError
+        The folder can not be used.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        template: Float32Array | None = None,
+        sounds: Path | None = None,
+        metres_per_unit: float = 1.0,
+        fps: float = 25.0,
+    ) -> None:
+        self._files = find_vertex_files(folder)
+        self._template = template
+        self._sounds = sounds
+        self._metres_per_unit = metres_per_unit
+        self._fps = fps
 
     @property
     def clip_ids(self) -> Sequence[str]:
         """Every clip, sorted."""
-        return sorted(find_vertex_files(self.folder))
+        return sorted(self._files)
 
     def load(self, clip_id: str) -> TrueClip:
         """Read one clip.
@@ -71,46 +96,56 @@ class FolderTruth:
         ------
         VertexFileError
             Its file can not be read.
+        KeyError
+            It is not in the folder.
         """
-        file = find_vertex_files(self.folder)[clip_id]
-        sound = self.sounds / f"{clip_id}.wav" if self.sounds is not None else None
+        file = self._files[clip_id]
+        sound = self._sounds / f"{clip_id}.wav" if self._sounds is not None else None
         return TrueClip(
             clip_id,
             file.language,
             clip_id,
-            read_vertices(file.paths[0], self.metres_per_unit),
-            self.fps,
-            self.template,
+            read_vertices(file.paths[0], self._metres_per_unit),
+            self._fps,
+            self._template,
             sound if sound is not None and sound.is_file() else None,
         )
 
 
-@dataclass(frozen=True, slots=True)
 class ReleaseTruth:
-    """Clips of a release's split, decoded from their motion on the head model that they were fitted with."""
+    """Clips of a release's split, decoded from their motion on the head model that they were fitted with.
 
-    root: Path
-    release: str
-    head_model: HeadModel
-    split: str = "test"
-    _rows: dict[str, dict[str, object]] = field(default_factory=dict, init=False, repr=False)
+    Parameters
+    ----------
+    root
+        Folder of the dataset.
+    release
+        Name of the release.
+    head_model
+        The head model of its motion.
+    split
+        `train`, `val` or `test`.
+
+    Raises
+    ------
+    DatasetError
+        There is no such release, or it is damaged.
+    """
+
+    def __init__(self, root: Path, release: str, head_model: HeadModel, split: str = "test") -> None:
+        from manifests import open_dataset
+        from manifests.release import read_release
+        from training.face import Face
+
+        table = read_release(root, release).select(["clip_id", "video_id", "language", "split", "audio_path"])
+        self._rows = {str(row["clip_id"]): row for row in table.to_pylist() if row["split"] == split}
+        self._dataset = open_dataset(root)
+        self._face = Face(head_model)
+        self._head_model = head_model
 
     @property
     def clip_ids(self) -> Sequence[str]:
         """Every clip of the split, sorted."""
-        if not self._rows:
-            from manifests.release import read_release
-
-            table = read_release(self.root, self.release)
-            wanted = [
-                name
-                for name in ("clip_id", "video_id", "language", "split", "audio_path")
-                if name in table.column_names
-            ]
-            rows = table.select(wanted).to_pylist()
-            self._rows.update(
-                {str(row["clip_id"]): row for row in rows if row.get("split", self.split) == self.split}
-            )
         return sorted(self._rows)
 
     def load(self, clip_id: str) -> TrueClip:
@@ -121,26 +156,21 @@ class ReleaseTruth:
         VertexFileError
             Its motion belongs to another head model.
         KeyError
-            It has no motion.
+            It is not in the split, or has no motion.
         """
         import torch
 
-        from manifests import open_dataset
-        from training.face import Face
-
-        if clip_id not in self.clip_ids:
-            raise KeyError(clip_id)
         row = self._rows[clip_id]
-        motion = open_dataset(self.root).motion(clip_id)
-        if motion["head_model"] != self.head_model.key:
+        motion = self._dataset.motion(clip_id)
+        if motion["head_model"] != self._head_model.key:
             raise VertexFileError(
-                f"{clip_id}: its motion belongs to head model {motion['head_model']}, not {self.head_model.key}"
+                f"{clip_id}: its motion belongs to head model {motion['head_model']}, not {self._head_model.key}"
             )
         values = np.concatenate([motion["expression"], motion["jaw"]], axis=1).astype(np.float32)
         with torch.inference_mode():
-            offsets = Face(self.head_model)(torch.from_numpy(values)).numpy()
-        template = self.head_model.v_template
-        sound = self.root / str(row["audio_path"]) if row.get("audio_path") else None
+            offsets = self._face(torch.from_numpy(values)).numpy()
+        template = self._head_model.v_template
+        sound = self._dataset.root / str(row["audio_path"]) if row["audio_path"] else None
         return TrueClip(
             clip_id,
             str(row["language"]),

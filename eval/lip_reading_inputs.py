@@ -127,6 +127,21 @@ def avlr_folder(folder: Path, language_code: str) -> AvlrFolder:
     return AvlrFolder(folder / "checkpoints" / f"{language_code}_avsr", models, inputs / "wav")
 
 
+def read_valid_clips(path: Path) -> frozenset[str]:
+    """Read the clips that a list such as the paper's keeps: a JSON object of true or false by clip id.
+
+    Raises
+    ------
+    LayoutError
+        It is not such a file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return frozenset(str(clip) for clip, valid in content.items() if valid)
+    except (OSError, ValueError, AttributeError) as error:
+        raise LayoutError(f"{path}: not a JSON object of true or false by clip ({error})") from error
+
+
 def recognised_references(
     sounds: Mapping[str, Path], language_code: str, whisper: Path | str, record: Path
 ) -> dict[str, str]:

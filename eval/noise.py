@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from eval.settings import LipReadingSettings
 from eval.video import MediaError, read_sound
 
 Samples = npt.NDArray[np.int16]
@@ -70,6 +71,31 @@ class Babble:
             begin = int(random.integers(len(voice)))
             mixed += np.resize(np.roll(voice, -begin), length) / np.sqrt(np.mean(voice**2))
         return np.asarray(mixed / np.abs(mixed).max() * 32767, dtype=np.int16)
+
+
+def choose_noises(settings: LipReadingSettings, sounds: Mapping[str, Path]) -> list[Noise]:
+    """Return the noises that settings ask for: those of a folder, or babble.
+
+    Parameters
+    ----------
+    settings
+    sounds
+        Speech that babble is made of: a sound file by source video.
+
+    Raises
+    ------
+    MediaError
+        A noise or a sound can not be read.
+    ValueError
+        Babble would need more speakers.
+    """
+    if settings.noises is not None:
+        return list(read_noises(settings.noises))
+    if len(sounds) < 3:
+        raise ValueError("babble needs speech of at least three source videos: give a folder of noises")
+    chosen = sorted(sounds)[: 4 * settings.babble_speakers]
+    speech = {source: read_sound(sounds[source]) for source in chosen}
+    return [Babble(speech, settings.babble_speakers, settings.seed)]
 
 
 def read_noises(folder: Path) -> list[RecordedNoise]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PAPER_SNRS = (-7.5, -10.0)
 
@@ -56,7 +56,17 @@ class LipReadingSettings(BaseModel):
     beam: int = Field(1, ge=1, description="Hypotheses kept while decoding; 1 is greedy, as in the paper.")
     max_length: int = Field(200, ge=1, description="Most tokens of a transcript.")
     audio_only: bool = Field(True, description="Add the floor: the noisy sound without any picture.")
+    valid_clips: Path | None = Field(
+        None,
+        description="JSON of true or false by clip, like the paper's list; clips that are false are left out.",
+    )
     device: str = Field("cpu", description="torch device of the recogniser.")
     bootstrap_draws: int = Field(1000, ge=100, description="Draws of source videos behind each interval.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Probability that an interval is made for.")
     seed: int = Field(0, ge=0, description="Seed of the draws and of the babble.")
+
+    @model_validator(mode="after")
+    def _paper_is_greedy(self) -> LipReadingSettings:
+        if self.protocol == "multitalk" and (self.beam != 1 or self.noises is None):
+            raise ValueError("the paper's protocol decodes greedily (beam 1) and needs its three noises")
+        return self

@@ -1,12 +1,21 @@
 import json
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from eval.lip_reading import AUDIO_ONLY, SpokenClip, read_clips
-from eval.lip_reading_inputs import LayoutError, avlr_folder, rendered_mouths, vertex_sight, video_sight
+from eval.lip_reading_inputs import (
+    LayoutError,
+    avlr_folder,
+    read_valid_clips,
+    rendered_mouths,
+    vertex_sight,
+    video_sight,
+)
 from eval.lip_reading_tables import lip_reading_figures, lip_reading_table
 from eval.mouth import MouthLandmarks
 from eval.noise import RecordedNoise
@@ -69,7 +78,7 @@ def test_rates_by_protocol(clips, tmp_path):
     assert figures[AUDIO_ONLY, -10.0, "all"].word_error_rate[0] == 1
     low, high = figures["model", -10.0, "all"].word_error_rate[1:]
     assert (low, high) == pytest.approx((0, 0.5))
-    paper = LipReadingSettings(protocol="multitalk", bootstrap_draws=100)
+    paper = LipReadingSettings(protocol="multitalk", noises=tmp_path, bootstrap_draws=100)
     means = {(f.row, f.snr_db, f.noise): f for f in lip_reading_figures(clips, readings, paper)}
     assert means["model", -10.0, "all"].word_error_rate[0] == pytest.approx((0 + 1 / 2) / 2)
     table = lip_reading_table(list(figures.values()), SETTINGS, detailed=False)
@@ -132,6 +141,21 @@ def test_multitalks_folders_are_found(tmp_path):
     assert found.checkpoint == tmp_path / "checkpoints" / "de_avsr"
     with pytest.raises(LayoutError, match="inputs/wav"):
         avlr_folder(tmp_path / "inputs", "de")
+
+
+def test_the_papers_protocol_is_greedy_with_its_noises():
+    with pytest.raises(ValidationError, match="greedily"):
+        LipReadingSettings(protocol="multitalk")
+    with pytest.raises(ValidationError, match="greedily"):
+        LipReadingSettings(protocol="multitalk", noises=Path("noise"), beam=5)
+
+
+def test_a_list_of_valid_clips(tmp_path):
+    (tmp_path / "valid.json").write_text('{"a": true, "b": false, "c": 1}')
+    assert read_valid_clips(tmp_path / "valid.json") == {"a", "c"}
+    (tmp_path / "valid.json").write_text("[1]")
+    with pytest.raises(LayoutError, match="true or false"):
+        read_valid_clips(tmp_path / "valid.json")
 
 
 def head(frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

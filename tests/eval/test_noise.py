@@ -3,7 +3,8 @@ import wave
 import numpy as np
 import pytest
 
-from eval.noise import Babble, RecordedNoise, mix, read_noises
+from eval.noise import Babble, RecordedNoise, choose_noises, mix, read_noises
+from eval.settings import LipReadingSettings
 from eval.video import MediaError
 
 
@@ -64,6 +65,20 @@ def test_voices_of_a_babble_are_as_loud_as_each_other():
     loud[:] = 5000
     made = Babble({"q": quiet, "l": loud}).samples("x", 1000).astype(float)
     assert made.mean() == pytest.approx(np.abs(made - made.mean()).mean(), rel=0.01)
+
+
+def test_noises_by_settings(tmp_path):
+    for k in range(4):
+        with wave.open(str(tmp_path / f"{k}.wav"), "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", ""))
+            file.writeframes(sound(k).tobytes())
+    sounds = {f"video{k}": tmp_path / f"{k}.wav" for k in range(4)}
+    (babble,) = choose_noises(LipReadingSettings(), sounds)
+    assert babble.name == "babble"
+    assert len(babble.samples("video0", 500)) == 500
+    assert len(choose_noises(LipReadingSettings(noises=tmp_path), {})) == 4
+    with pytest.raises(ValueError, match="three source videos"):
+        choose_noises(LipReadingSettings(), dict(list(sounds.items())[:2]))
 
 
 def test_a_folder_of_noises(tmp_path):
