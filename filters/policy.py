@@ -158,6 +158,17 @@ def load_policy(source: str | Path, schema: pa.Schema) -> PolicySettings:
     raise PolicyError("\n".join(lines))
 
 
+def policy_text(source: str | Path) -> str:
+    """Return the YAML of a policy, shipped or not, as a release keeps it.
+
+    Raises
+    ------
+    PolicyError
+        When there is no such policy.
+    """
+    return _text(source)[1]
+
+
 def _text(source: str | Path) -> tuple[str, str]:
     if str(source) in shipped_policies():
         name = f"{source}.yaml"

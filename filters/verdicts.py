@@ -6,7 +6,7 @@ Everything here takes Arrow tables of manifest rows and looks at no other file.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import reduce
 
 import numpy as np
@@ -129,6 +129,12 @@ def waterfall_by_language(verdicts: Verdicts, clips: pa.Table) -> dict[str, Wate
         language: waterfall(Verdicts(verdicts.rules, verdicts.broken[:, languages == language]))
         for language in sorted(set(languages.tolist()))
     }
+
+
+def explained_rows(policy: PolicySettings, counts: Waterfall) -> list[dict[str, str | int]]:
+    """Rows of a waterfall with each rule's reason, as the report page shows them."""
+    reasons = {rule.name: rule.reason for rule in policy.rules}
+    return [{**asdict(row), "reason": reasons.get(row.rule, "")} for row in counts.rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from filters.policy import PolicyError, load_policy, shipped_policies
+from filters.policy import PolicyError, load_policy, policy_text, shipped_policies
 from filters.verdicts import (
     apply,
     compare,
     evaluate,
     explain,
+    explained_rows,
     metric_columns,
     waterfall,
     waterfall_by_language,
@@ -168,6 +169,7 @@ def test_every_number_of_a_shipped_policy_has_a_reason():
         loaded = load_policy(name, MANIFEST)
         assert loaded.name == name
         assert all(len(rule.reason) > 20 for rule in loaded.rules)
+        assert policy_text(name).startswith(f"name: {name}\n")
 
 
 @pytest.mark.parametrize(
@@ -263,6 +265,9 @@ def test_the_waterfall_counts_first_alone_and_all():
     counts = {row.rule: (row.first, row.alone, row.all) for row in result.rows if row.all}
     assert counts == {"one_face": (2, 1, 2), "speech": (1, 1, 2)}
     assert sum(row.first for row in result.rows) == result.clips - result.accepted
+    rows = explained_rows(load_policy("default", MANIFEST), result)
+    assert [row["rule"] for row in rows][:2] == ["status", "duration"]
+    assert "no word" in str(rows[1]["reason"])
     by_language = waterfall_by_language(verdicts, table)
     assert {name: (part.clips, part.accepted) for name, part in by_language.items()} == {
         "german": (3, 1),
