@@ -93,6 +93,8 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("copyreg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,
+    ("__builtin__", "set"): set,
+    ("builtins", "set"): set,
     ("_codecs", "encode"): codecs.encode,
     ("collections", "OrderedDict"): OrderedDict,
 } | _numpy_functions()

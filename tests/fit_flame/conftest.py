@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from assets.fetch import require
 
+from assets.fetch import require
 from fit_flame.canonical import canonical_head_model
 from fit_flame.head_model import HeadModel
 

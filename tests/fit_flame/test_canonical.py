@@ -62,5 +62,5 @@ def test_other_files_are_refused(tmp_path, task_file, damage):
         data = zipfile.ZipFile(task_file).read(name)
         with zipfile.ZipFile(path, "w") as bundle:
             bundle.writestr(name if damage == "cut short" else "other", data[:5000])
-    with pytest.raises(HeadModelError, match="multitalk assets fetch|468"):
+    with pytest.raises(HeadModelError, match=r"multitalk assets fetch|468"):
         canonical_head_model(path)
