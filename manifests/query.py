@@ -60,6 +60,7 @@ def _confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     """Leave a connection nothing but reading this dataset's tables, and no way back."""
     folders = [(root / kind).resolve() for kind in ("manifest", "motion", "landmarks", "releases")]
     connection.execute(f"SET allowed_directories = {_texts(folders)}")
+    connection.execute("SET parquet_metadata_cache = true")  # binding and running read the same footers
     connection.execute("SET enable_external_access = false")  # also: no extensions, no spilling elsewhere
     connection.execute("SET python_enable_replacements = false")  # or a name could mean a Python variable
     connection.execute("SET lock_configuration = true")
@@ -80,16 +81,20 @@ def _definition(name: str, root: Path) -> str:
 
 
 def _clips(root: Path) -> str:
-    parts, fragments = [], []
+    parts, fragments, widths = [], [], set()
     for language in paths.languages(root):
         part = paths.part_path(root, language)
         if part.exists():
-            open_file(part)  # refuses a schema from the future
+            widths.add(open_file(part).metadata.num_columns)  # refuses a schema from the future
             parts.append(part)
         fragments += [(language, place) for place in paths.fragments(root, language)]
     sources = []
     if parts:
-        sources.append(f"FROM read_parquet({_texts(parts)}, union_by_name = true, hive_partitioning = false)")
+        # Older parts lack columns. Where none is, there is no need to compare the columns of all files.
+        union = str(len(widths) > 1).lower()
+        sources.append(
+            f"FROM read_parquet({_texts(parts)}, union_by_name = {union}, hive_partitioning = false)"
+        )
     if parts and fragments:  # a fragment outranks the part, see manifests.store
         newer = ", ".join(f"({_text(language)}, {_text(place.stem)})" for language, place in fragments)
         sources[0] += f" ANTI JOIN (VALUES {newer}) AS newer(language, video_id) USING (language, video_id)"
