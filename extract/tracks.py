@@ -38,6 +38,11 @@ class TrackSettings(BaseModel):
     min_other_size: float = Field(
         default=0.25, ge=0, le=1, description="Size relative to the clip's face from which another one counts"
     )
+    min_other_frames: int = Field(
+        default=10,
+        ge=1,
+        description="Frames that another face must last to count; half of a shorter clip will do",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class FaceTrack:
     interpolated: npt.NDArray[np.bool_]
     """(T,) valid, but not seen."""
     face_count: npt.NDArray[np.int32]
-    """(T,) faces in the frame that count: not much smaller than the clip's face, none twice."""
+    """(T,) faces in the frame that count: not much smaller than the clip's face, lasting, none twice."""
     face_index: npt.NDArray[np.int32]
     """(T,) which of the frame's faces it is; -1 where it was not seen."""
 
@@ -144,7 +149,9 @@ def choose_track(
     for frame in np.flatnonzero(seen).tolist():
         landmarks[frame] = faces[frame][index[frame]].points
     interpolated = _fill_gaps(landmarks, seen, settings.max_gap)
-    return FaceTrack(landmarks, seen | interpolated, interpolated, _count(faces, index, settings), index)
+    return FaceTrack(
+        landmarks, seen | interpolated, interpolated, _count(faces, tracks, index, settings), index
+    )
 
 
 def overlap(first: Box, second: Box) -> float:
@@ -187,18 +194,24 @@ def _continues(track: dict[int, int], index: npt.NDArray[np.int32], faces: Seque
 
 def _count(
     faces: Sequence[Sequence[Face]],
+    tracks: Sequence[dict[int, int]],
     index: npt.NDArray[np.int32],
     settings: TrackSettings,
 ) -> npt.NDArray[np.int32]:
     """Faces (T,) that count in each frame."""
     size = float(np.median([_size(faces[f][index[f]]) for f in np.flatnonzero(index >= 0).tolist()]))
+    # What the detector takes for a face for a moment is a shadow or a pattern.
+    enough = min(settings.min_other_frames, -(-len(faces) // 2))
+    lasting = {(f, i) for track in tracks if len(track) >= enough for f, i in track.items()}
     counts = np.zeros(len(faces), np.int32)
     for frame, seen in enumerate(faces):
         kept: list[Box] = []
-        for face in seen:
-            small = _size(face) < settings.min_other_size * size
+        for i, face in enumerate(seen):
+            other = i != index[frame]
+            if other and ((frame, i) not in lasting or _size(face) < settings.min_other_size * size):
+                continue
             # The detector now and then reports one face twice.
-            if not small and all(overlap(face.box, box) < 0.5 for box in kept):
+            if all(overlap(face.box, box) < 0.5 for box in kept):
                 kept.append(face.box)
         counts[frame] = len(kept)
     return counts

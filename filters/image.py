@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +24,6 @@ _INNER_LIPS = (13, 14)
 # Points on bone, which do not move with expression: brow ridge, nose bridge, corners of the eyes.
 _STABLE = (9, 8, 168, 6, 197, 195, 33, 133, 362, 263)
 # A face that is there in fewer frames is a mistake of the detector, or passes by.
-_COUNTED_FRAMES, _COUNTED_SHARE = 3, 0.02
 # With a hand, a cup or a microphone drawn over 12 faces less of the contour shows in 98% of the frames; without,
 # more of it in 99%.
 _OUTLINE = 0.65
@@ -96,7 +94,7 @@ def measure_face(
     yaw, pitch, roll = head_angles(rotation[track.valid]).T
     return FaceMetrics(
         face_coverage=track.coverage,
-        face_count_max=_robust_max(track.face_count),
+        face_count_max=int(track.face_count.max()),
         face_size_px=size,
         yaw_deg=_percentiles(yaw),
         pitch_deg=_percentiles(pitch),
@@ -135,11 +133,6 @@ def landmark_jitter(landmarks: FloatArray, size: float) -> float:
     second = aligned[2:] - 2 * aligned[1:-1] + aligned[:-2]
     second = second[np.isfinite(second).all(axis=1)]
     return float(np.sqrt((np.abs(second) ** 2).mean())) / size if len(second) else 0.0
-
-
-def _robust_max(counts: npt.NDArray[np.int32]) -> int:
-    frames = max(_COUNTED_FRAMES, math.ceil(_COUNTED_SHARE * len(counts)))
-    return int(np.sort(counts)[-min(frames, len(counts))])
 
 
 def _percentiles(values: FloatArray) -> list[float]:

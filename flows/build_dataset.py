@@ -5,11 +5,11 @@ The flow plans, hands out batches, watches, and sums up. What happens to a sourc
 """
 
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID, uuid4
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
@@ -72,7 +72,9 @@ def process_batches(batches: Sequence[Batch], settings: BuildSettings, run_folde
     """Build all batches on the task runner that the settings name, watching their progress."""
     videos = sum(len(batch.videos) for batch in batches)
     clips = sum(video.clip_count for batch in batches for video in batch.videos)
-    artifact = create_progress_artifact(0.0, key="build-progress", description=f"{videos} source videos")
+    artifact = cast(
+        UUID, create_progress_artifact(0.0, key="build-progress", description=f"{videos} source videos")
+    )
     futures = [
         process_batch.with_options(task_run_name=batch.name).submit(batch, settings, run_folder)
         for batch in batches
@@ -112,7 +114,7 @@ def _watch(
 
 def _run_folder(root: Path) -> Path:
     """Make a folder for the events and logs of a run; it stays, for whoever asks later what went wrong."""
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
     folder = root / ".runs" / name
     folder.mkdir(parents=True)
     return folder

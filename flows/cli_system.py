@@ -128,6 +128,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    quiet_prefect()
     from flows.demo_build import run_demo
 
     return run_demo(options.root, workers=options.workers)

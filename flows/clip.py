@@ -16,12 +16,15 @@ from extract.landmarks import Face, MediaPipeDetector
 from extract.shots import ShotDetector
 from extract.tracks import Box, FaceTrack, box_in_clip, choose_track
 from extract.trim import TrimResult
-from filters.image import FaceAppearance, face_appearance, measure_face
+from filters.appearance import FaceAppearance, face_appearance
+from filters.image import measure_face
 from filters.language import LanguageIdentifier
+from filters.pose import head_rotation
 from filters.speech import SpeechDetector, measure_speech
 from filters.sync import measure_sync
 from filters.sync_features import SyncClip, sync_clip
 from fit_flame.canonical import canonical_head_model
+from fit_flame.canonical_mesh import read_canonical_mesh
 from fit_flame.fit import FitDiverged, fit_clip
 from fit_flame.head_model import HeadModel
 from fit_flame.motion import Motion
@@ -75,8 +78,8 @@ class ClipBuilder:
         """The stages in order; each raises what makes the clip fail."""
         return (
             (Stage.LANDMARKS, self._track_face),
-            (Stage.FIT, self._fit),
             (Stage.FILTERS, self._measure_face),
+            (Stage.FIT, self._fit),
             (Stage.FILTERS, self._measure_sound),
         )
 
@@ -100,7 +103,7 @@ class ClipBuilder:
             appearance.append([face_appearance(seen.frame, face) for face in seen.faces])
             shots.add(seen.frame)
         cuts = len(shots.cuts())
-        clip.row.update(face_count_max=max(map(len, faces), default=0), shot_changes=cuts)
+        clip.row.update(shot_changes=cuts)
         clip.observations = Observations(faces, appearance, cuts, annotated)
         clip.track = choose_track(faces, annotated, self._settings.tracks, clip.annotation.clip_id)
 
@@ -121,11 +124,11 @@ class ClipBuilder:
 
     def _measure_face(self, clip: ClipData) -> None:
         assert clip.track is not None
-        assert clip.motion is not None
         assert clip.observations is not None
         seen = clip.observations
+        rotation = head_rotation(clip.track.landmarks, self._canonical_vertices)
         metrics = measure_face(
-            clip.track, seen.faces, seen.appearance, clip.motion.rotation, seen.annotated, seen.shot_changes
+            clip.track, seen.faces, seen.appearance, rotation, seen.annotated, seen.shot_changes
         )
         clip.row.update(asdict(metrics))
         clip.observations = None  # of no use to the clips that follow
@@ -144,6 +147,10 @@ class ClipBuilder:
     @cached_property
     def _detector(self) -> MediaPipeDetector:
         return MediaPipeDetector(require("face_landmarker"), self._settings.landmarks)
+
+    @cached_property
+    def _canonical_vertices(self) -> npt.NDArray[np.float64]:
+        return read_canonical_mesh(require("face_landmarker")).vertices
 
     @cached_property
     def _head_model(self) -> HeadModel:

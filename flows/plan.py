@@ -97,7 +97,7 @@ def annotation_files(patterns: Iterable[str]) -> list[Path]:
     """Expand globs; a name without wildcards is taken as it is, so that its absence is reported."""
     files: list[Path] = []
     for pattern in patterns:
-        found = sorted(glob(pattern)) if has_magic(pattern) else [pattern]
+        found = sorted(glob(pattern)) if has_magic(pattern) else [pattern]  # noqa: PTH207 - absolute patterns, too
         if not found:
             raise ConfigError(f"annotations: no file fits {pattern!r} in {Path.cwd()}")
         files += map(Path, found)

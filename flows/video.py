@@ -163,9 +163,8 @@ def download_video(video: AnnotatedVideo, settings: BuildSettings) -> Downloaded
     place = paths.raw_path(settings.root, video.language, video.file_id)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        return download(
-            source_url(video, settings), place, settings.download, Pace(settings.root / "raw/.pace")
-        )
+        pace = Pace(settings.root / ".pause.json", settings.download.first_pause_sec)
+        return download(source_url(video, settings), place, settings.download, pace)
     except Exception as error:
         return as_clip_error(error, video.file_id, Stage.DOWNLOAD)
 

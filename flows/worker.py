@@ -85,6 +85,9 @@ def main() -> None:
     """Entry point of ``python -m flows.worker JOB``."""
     _end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    import cv2
+
+    cv2.setNumThreads(1)  # several workers share the cores, and OpenCV does not heed OMP_NUM_THREADS
     run(TypeAdapter(Job).validate_json(Path(sys.argv[1]).read_bytes()))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -139,3 +139,11 @@ def test_what_is_no_cut(portrait):
     assert cuts([portrait(60 * i - 240, 0) for i in range(9)]) == []  # a fast pan
     assert cuts([]) == []
     assert cuts(talking[:1]) == []
+
+
+def test_what_is_taken_for_a_face_for_a_moment_does_not_count():
+    main, ghost = face(256, 256), face(60, 60)
+    frames = [[main, ghost] if 40 <= f < 49 else [main] for f in range(100)]
+    assert choose(frames).face_count.max() == 1
+    frames = [[main, ghost] if 40 <= f < 50 else [main] for f in range(100)]
+    assert choose(frames).face_count.max() == 2

@@ -244,7 +244,7 @@ def test_metrics_of_a_clip(her_face):
     for frame in range(frames):
         points = her_face.points.copy()
         points[14, :2] = points[13, :2] + [0, gap[frame]]
-        stranger = [Face(points * 0.5)] if frame in (3, 4, 21, 31) else []
+        stranger = [Face(points * 0.5)] if 30 < frame < 45 else []
         faces.append([Face(points), *stranger] if frame % 10 else [])
         looks.append([look(0.1 if frame < 10 else 0.9), *[look()] * len(stranger)])
     yaw = np.linspace(-20, 20, frames)

@@ -55,7 +55,13 @@ def prefect(tmp_path):
 
     def run(*arguments, timeout=240):
         done = subprocess.run(
-            [PREFECT, *arguments], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=timeout
+            [PREFECT, *arguments],
+            check=False,
+            cwd=PROJECT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -102,7 +108,11 @@ def test_deployment_builds_a_dataset(prefect, small_source, tmp_path):
     )
     assert "Completed" in output
     clips = open_dataset(tmp_path / "dataset").clips().set_index("clip_id")
-    assert dict(clips["status"]) == {"deSpeaker00_0": "ok", "enNoFace000_0": "failed", "esGone40400_0": "failed"}
+    assert dict(clips["status"]) == {
+        "deSpeaker00_0": "ok",
+        "enNoFace000_0": "failed",
+        "esGone40400_0": "failed",
+    }
     assert clips.loc["esGone40400_0", "error_code"] == "video_unavailable"
     assert bool(clips.loc["deSpeaker00_0", "accepted"])
     artifacts = prefect("artifact", "ls", "--limit", "50")

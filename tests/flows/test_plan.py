@@ -129,7 +129,11 @@ def test_few_videos_are_spread_over_the_workers():
 
 
 def test_limit_and_languages(videos_of):
-    clips = {f"{v}_0": annotation(v, language=lang) for lang in ("german", "greek") for v in (lang + "A", lang + "B")}
+    clips = {
+        f"{v}_0": annotation(v, language=lang)
+        for lang in ("german", "greek")
+        for v in (lang + "A", lang + "B")
+    }
     assert [v.file_id for v in videos_of(clips, limit=1)] == ["germanA", "greekA"]
     assert [v.file_id for v in videos_of(clips, languages=["greek"])] == ["greekA", "greekB"]
 
@@ -137,7 +141,7 @@ def test_limit_and_languages(videos_of):
 def test_a_language_that_is_not_annotated_is_an_error(tmp_path):
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps({"a_0": annotation("a")}))
-    with pytest.raises(ConfigError, match="klingon.*german"):
+    with pytest.raises(ConfigError, match=r"klingon.*german"):
         make_plan(BuildSettings(annotations=[str(path)], root=tmp_path, languages=["klingon"]))
 
 

@@ -1,0 +1,94 @@
+"""``multitalk demo``: the whole road on videos made on the spot, and what to look at afterwards."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from flows.clip import load_head_model
+from flows.config import BuildSettings
+from flows.contact_sheet import write_contact_sheet
+from flows.demo import DemoSource, make_demo_source
+from flows.local_server import serve_folder
+from flows.summary import BuildSummary
+from flows.tables import console, print_summary, print_table
+from manifests import open_dataset
+
+_QUERY = (
+    "SELECT language, clip_id, round(av_correlation, 2) AS sync, round(fit_landmark_error, 4) AS fit_error "
+    "FROM clips WHERE accepted ORDER BY sync DESC LIMIT 5"
+)
+
+
+def run_demo(root: Path, *, workers: int) -> int:
+    """Make source videos, build them into a dataset at `root`, and print what came out.
+
+    Returns
+    -------
+    int
+        Exit status: 1 if a clip did not come out as planned.
+    """
+    from flows.build_dataset import build_dataset
+
+    source_folder = root.with_name(root.name + "-source")
+    print(f"demo: making source videos in {source_folder} (about half a minute)", file=sys.stderr)
+    source = make_demo_source(source_folder, workers=workers)
+    if root.exists():
+        shutil.rmtree(root)
+    with serve_folder(source.videos) as base:
+        summary = build_dataset(
+            BuildSettings(
+                annotations=tuple(map(str, source.annotations)),
+                root=root,
+                source_url=base + "/{video_id}.mp4",
+                workers=workers,
+                keep_raw=False,
+            )
+        )
+    pictures = _write_pictures(root, summary)
+    print_summary(summary)
+    surprises = _surprises(root, source)
+    _print_where_to_look(root, pictures)
+    if surprises:
+        print_table(surprises, title="These did not come out as planned")
+        return 1
+    return 0
+
+
+def _write_pictures(root: Path, summary: BuildSummary) -> Path:
+    dataset = open_dataset(root)
+    clips = dataset.clips(["clip_id", "language", "accepted"]).query("accepted").sort_values("clip_id")
+    chosen = clips.groupby("language")["clip_id"].first().tolist()
+    place = root / "contact-sheet.png"
+    if chosen:
+        write_contact_sheet(dataset, load_head_model("canonical"), chosen, place)
+    return place
+
+
+def _surprises(root: Path, source: DemoSource) -> list[dict[str, str]]:
+    """Clips that came out otherwise than their videos were made to."""
+    clips = open_dataset(root).clips().set_index("clip_id")
+    wrong = [
+        {"clip": clip_id, "planned": "accepted", "found": f"rejected by {clips.loc[clip_id, 'rejected_by']}"}
+        for clip_id in source.good
+        if not clips.loc[clip_id, "accepted"]
+    ]
+    for fault in source.faults:
+        row = clips.loc[fault.clip_id]
+        found = (
+            row["error_code"] if row["status"] == "failed" else "accepted" if row["accepted"] else "rejected"
+        )
+        planned = str(fault.error_code) if fault.error_code else "rejected"
+        if found != planned:
+            wrong.append({"clip": fault.clip_id, "planned": f"{planned} ({fault.what})", "found": str(found)})
+    return wrong
+
+
+def _print_where_to_look(root: Path, pictures: Path) -> None:
+    out = console()
+    out.print("[bold]Look at[/bold]")
+    out.print(f"  pictures   {pictures}")
+    out.print(f"  clips      {root}/clips/<language>/<clip_id>.mp4")
+    out.print(f"  manifest   {root}/manifest (Parquet)")
+    out.print("[bold]Ask[/bold]")
+    out.print(f'  multitalk query --root {root} "{_QUERY}"', soft_wrap=True)
+    out.print(f"  multitalk filter --root {root} --policy strict --dry-run")
