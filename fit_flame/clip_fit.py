@@ -14,7 +14,7 @@ from torch import Tensor
 from fit_flame import landmark_layout as layout
 from fit_flame.fit import FitDiverged, FitResult, FitSettings
 from fit_flame.head_model import ROOT, HeadModel
-from fit_flame.identity import at_frames, choose, fit_shared, key_frames
+from fit_flame.identity import at_frames, choose, fit_shared, key_frames, nearest_key
 from fit_flame.initial import first_guess
 from fit_flame.jacobian import Columns
 from fit_flame.landmark_basis import LandmarkBasis, landmark_basis
@@ -38,7 +38,7 @@ JAW_MEAN = (0.05, 0.0, 0.0)
 JAW_SIGMA = (0.2, 0.03, 0.03)  # radians: opening, sideways, roll
 FOCAL_SIGMA = 0.4  # of its logarithm
 _TYPICAL_FOV_DEG = 30.0
-_RENEWALS = 2
+_RENEWALS = 1
 _DEPTHS = 120  # landmarks whose depth is used, about: depth is smooth
 
 
@@ -183,7 +183,8 @@ def solve(
         log_kappa_precision=FOCAL_SIGMA**-2,
         iterations=settings.identity_iterations,
     )
-    frame = frame._replace(expression=frame.expression + key_state.expression.mean(1, keepdim=True))
+    like_key = nearest_key(seen, frame, keys)
+    frame = frame._replace(expression=key_state.expression[rows, like_key], jaw=key_state.jaw[rows, like_key])
     frame = _fit_pose(basis, seen, prior, clip, frame, 2)
     frame, blocks = _fit_frames(basis, seen, prior, clip, frame, settings.frame_iterations)
     if settings.chain_iterations and valid.shape[1] > 1:

@@ -84,8 +84,8 @@ class FitSettings(BaseModel):
         description="Change of the head's velocity per frame, as a share of the inter-ocular distance, "
         "from which smoothing lets go.",
     )
-    identity_iterations: int = Field(8, ge=0, description="Iterations on the key frames.")
-    frame_iterations: int = Field(3, ge=1, description="Iterations of every frame alone.")
+    identity_iterations: int = Field(6, ge=0, description="Iterations on the key frames.")
+    frame_iterations: int = Field(4, ge=1, description="Iterations of every frame alone.")
     chain_iterations: int = Field(
         2, ge=0, description="Iterations of all frames together; 0: no temporal prior."
     )

@@ -43,6 +43,27 @@ def key_frames(seen: Observations, valid: Tensor, count: int) -> Tensor:
     return torch.stack(chosen, 1)
 
 
+def nearest_key(seen: Observations, frame: FrameState, keys: Tensor) -> Tensor:
+    """Find for each frame the key frame that it looks most like once position and size are taken out.
+
+    Parameters
+    ----------
+    seen, frame
+        All frames' landmarks and first guess.
+    keys
+        (C, K) the key frames.
+
+    Returns
+    -------
+    Tensor
+        (C, T) numbers 0 to K - 1.
+    """
+    placed = (seen.points - frame.position[..., None, :]) / frame.log_scale.exp()[..., None, None]
+    looks = placed.flatten(2)
+    clips = torch.arange(len(keys), device=keys.device)[:, None]
+    return torch.cdist(looks, looks[clips, keys]).argmin(-1)
+
+
 def at_frames(seen: Observations, frames: Tensor) -> Observations:
     """Observations of the chosen frames (C, K) only."""
     clips = torch.arange(len(frames), device=frames.device)[:, None]
