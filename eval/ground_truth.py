@@ -137,7 +137,7 @@ class ReleaseTruth:
         from manifests.release import read_release
         from training.face import Face
 
-        table = read_release(root, release).select(["clip_id", "video_id", "language", "split", "audio_path"])
+        table = read_release(root, release).select(["clip_id", "video_id", "language", "split"])
         self._rows = {str(row["clip_id"]): row for row in table.to_pylist() if row["split"] == split}
         self._dataset = open_dataset(root)
         self._face = Face(head_model)
@@ -160,6 +160,8 @@ class ReleaseTruth:
         """
         import torch
 
+        from manifests.paths import audio_path
+
         row = self._rows[clip_id]
         motion = self._dataset.motion(clip_id)
         if motion["head_model"] != self._head_model.key:
@@ -170,7 +172,7 @@ class ReleaseTruth:
         with torch.inference_mode():
             offsets = self._face(torch.from_numpy(values)).numpy()
         template = self._head_model.v_template
-        sound = self._dataset.root / str(row["audio_path"]) if row["audio_path"] else None
+        sound = audio_path(self._dataset.root, str(row["language"]), clip_id)
         return TrueClip(
             clip_id,
             str(row["language"]),
@@ -178,7 +180,7 @@ class ReleaseTruth:
             offsets.reshape(len(values), -1, 3) + template,
             float(motion["fps"]),
             template,
-            sound if sound is not None and sound.is_file() else None,
+            sound if sound.is_file() else None,
         )
 
 

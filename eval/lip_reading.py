@@ -96,41 +96,48 @@ def read_clips(
     ValueError
         Not one clip could be read.
     """
-    rows: dict[str, Sight | None] = {**sights}
-    if settings.audio_only:
-        rows[AUDIO_ONLY] = None
+    rows: dict[str, Sight | None] = {**sights, **({AUDIO_ONLY: None} if settings.audio_only else {})}
     conditions = [(noise, snr) for noise in noises for snr in settings.snrs_db]
-    key = _fingerprint(settings, reader.name)
-    done = {(r.row, r.clip_id, r.noise, r.snr_db): r for r in _recorded(record, key)}
+    kept = _Record(record, _fingerprint(settings, reader.name))
     skipped: dict[str, dict[str, str]] = {row: {} for row in rows}
-    record.parent.mkdir(parents=True, exist_ok=True)
-    with record.open("a", encoding="utf-8") as file:
-        if record.stat().st_size and not record.read_bytes().endswith(b"\n"):
-            file.write("\n")  # an earlier run was stopped in the middle of a line
-        for index, clip in enumerate(clips):
-            if progress is not None:
-                progress(index, len(clips))
-            for row, sight in rows.items():
-                todo = [(n, snr) for n, snr in conditions if (row, clip.clip_id, n.name, snr) not in done]
-                if not todo:
-                    continue
-                try:
-                    made = _read(clip, row, sight, reader, todo, settings)
-                except (LookupError, OSError, ValueError) as error:
-                    skipped[row][clip.clip_id] = str(error) or type(error).__name__
-                    continue
-                for reading in made:
-                    file.write(json.dumps({"key": key, **asdict(reading)}, ensure_ascii=False) + "\n")
-                    done[reading.row, reading.clip_id, reading.noise, reading.snr_db] = reading
-                file.flush()
-    wanted = {
-        (row, clip.clip_id, noise.name, snr) for row in rows for clip in clips for noise, snr in conditions
-    }
-    readings = tuple(reading for reading_key, reading in done.items() if reading_key in wanted)
+    for index, clip in enumerate(clips):
+        if progress is not None:
+            progress(index, len(clips))
+        for row, sight in rows.items():
+            todo = [(n, snr) for n, snr in conditions if (row, clip.clip_id, n.name, snr) not in kept.done]
+            if not todo:
+                continue
+            try:
+                made = _read(clip, row, sight, reader, todo, settings)
+            except (LookupError, OSError, ValueError) as error:
+                skipped[row][clip.clip_id] = str(error) or type(error).__name__
+                continue
+            kept.add(made)
+    wanted = [(row, clip.clip_id, n.name, snr) for row in rows for clip in clips for n, snr in conditions]
+    readings = tuple(kept.done[key] for key in wanted if key in kept.done)
     if not readings:
         reason = next((why for row in skipped.values() for why in row.values()), "there are no clips")
         raise ValueError(f"not one clip could be read ({reason})")
     return Readings(readings, skipped)
+
+
+class _Record:
+    """The JSON-lines file of a run: what it holds of these settings, and what is added."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path, self._key = path, key
+        self.done = {(r.row, r.clip_id, r.noise, r.snr_db): r for r in _recorded(path, key)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # an earlier run was stopped in the middle of a line
+
+    def add(self, readings: Sequence[Reading]) -> None:
+        """Write readings down."""
+        lines = [json.dumps({"key": self._key, **asdict(r)}, ensure_ascii=False) + "\n" for r in readings]
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+        self.done.update({(r.row, r.clip_id, r.noise, r.snr_db): r for r in readings})
 
 
 def _read(

@@ -94,6 +94,29 @@ def video_sight(
     return see
 
 
+def model_sight(
+    folder: Path,
+    faces: IntArray,
+    template: Float32Array,
+    detect: Callable[[Path], npt.NDArray[np.floating]],
+    metres_per_unit: float = 1.0,
+) -> Sight:
+    """Mouth pictures of a model's folder, of vertex files or of `<clip_id>.mp4` videos, whichever it holds.
+
+    Parameters
+    ----------
+    detect
+        Finds MediaPipe's landmarks (T, 478, 2 or more) in a video, in its pixels, NaN without a face.
+
+    Other parameters and what is raised as `vertex_sight`.
+    """
+    if any(folder.glob("*.mp4")):
+        return video_sight(
+            lambda clip_id: folder / f"{clip_id}.mp4", lambda clip_id: detect(folder / f"{clip_id}.mp4")
+        )
+    return vertex_sight(folder, faces, template, metres_per_unit)
+
+
 @dataclass(frozen=True, slots=True)
 class AvlrFolder:
     """What lies in MultiTalk's `avlr/<language>`."""

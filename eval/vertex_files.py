@@ -117,7 +117,7 @@ def read_vertices(path: Path, metres_per_unit: float = 1.0) -> Float32Array:
         if isinstance(content, np.lib.npyio.NpzFile):
             with content:
                 content = content[_array_name(path, content.files)]
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, MemoryError) as error:
         raise VertexFileError(f"{path}: can not be read ({error})") from error
     vertices = _sequence(path, content)
     if metres_per_unit != 1.0:

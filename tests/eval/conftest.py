@@ -1,5 +1,7 @@
 """Small AV-HuBERT checkpoints with the tensor names and layout of the published ones."""
 
+import wave
+
 import numpy as np
 import pytest
 import torch
@@ -48,3 +50,65 @@ def decoder_tensors() -> dict[str, torch.Tensor]:
     tensors = random_tensors(SpeechDecoder(DECODER), seed=1)
     tensors["embed_positions._float_tensor"] = torch.zeros(1)
     return {f"decoder.{name}": tensor for name, tensor in tensors.items()}
+
+
+@pytest.fixture
+def release_root(tmp_path):
+    """A dataset with one clip of ten frames, its sound, video and landmarks, in the release `first`."""
+    import pyarrow as pa
+
+    from eval.video import write_video
+    from manifests import paths
+    from manifests.release import create_release
+    from manifests.schema import MANIFEST
+    from manifests.store import commit_fragment, compact
+
+    motion = {
+        "clip_id": "v_0",
+        "head_model": "canonical:0123",
+        "fps": 25.0,
+        "shape": np.zeros(4, np.float32),
+        "expression": np.random.default_rng(0).normal(size=(10, 5)).astype(np.float32),
+        **{
+            name: np.zeros((10, width), np.float32)
+            for name, width in (("jaw", 3), ("eyes", 6), ("rotation", 3))
+        },
+        "translation": np.zeros((10, 3), np.float32),
+        "camera": np.array([1200, 256, 256], np.float32),
+        "valid": np.ones(10, bool),
+        "residual": np.zeros(10, np.float32),
+    }
+    points = np.random.default_rng(1).uniform(10, 50, (478, 3)).astype(np.float32)
+    landmarks = {
+        "clip_id": "v_0",
+        "landmarks": np.repeat(points[None], 10, axis=0),
+        "valid": np.ones(10, bool),
+    }
+    row = {
+        "clip_id": "v_0",
+        "status": "ok",
+        "frame_count": 10,
+        "duration_sec": 0.4,
+        "transcript": "Guten Tag!",
+    }
+    commit_fragment(
+        tmp_path, "german", "v", [row], motion_rows=[motion], landmark_rows=[landmarks], fingerprint="f"
+    )
+    compact(tmp_path)
+
+    def accept(table):
+        index = MANIFEST.get_field_index("accepted")
+        return table.set_column(index, MANIFEST.field("accepted"), pa.array([True]))
+
+    def test_split(clips):
+        return pa.array(["test"] * len(clips), pa.string())
+
+    create_release(tmp_path, "first", policy="", judge=accept, split=test_split)
+    sound = paths.audio_path(tmp_path, "german", "v_0")
+    sound.parent.mkdir(parents=True)
+    with wave.open(str(sound), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes((1000 * np.sin(np.arange(6400))).astype("<i2").tobytes())
+    pictures = [np.full((64, 64, 3), 20 * k, np.uint8) for k in range(10)]
+    write_video(paths.clip_path(tmp_path, "german", "v_0"), pictures)
+    return tmp_path

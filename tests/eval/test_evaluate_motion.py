@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import wave
 
@@ -14,6 +15,8 @@ from eval.settings import MotionEvaluationSettings
 from eval.vertex_files import VertexFileError
 
 V = 478
+EXPRESSION = np.random.default_rng(0).normal(size=(10, 5)).astype(np.float32)
+"""Of the clip in `release_root`."""
 SETTINGS = MotionEvaluationSettings(bootstrap_draws=100)
 
 
@@ -173,50 +176,16 @@ def head_model():
     )
 
 
-def test_a_release_is_a_ground_truth(tmp_path):
-    import pyarrow as pa
-
-    from manifests.release import create_release
-    from manifests.schema import MANIFEST
-    from manifests.store import commit_fragment, compact
-
-    rng = np.random.default_rng(0)
-    expression = rng.normal(size=(10, 5)).astype(np.float32)
-    clip = {
-        "clip_id": "v_0",
-        "head_model": "canonical:0123",
-        "fps": 25.0,
-        "shape": np.zeros(4, np.float32),
-        "expression": expression,
-        **{
-            name: np.zeros((10, width), np.float32)
-            for name, width in (("jaw", 3), ("eyes", 6), ("rotation", 3))
-        },
-        "translation": np.zeros((10, 3), np.float32),
-        "camera": np.array([1200, 256, 256], np.float32),
-        "valid": np.ones(10, bool),
-        "residual": np.zeros(10, np.float32),
-    }
-    row = {"clip_id": "v_0", "status": "ok", "frame_count": 10, "duration_sec": 0.4}
-    commit_fragment(tmp_path, "german", "v", [row], motion_rows=[clip], landmark_rows=[], fingerprint="f")
-    compact(tmp_path)
-
-    def accept(table):
-        index = MANIFEST.get_field_index("accepted")
-        return table.set_column(index, MANIFEST.field("accepted"), pa.array([True]))
-
-    create_release(
-        tmp_path,
-        "first",
-        policy="",
-        judge=accept,
-        split=lambda clips: pa.array(["test"] * len(clips), pa.string()),
-    )
+def test_a_release_is_a_ground_truth(release_root):
     model = head_model()
-    truth = ReleaseTruth(tmp_path, "first", model)
+    truth = ReleaseTruth(release_root, "first", model)
     assert truth.clip_ids == ["v_0"]
     loaded = truth.load("v_0")
     assert (loaded.language, loaded.source, loaded.fps) == ("german", "v", 25.0)
-    expected = model.v_template + np.einsum("vce,te->tvc", model.expressiondirs, expression)
+    assert loaded.sound == release_root / "wav" / "german" / "v_0.wav"
+    expected = model.v_template + np.einsum("vce,te->tvc", model.expressiondirs, EXPRESSION)
     np.testing.assert_allclose(loaded.vertices, expected, atol=1e-6)
-    assert ReleaseTruth(tmp_path, "first", model, split="train").clip_ids == []
+    assert ReleaseTruth(release_root, "first", model, split="train").clip_ids == []
+    other = dataclasses.replace(model, hash="ffff")
+    with pytest.raises(VertexFileError, match="canonical:0123, not canonical:ffff"):
+        ReleaseTruth(release_root, "first", other).load("v_0")

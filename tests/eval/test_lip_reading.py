@@ -11,6 +11,7 @@ from eval.lip_reading import AUDIO_ONLY, SpokenClip, read_clips
 from eval.lip_reading_inputs import (
     LayoutError,
     avlr_folder,
+    model_sight,
     read_valid_clips,
     rendered_mouths,
     vertex_sight,
@@ -19,6 +20,7 @@ from eval.lip_reading_inputs import (
 from eval.lip_reading_tables import lip_reading_figures, lip_reading_table
 from eval.mouth import MouthLandmarks
 from eval.noise import RecordedNoise
+from eval.release_lip_reading import REAL_VIDEO, release_clips, release_video_sight
 from eval.settings import LipReadingSettings
 from eval.video import write_video
 
@@ -189,6 +191,36 @@ def test_vertices_become_mouth_pictures(tmp_path):
     assert np.array_equal(mouths, rendered_mouths(vertices, faces, template))
     with pytest.raises(LookupError, match="no prediction"):
         see("other")
+
+
+def test_a_folder_of_videos_or_vertices_is_a_model(tmp_path):
+    vertices, faces, template = head(3)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    write_video(tmp_path / "a" / "clip.mp4", [np.zeros((64, 64, 3), np.uint8)] * 5)
+    np.save(tmp_path / "b" / "clip.npy", vertices)
+    asked = []
+
+    def detect(path):
+        asked.append(path)
+        return np.full((5, 478, 3), np.nan)
+
+    assert model_sight(tmp_path / "a", faces, template, detect)("clip").shape == (5, 88, 88)
+    assert model_sight(tmp_path / "b", faces, template, detect)("clip").shape == (3, 88, 88)
+    assert asked == [tmp_path / "a" / "clip.mp4"]
+
+
+def test_a_releases_clips_are_read_from_its_own_video(release_root, tmp_path):
+    (clip,) = release_clips(release_root, "first", "german")
+    assert (clip.source, clip.reference) == ("v", "Guten Tag!")
+    assert release_clips(release_root, "first", "greek") == []
+    rows = {REAL_VIDEO: release_video_sight(release_root, "german")}
+    readings = read_clips(
+        [clip], rows, Reader(lambda seen: "guten tag"), NOISES, SETTINGS, tmp_path / "r.jsonl"
+    )
+    figures = lip_reading_figures([clip], readings, SETTINGS)
+    assert {f.row for f in figures} == {REAL_VIDEO, AUDIO_ONLY}
+    assert all(f.word_error_rate[0] == 0 for f in figures)
 
 
 def test_videos_become_mouth_pictures(tmp_path):
