@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.camera import Camera
+from eval.ground_truth import GroundTruth
 from eval.lip_reading import Sight
 from eval.mouth import MouthLandmarks, Topology, model_input, mouth_crops
 from eval.render import IntArray, MeshRenderer
@@ -65,6 +66,18 @@ def vertex_sight(
         if clip_id not in files:
             raise LookupError(f"no prediction in {folder}")
         return rendered_mouths(read_vertices(files[clip_id].paths[0], metres_per_unit), faces, template)
+
+    return see
+
+
+def truth_sight(truth: GroundTruth, faces: IntArray) -> Sight:
+    """Mouth pictures of the true motion, rendered: the ceiling of what any model could reach."""
+
+    def see(clip_id: str) -> Float32Array:
+        clip = truth.load(clip_id)
+        if clip.template is None:
+            raise LookupError(f"{clip_id}: rendering needs a template")
+        return rendered_mouths(clip.vertices, faces, clip.template)
 
     return see
 

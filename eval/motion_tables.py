@@ -6,6 +6,18 @@ from eval.evaluate_motion import MotionEvaluation
 from eval.pooling import Figure
 from eval.tables import Cell, Table
 
+_WHOLE: dict[str, tuple[str, str, str]] = {
+    "slcc": (
+        "",
+        "pearson over clips of speech RMS and mean lip step, z-normalised within each source video",
+        "arXiv 2503.20308 (SLCC)",
+    ),
+    "diversity": ("mm", "mean over pairs of samples of mean_t,v |p_i - p_j|", "ProbTalk3D"),
+    "coverage_error": ("m^2", "lowest LVE squared of the samples", "ProbTalk3D (CE)"),
+    "mean_estimate_error": ("m^2", "LVE squared of the samples' mean", "ProbTalk3D (MEE)"),
+}
+"""Unit, formula and source of figures that a model has as a whole."""
+
 
 def summary_table(evaluation: MotionEvaluation, pooling: str = "frame", group: str = "all") -> Table:
     """One row a metric, one column a model with its interval.
@@ -101,10 +113,12 @@ def legend_table(evaluation: MotionEvaluation) -> Table:
 
 def extras_table(evaluation: MotionEvaluation) -> Table | None:
     """Figures of whole models: SLCC, and diversity and coverage of samples; None where there are none."""
-    rows: list[tuple[Cell, ...]] = [(m, "slcc", "", value) for m, value in evaluation.speech_lip.items()]
-    units = {"diversity": "mm", "coverage_error": "m^2", "mean_estimate_error": "m^2"}
-    rows += [(m, n, units[n], v) for m, own in evaluation.sampled.items() for n, v in own.items()]
-    return Table("Whole models", ("model", "metric", "unit", "value"), tuple(rows)) if rows else None
+    rows: list[tuple[Cell, ...]] = [
+        (m, "slcc", value, *_WHOLE["slcc"]) for m, value in evaluation.speech_lip.items()
+    ]
+    rows += [(m, n, v, *_WHOLE[n]) for m, own in evaluation.sampled.items() for n, v in own.items()]
+    columns = ("model", "metric", "value", "unit", "formula", "source")
+    return Table("Whole models", columns, tuple(rows)) if rows else None
 
 
 def skipped_table(evaluation: MotionEvaluation) -> Table | None:

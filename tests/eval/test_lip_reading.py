@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from eval.ground_truth import FolderTruth
 from eval.lip_reading import AUDIO_ONLY, SpokenClip, read_clips
 from eval.lip_reading_inputs import (
     LayoutError,
@@ -14,6 +15,7 @@ from eval.lip_reading_inputs import (
     model_sight,
     read_valid_clips,
     rendered_mouths,
+    truth_sight,
     vertex_sight,
     video_sight,
 )
@@ -191,6 +193,9 @@ def test_vertices_become_mouth_pictures(tmp_path):
     assert np.array_equal(mouths, rendered_mouths(vertices, faces, template))
     with pytest.raises(LookupError, match="no prediction"):
         see("other")
+    assert np.array_equal(truth_sight(FolderTruth(tmp_path, template), faces)("clip"), mouths)
+    with pytest.raises(LookupError, match="template"):
+        truth_sight(FolderTruth(tmp_path), faces)("clip")
 
 
 def test_a_folder_of_videos_or_vertices_is_a_model(tmp_path):
