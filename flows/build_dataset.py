@@ -129,19 +129,20 @@ def _task_runner(settings: BuildSettings) -> TaskRunner[Any]:
         If the extra that brings it is not installed.
     """
     address, workers = settings.task_runner_address, settings.workers
+    runner: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
     try:
         if settings.task_runner == "dask":
             from prefect_dask.task_runners import DaskTaskRunner
 
             cluster = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
-            return DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=cluster)
+            runner = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=cluster)
         if settings.task_runner == "ray":
             from prefect_ray.task_runners import RayTaskRunner
 
-            return RayTaskRunner(address=address, init_kwargs={} if address else {"num_cpus": workers})
+            runner = RayTaskRunner(address=address, init_kwargs={} if address else {"num_cpus": workers})
     except ImportError as error:
         extra = settings.task_runner
         raise ConfigError(
             f"task_runner: {extra} needs the extra of its name: pip install multitalk[{extra}]"
         ) from error
-    return ThreadPoolTaskRunner(max_workers=workers)
+    return runner

@@ -66,14 +66,18 @@ def _write_pictures(root: Path, summary: BuildSummary) -> Path:
 
 def _surprises(root: Path, source: DemoSource) -> list[dict[str, str]]:
     """Clips that came out otherwise than their videos were made to."""
-    clips = open_dataset(root).clips().set_index("clip_id")
+    clips = open_dataset(root).clips().set_index("clip_id").to_dict("index")
     wrong = [
-        {"clip": clip_id, "planned": "accepted", "found": f"rejected by {clips.loc[clip_id, 'rejected_by']}"}
+        {
+            "clip": clip_id,
+            "planned": "accepted",
+            "found": "rejected by " + ", ".join(clips[clip_id]["rejected_by"]),
+        }
         for clip_id in source.good
-        if not clips.loc[clip_id, "accepted"]
+        if not clips[clip_id]["accepted"]
     ]
     for fault in source.faults:
-        row = clips.loc[fault.clip_id]
+        row = clips[fault.clip_id]
         found = (
             row["error_code"] if row["status"] == "failed" else "accepted" if row["accepted"] else "rejected"
         )

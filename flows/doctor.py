@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from assets.fetch import statuses
+from assets.fetch import find, statuses
 from extract.ffmpeg import FfmpegMissingError, ffmpeg_exe
 
 _NEEDED_ASSETS = ("face_landmarker", "whisper_base", "silero_vad")
@@ -80,8 +80,16 @@ def _ffmpeg() -> Finding:
 
 
 def _mediapipe_libraries() -> Finding:
-    # In a process of its own: a library that fails to load prints and can end the process.
-    probe = [sys.executable, "-c", "import cv2; from mediapipe.tasks.python import vision"]
+    model = find("face_landmarker")
+    if model is None:
+        return Finding("MediaPipe", "warning", "not tried, for want of face_landmarker")
+    # In a process of its own: a library that fails to load prints and can end the process. Only a landmarker
+    # that is made loads them all.
+    code = (
+        "import sys, cv2; from mediapipe.tasks.python import vision; "
+        "vision.FaceLandmarker.create_from_model_path(sys.argv[1]).close()"
+    )
+    probe = [sys.executable, "-c", code, str(model)]
     try:
         done = subprocess.run(probe, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
