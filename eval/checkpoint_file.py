@@ -143,8 +143,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    from safetensors.torch import load_file
-
+    try:
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise CheckpointError(f"{path}: reading it needs pip install 'multitalk[eval]'") from error
     config = path.with_name("config.json")
     settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     return Checkpoint(load_file(path), settings)

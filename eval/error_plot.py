@@ -27,8 +27,10 @@ def plot_clip(path: Path, pairs: Mapping[str, MotionPair], title: str = "") -> N
     ValueError
         There is no model, or the file's kind is not known.
     """
-    from matplotlib.figure import Figure
-
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as missing:
+        raise ValueError(f"{path}: plots need pip install 'multitalk[eval]'") from missing
     if not pairs or path.suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"{path}: give at least one model, and a .png, .svg or .pdf file")
     figure = Figure(figsize=(9, 5), layout="constrained")

@@ -26,7 +26,7 @@ def summary_table(evaluation: MotionEvaluation, pooling: str = "frame", group: s
     ----------
     evaluation
     pooling
-        `frame` (what the reference prints), `clip` or `language`.
+        `frame` (as the reference prints LVE), `clip` (as CodeTalker's script prints FDD) or `language`.
     group
         `all`, or a language.
     """

@@ -49,7 +49,7 @@ class MeshRenderer:
     Raises
     ------
     RenderError
-        No EGL library is installed.
+        VTK or the EGL library is not installed.
     ValueError
         A triangle names a vertex that is not there.
     """
@@ -162,9 +162,9 @@ class MeshRenderer:
         return np.asarray(depth < 1.0)
 
     def _stage(self, ground: tuple[float, float, float]) -> tuple[vtkRenderWindow, vtkRenderer]:
+        window = _window()
         from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper, vtkRenderer
 
-        window = _window()
         window.SetOffScreenRendering(1)
         window.SetSize(self.width, self.height)
         # Smooth edges by a pass over the picture: multisampling costs Mesa several times as much.
@@ -227,8 +227,11 @@ def _incidence(faces: npt.NDArray[np.int64], vertex_count: int) -> object:
 
 
 def _window() -> vtkRenderWindow:
-    import vtkmodules.vtkRenderingOpenGL2  # noqa: F401 - registers the drawing classes
-    from vtkmodules.vtkRenderingCore import vtkRenderWindow
+    try:
+        import vtkmodules.vtkRenderingOpenGL2  # noqa: F401 - registers the drawing classes
+        from vtkmodules.vtkRenderingCore import vtkRenderWindow
+    except ModuleNotFoundError as error:
+        raise RenderError("drawing needs VTK: pip install 'multitalk[eval]'") from error
 
     if sys.platform != "linux":
         return vtkRenderWindow()

@@ -52,8 +52,10 @@ class Vocabulary:
         VocabularyError
             It is no such model, or its special tokens have other ids than the recogniser's.
         """
-        import sentencepiece
-
+        try:
+            import sentencepiece
+        except ModuleNotFoundError as error:
+            raise VocabularyError(f"{path}: reading it needs pip install 'multitalk[eval]'") from error
         try:
             model = sentencepiece.SentencePieceProcessor(model_file=str(path))
         except (OSError, RuntimeError) as error:

@@ -1,8 +1,10 @@
+import sys
+
 import numpy as np
 import pytest
 
 from eval.camera import Camera
-from eval.render import MeshRenderer
+from eval.render import MeshRenderer, RenderError
 from eval.talking_video import beside, write_head_video, write_side_by_side
 from eval.video import MediaError, read_frames, read_sound, write_video
 
@@ -129,3 +131,16 @@ def test_unusable_media_are_named(tmp_path):
     with pytest.raises(ValueError, match="even"):
         write_video(tmp_path / "odd.mp4", [np.zeros((15, 16, 3), np.uint8)])
     assert not list(tmp_path.glob(".*")), "nothing half-written stays"
+
+
+def test_without_vtk_the_message_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vtkmodules.vtkRenderingOpenGL2", None)
+    with pytest.raises(RenderError, match=r"multitalk\[eval\]"):
+        MeshRenderer(FACES, 4, CAMERA)
+
+
+def test_without_egl_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("eval.render.ctypes.util.find_library", lambda name: None)
+    monkeypatch.setattr("eval.render.sys.platform", "linux")
+    with pytest.raises(RenderError, match="libegl1"):
+        MeshRenderer(FACES, 4, CAMERA)
