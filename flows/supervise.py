@@ -18,6 +18,7 @@ from flows.config import BuildSettings
 from flows.plan import AnnotatedVideo, Batch
 from flows.video import commit_failure
 from flows.worker import Job, write_job
+from manifests.store import compact
 
 _POLL_SEC = 0.25
 STOP_FILE = "stop"
@@ -54,6 +55,8 @@ def run_batch(batch: Batch, settings: BuildSettings, run_folder: Path) -> BatchR
         crashes[suspect.file_id] += 1
         if crashes[suspect.file_id] > settings.crash_retries:
             _give_up(remaining.pop(suspect.file_id), ending, settings, events)
+    # Not all fragments are left to the end of the run: a query over thousands of them takes seconds.
+    compact(settings.root, languages=[batch.language])
     finished = [event for event in read_events(events) if event["event"] == "finished"]
     ok, failed = (sum(event.get(name, 0) for event in finished) for name in ("ok", "failed"))
     return BatchResult(batch.name, len(batch.videos) - len(remaining), ok, failed, crashes.total())

@@ -115,5 +115,6 @@ def test_deployment_builds_a_dataset(prefect, small_source, tmp_path):
     }
     assert clips.loc["esGone40400_0", "error_code"] == "video_unavailable"
     assert bool(clips.loc["deSpeaker00_0", "accepted"])
-    artifacts = prefect("artifact", "ls", "--limit", "50")
-    assert "build-summary" in artifacts and "build-progress" in artifacts
+    assert "video_unavailable" in prefect("artifact", "inspect", "build-summary")
+    assert "german" in prefect("artifact", "inspect", "build-languages")
+    prefect("artifact", "inspect", "build-progress")
