@@ -55,9 +55,10 @@ def run_batch(batch: Batch, settings: BuildSettings, run_folder: Path) -> BatchR
         crashes[suspect.file_id] += 1
         if crashes[suspect.file_id] > settings.crash_retries:
             _give_up(remaining.pop(suspect.file_id), ending, settings, events)
-    # Not all fragments are left to the end of the run: a query over thousands of them takes seconds.
-    compact(settings.root, languages=[batch.language])
     finished = [event for event in read_events(events) if event["event"] == "finished"]
+    if finished:
+        # Not all fragments are left to the end of the run: a query over thousands of them takes seconds.
+        compact(settings.root, languages=[batch.language])
     ok, failed = (sum(event.get(name, 0) for event in finished) for name in ("ok", "failed"))
     return BatchResult(batch.name, len(batch.videos) - len(remaining), ok, failed, crashes.total())
 
