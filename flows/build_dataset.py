@@ -22,6 +22,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from assets.fetch import find
 from filters.policy import load_policy
 from filters.verdicts import apply
 from flows.config import BuildSettings, ConfigError
@@ -46,6 +47,7 @@ def build_dataset(settings: BuildSettings) -> BuildSummary:
     logger = get_run_logger()
     started = time.monotonic()
     policy = load_policy(settings.policy, MANIFEST)  # an unusable one is told of before hours of work
+    notes = _missing_measures(settings)
     plan = make_plan(settings)
     settings.root.mkdir(parents=True, exist_ok=True)
     sweep_temporary(settings.root)
@@ -59,7 +61,9 @@ def build_dataset(settings: BuildSettings) -> BuildSummary:
         logger.info(f"Nothing to do: all {skipped} source videos are done with this configuration")
     compact(settings.root, lambda clips: apply(policy, clips))
     seconds = time.monotonic() - started
-    summary = summarise(settings.root, built=plan.pending_videos, skipped=skipped, seconds=seconds)
+    summary = summarise(
+        settings.root, built=plan.pending_videos, skipped=skipped, seconds=seconds, notes=notes
+    )
     create_table_artifact(
         key="build-languages", table=summary.language_rows(), description="Clips by language"
     )
@@ -110,6 +114,13 @@ def _watch(
     while running:
         running = wait(futures, timeout=_UPDATE_SEC).not_done
         yield count_events(run_folder, batches)
+
+
+def _missing_measures(settings: BuildSettings) -> tuple[str, ...]:
+    """Tell once, not for every clip, what can not be measured on this machine."""
+    if not settings.speaking_score or find("lr_asd") is not None:
+        return ()
+    return ("Clips get no speaking_score: LR-ASD's weights are not here (multitalk assets fetch lr_asd).",)
 
 
 def _run_folder(root: Path) -> Path:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from assets.fetch import require
+from assets.fetch import find, require
 from extract.annotations import Annotation
 from extract.errors import ClipError, ErrorCode, Stage
 from extract.landmarks import Face, MediaPipeDetector
 from extract.shots import ShotDetector
 from extract.tracks import Box, FaceTrack, box_in_clip, choose_track
 from extract.trim import TrimResult
+from filters.active_speaker import ActiveSpeaker
 from filters.appearance import FaceAppearance, face_appearance
 from filters.image import measure_face
 from filters.language import LanguageIdentifier
@@ -143,6 +144,9 @@ class ClipBuilder:
         )
         clip.row.update(asdict(speech) | asdict(language))
         clip.sync = sync_clip(clip.track.landmarks, samples, intervals)
+        if self._active_speaker is not None:
+            score = self._active_speaker.measure(clip.trimmed.clip_path, clip.track.landmarks, samples)
+            clip.row.update(speaking_score=score)
 
     @cached_property
     def _detector(self) -> MediaPipeDetector:
@@ -155,6 +159,11 @@ class ClipBuilder:
     @cached_property
     def _head_model(self) -> HeadModel:
         return load_head_model(self._settings.head_model)
+
+    @cached_property
+    def _active_speaker(self) -> ActiveSpeaker | None:
+        weights = find("lr_asd") if self._settings.speaking_score else None
+        return ActiveSpeaker(weights) if weights else None
 
     @cached_property
     def _speech_detector(self) -> SpeechDetector:

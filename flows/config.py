@@ -65,6 +65,9 @@ class BuildSettings(BaseModel):
         None, description="Address of the Dask scheduler or Ray head; none: a cluster on this machine."
     )
     head_model: str = Field("canonical", description="`canonical`, a FLAME asset's name, or a model file.")
+    speaking_score: bool = Field(
+        True, description="Measure `speaking_score` with LR-ASD, where its weights (asset `lr_asd`) are."
+    )
     keep_raw: bool = Field(False, description="Keep the downloaded source videos after trimming.")
     keep_landmarks: bool = Field(True, description="Keep landmarks, so that a refit needs no decoding.")
     retry: tuple[ErrorCode, ...] = Field(

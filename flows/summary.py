@@ -63,6 +63,8 @@ class BuildSummary:
     languages: tuple[LanguageCounts, ...]
     failures: tuple[Reason, ...]
     rejections: tuple[Reason, ...]
+    notes: tuple[str, ...] = ()
+    """What the user should know of the run as a whole."""
 
     def language_rows(self) -> list[dict[str, Any]]:
         """Lines of the table by language, the last one with the totals."""
@@ -84,6 +86,7 @@ class BuildSummary:
             "",
             *_markdown_table(self.language_rows()),
         ]
+        lines += ["", *self.notes] if self.notes else []
         if self.failures:
             lines += ["", "### Failed clips", "", *_markdown_table([asdict(r) for r in self.failures])]
         if self.rejections:
@@ -92,7 +95,9 @@ class BuildSummary:
         return "\n".join(lines)
 
 
-def summarise(root: Path, *, built: int, skipped: int, seconds: float) -> BuildSummary:
+def summarise(
+    root: Path, *, built: int, skipped: int, seconds: float, notes: tuple[str, ...] = ()
+) -> BuildSummary:
     """Read the manifest below `root` and sum it up."""
     dataset = open_dataset(root)
 
@@ -109,6 +114,7 @@ def summarise(root: Path, *, built: int, skipped: int, seconds: float) -> BuildS
         languages=tuple(LanguageCounts(**row) for row in rows(_LANGUAGES)),
         failures=tuple(Reason(**row) for row in rows(_FAILURES)),
         rejections=tuple(Reason(**row) for row in rows(_REJECTIONS)),
+        notes=notes,
     )
 
 

@@ -51,6 +51,8 @@ def print_summary(summary: BuildSummary) -> None:
             f"\n[bold]Nothing to do:[/bold] all {summary.skipped_videos} source videos in "
             f"[bold]{escape(summary.root)}[/bold] are done with this configuration"
         )
+    for note in summary.notes:
+        out.print(f"[yellow]{escape(note)}[/yellow]")
     print_table(summary.language_rows(), total=True)
     failures = [
         {"failed": r.reason, "clips": r.clips, "example": r.example, "message": r.message}
