@@ -44,7 +44,8 @@ def rendered_mouths(vertices: Float32Array, faces: IntArray, template: Float32Ar
         (T, 88, 88) normalised grey.
     """
     camera = Camera.portrait(template, RENDER_SIZE)
-    with MeshRenderer(faces, len(template), camera, RENDER_SIZE, RENDER_SIZE) as renderer:
+    # The outline of the head is not in the picture of its mouth.
+    with MeshRenderer(faces, len(template), camera, RENDER_SIZE, RENDER_SIZE, smooth_edges=False) as renderer:
         return model_input(
             mouth_crops(map(renderer.render, vertices), MouthLandmarks.of_mesh(vertices, camera))
         )

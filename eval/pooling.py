@@ -104,7 +104,8 @@ def pool(scores: Sequence[ClipScore], metric: Metric, bootstrap: Bootstrap) -> l
         figures.append(_figure(usable, metric, "all", "language", bootstrap))
         for language in languages:
             own = [s for s in usable if s.language == language]
-            figures += [_figure(own, metric, language, pooling, bootstrap) for pooling in ("frame", "clip")]
+            group = language or "unknown"
+            figures += [_figure(own, metric, group, pooling, bootstrap) for pooling in ("frame", "clip")]
     return figures
 
 

@@ -32,6 +32,8 @@ def test_three_poolings_are_three_numbers():
     assert by(figures, "language").value == pytest.approx((4 + 1) / 2)
     assert by(figures, "frame", "german").value == pytest.approx(5)
     assert by(figures, "clip", "greek").value == pytest.approx(1)
+    unknown = pool([*scores, score("d", "", 10, 7.0)], LVE, Bootstrap())
+    assert by(unknown, "clip", "unknown").value == pytest.approx(7)
     assert (by(figures, "clip").clips, by(figures, "clip").frames) == (3, 500)
 
 

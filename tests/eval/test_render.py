@@ -61,6 +61,18 @@ def test_the_ground_is_black_or_white():
         assert renderer.render(square(-5, 0, 0.1))[0, 31].tolist() == [255, 255, 255]
 
 
+def test_smooth_edges_touch_only_edges():
+    mesh = square(0.013, 0.007, 0.1) @ np.array([[0.8, 0.6, 0], [-0.6, 0.8, 0], [0, 0, 1]], np.float32)
+    drawn = {}
+    for smooth in (True, False):
+        with MeshRenderer(FACES, 4, CAMERA, 64, 48, smooth_edges=smooth) as renderer:
+            drawn[smooth] = renderer.render(mesh).astype(int)
+    changed = np.abs(drawn[True] - drawn[False]).sum(axis=2) > 0
+    inside = drawn[False].sum(axis=2) > 0
+    assert 0 < changed.sum() < 0.5 * inside.sum()
+    assert len(np.unique(drawn[True][changed])) > len(np.unique(drawn[False][changed]))
+
+
 def test_unusable_meshes_are_refused(renderer):
     with pytest.raises(ValueError, match=r"\(5, 3\)"):
         renderer.render(np.zeros((5, 3)))
