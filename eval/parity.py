@@ -150,9 +150,9 @@ def _outputs(config: Mapping[str, object], arrays: Mapping[str, FloatArray]) -> 
 def _print(results: Sequence[Comparison]) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("array", no_wrap=True)
-    for title in ("shape", "largest value", "difference"):
+    for title in ("shape", "largest", "difference"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column(f"within {LIMIT:g}", no_wrap=True)
+    table.add_column(f"<= {LIMIT:g}", no_wrap=True)
     for result in results:
         shape = " x ".join(map(str, result.shape))
         verdict = "[green]yes[/green]" if result.passed else "[red]NO[/red]"
