@@ -130,17 +130,18 @@ def _audio_transformer(w: Weights, x: Tensor, heads: Heads) -> Tensor:
     return _norm(w, "audio_encoder.encoder.layer_norm", x)
 
 
-def decoder(w: Weights, x: Tensor, memory: Tensor, heads: Heads) -> Tensor:
+def masks(frames: int, tokens: int, heads: Heads) -> tuple[Tensor, Tensor]:
+    """Make what is added to the scores: (H, T, T) for the past, (T, L) for the sound."""
+    i, j, token = torch.arange(frames)[:, None], torch.arange(frames), torch.arange(tokens)
+    slopes = torch.tensor([2.0 ** (-8 / heads.talker * (head + 1)) for head in range(heads.talker)])
+    bias = -slopes[:, None, None] * ((i - j) // heads.period)
+    bias = torch.where(j <= i, bias, -math.inf)
+    audible = torch.where(token // 2 == i, 0.0, -math.inf)
+    return bias, audible
+
+
+def decoder(w: Weights, x: Tensor, memory: Tensor, heads: Heads, bias: Tensor, audible: Tensor) -> Tensor:
     """Latents (T, D) of the talker's inputs (T, D), with full masks over (T, T) and (T, L)."""
-    frames, tokens = len(x), len(memory)
-    bias = torch.full((heads.talker, frames, frames), -math.inf)
-    for head in range(heads.talker):
-        for i in range(frames):
-            distance = torch.arange(i, -1, -1) // heads.period
-            bias[head, i, : i + 1] = -(2.0 ** (-8 / heads.talker * (head + 1))) * distance
-    audible = torch.full((frames, tokens), -math.inf)
-    for i in range(frames):
-        audible[i, 2 * i : 2 * i + 2] = 0
     layers = _layers(w, "transformer_decoder.layers.")
     for layer in range(layers):
         block = f"transformer_decoder.layers.{layer}"
@@ -168,9 +169,12 @@ def predict(
     """Vertex offsets (T, N) and codes (T, G), frame by frame, from mapped audio tokens (L, D)."""
     dim, positions = len(style), talker["PPE.pe"][0]
     embedding = style[None]
+    bias, audible = (mask.to(memory.device) for mask in masks(frames, len(memory), heads))
     for time in range(frames):
         x = embedding + positions[torch.arange(time + 1) % heads.period]
-        latents, codes = quantise(prior, decoder(talker, x, memory, heads))
+        past = slice(0, time + 1)
+        heard = decoder(talker, x, memory, heads, bias[:, past, past], audible[past])
+        latents, codes = quantise(prior, heard)
         # InstanceNorm needs two frames: the first is decoded twice over.
         offsets = decode(prior, latents.expand(2, dim) if time == 0 else latents, heads)[: time + 1]
         if time + 1 < frames:
@@ -189,7 +193,7 @@ def teacher_forced(
         + style
         + talker["PPE.pe"][0][torch.arange(len(told)) % heads.period]
     )
-    latents = decoder(talker, x, memory, heads)
+    latents = decoder(talker, x, memory, heads, *masks(len(x), len(memory), heads))
     decoded = decode(prior, quantise(prior, latents)[0], heads)
     target = quantise(prior, encode(prior, offsets, heads))[0]
     return (decoded - offsets).square().mean(), (latents - target).square().mean()

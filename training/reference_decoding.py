@@ -67,31 +67,28 @@ class ReferenceDecoder:
         list of Tensor
             (T, N) vertex offsets from the template of each clip, metres.
         """
-        decoded = []
-        for latents in self._latents(audio, styles, frame_counts):
-            # A single frame can not be normalised over time: the reference decodes it twice over.
-            frames = len(latents)
-            decoded.append(self.prior.decode(latents.expand(max(frames, 2), -1)[None])[0, :frames])
-        return decoded
+        memory = self.talker.memory(audio, frame_counts)
+        return self.decode(self.latents(memory, styles, frame_counts or [len(m) // 2 for m in memory]))
 
     @torch.inference_mode()
-    def codes(
-        self, audio: Sequence[Tensor], styles: Tensor, frame_counts: Sequence[int] | None = None
-    ) -> list[Tensor]:
-        """Predict the codes (T, G) int64 of each clip; arguments as `predict`'s."""
-        return [self.prior.quantize.nearest(z) for z in self._latents(audio, styles, frame_counts)]
-
-    def _latents(
-        self, audio: Sequence[Tensor], styles: Tensor, frame_counts: Sequence[int] | None
-    ) -> list[Tensor]:
-        """Quantised latents (T, D) of each clip."""
-        memory = self.talker.memory(audio, frame_counts)
-        frames = list(frame_counts) if frame_counts is not None else [len(m) // 2 for m in memory]
+    def latents(self, memory: Sequence[Tensor], styles: Tensor, frame_counts: Sequence[int]) -> list[Tensor]:
+        """Quantised latents (T, D) of each clip, from its audio tokens (L, D) of `ReferenceTalker.memory`."""
         # Longest first, so that the clips still running are always the first rows.
-        order = sorted(range(len(frames)), key=lambda clip: -frames[clip])
-        rows = self._in_lock_step([memory[c] for c in order], styles[order], [frames[c] for c in order])
+        order = sorted(range(len(frame_counts)), key=lambda clip: -frame_counts[clip])
+        frames = [frame_counts[clip] for clip in order]
+        rows = self._in_lock_step([memory[clip] for clip in order], styles[order], frames)
         by_clip = dict(zip(order, rows, strict=True))
-        return [by_clip[clip][: frames[clip]] for clip in range(len(frames))]
+        return [by_clip[clip][:count] for clip, count in enumerate(frame_counts)]
+
+    @torch.inference_mode()
+    def decode(self, latents: Sequence[Tensor]) -> list[Tensor]:
+        """Vertex offsets (T, N) of each clip's latents (T, D)."""
+        decoded = []
+        for clip in latents:
+            # A single frame can not be normalised over time: the reference decodes it twice over.
+            frames = len(clip)
+            decoded.append(self.prior.decode(clip.expand(max(frames, 2), -1)[None])[0, :frames])
+        return decoded
 
     def _in_lock_step(self, memory: list[Tensor], styles: Tensor, frames: list[int]) -> Tensor:
         """Quantised latents (B, T, D) of clips in falling order of length."""

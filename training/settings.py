@@ -100,10 +100,10 @@ class TalkerSettings(ModelSettings):
     """Sizes of the default talker; the defaults are those of preset `multitalk`."""
 
     architecture: Literal["multitalk"] = Field(default="multitalk", description="which architecture")
-    hidden: PositiveInt = Field(default=768, description="width of the transformer")
+    hidden: PositiveInt = Field(default=512, description="width of the transformer")
     layers: PositiveInt = Field(default=8, description="transformer layers")
-    heads: PositiveInt = Field(default=12, description="attention heads")
-    feed_forward: PositiveInt = Field(default=3072, description="width of the feed-forward blocks")
+    heads: PositiveInt = Field(default=8, description="attention heads")
+    feed_forward: PositiveInt = Field(default=2048, description="width of the feed-forward blocks")
     window: PositiveInt = Field(default=250, description="frames of the past that a frame attends to")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout, in training")
     own_feedback: float = Field(

@@ -1,0 +1,293 @@
+"""What the models cost: prediction, training and reading, beside a plain evaluation of the reference's algorithm.
+
+    python benchmarks/training.py [--quick] [--json FILE] [--device cpu|cuda]
+
+Arithmetic is counted by torch's FlopCounter on models of full size without weights, so it is exact and quick. Times
+are taken on this machine with random weights; `--quick` takes them on a fraction of the size and says so.
+"""
+
+# ruff: noqa: E402 - this file is called `training` too: the repository must come first in the search path
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+import training_baseline as plain
+
+from training.motion_data import Batch, BatchDataset
+from training.motion_prior import MotionPrior
+from training.packed import PackedMotion
+from training.presets import PRIORS, TALKERS
+from training.reference_decoding import ReferenceDecoder
+from training.reference_prior import ReferencePrior
+from training.reference_talker import ReferenceTalker
+from training.run_settings import DataSettings
+from training.sampling import Sampler
+from training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
+from training.talker import Talker
+from training.wav2vec2 import Wav2Vec2
+
+FRAMES = 125
+MOTION_VALUES = 103  # FLAME: 100 of expression, 3 of the jaw
+WHISPER_WIDTH = 512
+FULL_PRIOR, FULL_TALKER = ReferencePriorSettings(), ReferenceTalkerSettings()
+SMALL_PRIOR = ReferencePriorSettings(vertex_values=1506, hidden=256, layers=3, heads=4, codes_per_frame=4)
+SMALL_TALKER = ReferenceTalkerSettings(
+    vertex_values=1506, latent=256, hidden=256, layers=3, audio=Wav2Vec2Settings(layers=1, hidden=64, heads=2)
+)
+
+Figures = dict[str, float]
+
+
+def reference_pair(
+    prior: ReferencePriorSettings, talker: ReferenceTalkerSettings, device: str
+) -> tuple[ReferencePrior, ReferenceTalker]:
+    """Random models of the reference; the latents are large enough for all codes to occur."""
+    torch.manual_seed(0)
+    with torch.device(device):
+        models = ReferencePrior(prior).eval(), ReferenceTalker(talker).eval()
+    torch.nn.init.normal_(models[1].feat_map.weight, std=0.05)
+    torch.nn.init.normal_(models[0].quantize.embedding.weight)
+    return models
+
+
+@contextmanager
+def counted(figures: Figures, name: str) -> Iterator[None]:
+    """Count the arithmetic of a block, in units of 10^9 operations."""
+    with FlopCounterMode(display=False) as counter:
+        yield
+    figures[name] = counter.get_total_flops() / 1e9
+
+
+def seconds(run: Callable[[], object], device: str, repeat: int = 1) -> float:
+    """Mean time of a call after one to warm up."""
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(repeat):
+        run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / repeat
+
+
+@torch.no_grad()
+def count_operations() -> Figures:
+    """Operations of free-running prediction at full size, T=125, audio encoder apart."""
+    figures: Figures = {}
+    with FakeTensorMode():
+        prior, talker = reference_pair(FULL_PRIOR, FULL_TALKER, "cpu")
+        memory, style = torch.empty(2 * FRAMES, 1024), torch.empty(1024)
+        weights = prior.state_dict(), talker.state_dict()
+        with counted(figures, "reference, plain"):
+            plain.predict(*weights, memory, style, plain.Heads(), FRAMES)
+        with counted(figures, "reference, maps fused once per model"):
+            decoder = ReferenceDecoder(talker, prior)
+        with counted(figures, "reference, kept work"):
+            decoder.decode(decoder.latents([memory], style[None], [FRAMES]))
+        mean = torch.empty(MOTION_VALUES)
+        ours = MotionPrior(PRIORS["multitalk"].model, mean, mean)  # type: ignore[arg-type]
+        speaker = Talker(TALKERS["multitalk"].model, WHISPER_WIDTH, ours.settings).eval()  # type: ignore[arg-type]
+        features = torch.empty(2 * FRAMES, WHISPER_WIDTH)
+        with counted(figures, "default architecture"):
+            speaker.generate(ours, [features], torch.empty(1, speaker.settings.hidden))
+        with counted(figures, "audio encoder XLSR-53"):
+            Wav2Vec2(Wav2Vec2Settings()).eval()([torch.empty(FRAMES * 640 + 80)])
+    plainly = figures["reference, plain"]
+    figures["kept work: times fewer"] = plainly / figures["reference, kept work"]
+    fused = figures["reference, kept work"] + figures["reference, maps fused once per model"]
+    figures["kept work, fusing counted: times fewer"] = plainly / fused
+    figures["default architecture: times fewer"] = plainly / figures["default architecture"]
+    return figures
+
+
+@torch.inference_mode()
+def time_reference(quick: bool, device: str) -> Figures:
+    """Prediction with the reference's models: plain, kept work, 32 clips in lock step."""
+    frames, clips = (25, 8) if quick else (FRAMES, 32)
+    sizes = (SMALL_PRIOR, SMALL_TALKER) if quick else (FULL_PRIOR, FULL_TALKER)
+    prior, talker = reference_pair(*sizes, device)
+    width = talker.settings.hidden
+    memory = torch.randn(clips, 2 * frames, width, device=device)
+    styles = torch.randn(clips, width, device=device)
+    weights, heads = (prior.state_dict(), talker.state_dict()), plain.Heads(prior=prior.settings.heads)
+    decoder = ReferenceDecoder(talker, prior)
+    start = time.perf_counter()
+    offsets, codes = plain.predict(*weights, memory[0], styles[0], heads, frames)
+    plainly = time.perf_counter() - start
+    single = seconds(lambda: decoder.decode(decoder.latents(memory[:1], styles[:1], [frames])), device)
+    latents = decoder.latents(memory[:1], styles[:1], [frames])
+    agree = torch.equal(prior.quantize.nearest(latents[0]), codes)
+    difference = (decoder.decode(latents)[0] - offsets).abs().max().item()
+    start = time.perf_counter()
+    decoder.decode(decoder.latents(list(memory), styles, [frames] * clips))
+    together = time.perf_counter() - start
+    return {
+        "frames": frames,
+        "plain, one clip, s": plainly,
+        "kept work, one clip, s": single,
+        "times faster": plainly / single,
+        "codes agree": float(agree),
+        "largest difference, m": difference,
+        "clips in lock step": clips,
+        "lock step, all clips, s": together,
+        "lock step: times faster than as many plain runs": plainly * clips / together,
+    }
+
+
+@torch.inference_mode()
+def time_default(device: str) -> Figures:
+    """Five seconds of speech with the default architecture, full size."""
+    mean = torch.zeros(MOTION_VALUES)
+    prior = MotionPrior(PRIORS["multitalk"].model, mean, mean + 1).to(device).eval()  # type: ignore[arg-type]
+    talker = Talker(TALKERS["multitalk"].model, WHISPER_WIDTH, prior.settings).to(device).eval()  # type: ignore[arg-type]
+    features = [torch.randn(2 * FRAMES, WHISPER_WIDTH, device=device) for _ in range(32)]
+    styles = torch.randn(32, talker.settings.hidden, device=device)
+    one = seconds(lambda: talker.generate(prior, features[:1], styles[:1]), device)
+    many = seconds(lambda: talker.generate(prior, features, styles), device)
+    figures = {"talker, one clip of 5 s, s": one, "talker, 32 clips in lock step, s": many}
+    try:
+        from assets.fetch import find
+        from training.audio_encoder import WhisperEncoder
+
+        folder = find("whisper_base")
+    except ImportError:
+        folder = None
+    if folder is not None:
+        encoder = WhisperEncoder(folder)
+        sound = np.random.default_rng(0).normal(0, 0.1, FRAMES * 640).astype(np.float32)
+        heard = seconds(lambda: encoder.features(sound, FRAMES), "cpu", 3)
+        figures |= {"audio encoder Whisper base, s": heard, "times real time, both": 5 / (one + heard)}
+    return figures
+
+
+def time_training(quick: bool, device: str) -> Figures:
+    """Training steps of the default models, clips a second."""
+    preset = "tiny" if quick else "multitalk"
+    frames = 25 if quick else 100
+    mean = torch.zeros(MOTION_VALUES)
+    prior = MotionPrior(PRIORS[preset].model, mean, mean + 1).to(device)  # type: ignore[arg-type]
+    talker = Talker(TALKERS[preset].model, WHISPER_WIDTH, prior.settings).to(device)  # type: ignore[arg-type]
+    figures: Figures = {"frames": frames}
+    for name, batch, kind in (("batch 1, fp32", 1, torch.float32), ("batch 32, bf16", 32, torch.bfloat16)):
+        motion = torch.randn(batch, frames, MOTION_VALUES, device=device)
+        sound = torch.randn(batch, 2 * frames, WHISPER_WIDTH, device=device)
+        for stage, model in (("prior", prior), ("talker", talker)):
+            optimiser = torch.optim.AdamW(model.parameters(), 1e-4)
+
+            def step(
+                stage: str = stage,
+                motion: torch.Tensor = motion,
+                sound: torch.Tensor = sound,
+                kind: torch.dtype = kind,
+                optimiser: torch.optim.Optimizer = optimiser,
+            ) -> None:
+                with torch.autocast(device, kind, enabled=kind != torch.float32):
+                    if stage == "prior":
+                        out = prior(motion)
+                        loss = (out.motion - motion).square().mean() + out.quantised.loss.mean()
+                    else:
+                        truth = prior.quantise(motion)
+                        styles = talker.languages.weight[:1].expand(len(motion), -1)
+                        logits = talker(prior, talker.hear(sound), styles, truth.latents.detach())
+                        loss = torch.nn.functional.cross_entropy(
+                            logits.float().flatten(0, 2), truth.codes.flatten()
+                        )
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+
+            figures[f"{stage}, {name}, clips/s"] = batch / seconds(step, device, 3)
+    for stage in ("prior", "talker"):
+        slow, fast = (figures[f"{stage}, {name}, clips/s"] for name in ("batch 1, fp32", "batch 32, bf16"))
+        figures[f"{stage}: times faster"] = fast / slow
+    return figures
+
+
+def time_reading(quick: bool) -> Figures:
+    """Motion of a packed dataset read in batches, and what that takes of memory."""
+    clips, mean_frames = (2000 if quick else 20_000), 130
+    random = np.random.default_rng(0)
+    frames = random.integers(50, 2 * mean_frames - 50, clips).astype(np.int32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "motion.npy"
+        motion = np.lib.format.open_memmap(path, "w+", np.float32, (int(frames.sum()), MOTION_VALUES))
+        motion[:] = 1
+        motion.flush()
+        del motion
+        language = np.array(["french"] * clips)
+        packed = PackedMotion(
+            Path(folder), np.load(path, mmap_mode="r"), np.concatenate([[0], np.cumsum(frames[:-1], dtype=np.int64)]),
+            frames, np.zeros(clips, np.int8), language, language, language, np.array("toy"),
+        )  # fmt: skip
+        sampler = Sampler(np.arange(clips), frames.astype(np.int64), language, DataSettings(), 0)
+        plans = sampler.epoch(0)
+        dataset = BatchDataset(packed, plans, {}, None)
+        before = anonymous_megabytes()
+        start = time.perf_counter()
+        read: list[Batch] = [dataset[index] for index in range(len(plans))][-1:]
+        elapsed = time.perf_counter() - start
+        return {
+            "clips": clips,
+            "clips/s": clips / elapsed,
+            "GB on disk": path.stat().st_size / 1e9,
+            "memory grown by, MB": anonymous_megabytes() - before,
+            "frames of the last batch": read[0].motion.shape[1],
+        }
+
+
+def anonymous_megabytes() -> float:
+    """Memory of this process without mapped files; the peak of all where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["RssAnon"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small models, under a minute")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    torch.backends.cuda.matmul.allow_tf32 = False
+    size = "a fraction of the size" if options.quick else "full size"
+    sections: dict[str, Callable[[], Figures]] = {
+        "operations of prediction, 10^9, full size, T=125": count_operations,
+        f"reference, {size}, {options.device}": lambda: time_reference(options.quick, options.device),
+        f"default architecture, full size, {options.device}": lambda: time_default(options.device),
+        f"training, {size}, {options.device}": lambda: time_training(options.quick, options.device),
+        "reading motion": lambda: time_reading(options.quick),
+    }
+    results = {}
+    for title, section in sections.items():
+        results[title] = section()
+        print(f"\n{title}")
+        for name, value in results[title].items():
+            print(f"  {name:<50} {value:>12.4g}")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
