@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flows import cli_data, cli_system
+from flows import apart, cli_data, cli_system
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,14 +31,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``multitalk``; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
     try:
+        if getattr(options, "runs_flow", False) and not apart.is_apart():
+            return apart.run_apart(arguments)
         return int(options.run(options))
     except KeyboardInterrupt:
-        print(
-            "multitalk: stopped; what was finished is kept, the same command goes on from there",
-            file=sys.stderr,
-        )
+        if not apart.is_apart():
+            message = "multitalk: stopped; what was finished is kept, the same command goes on from there"
+            print(message, file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of a pipe went away (`| head`); writing at exit must not fail a second time.
@@ -80,7 +82,7 @@ def _add_build(commands: Any) -> None:
         "--config", type=Path, metavar="FILE", help="YAML with any setting; options win over it"
     )
     build.add_argument("--json", action="store_true", help="print the summary as JSON")
-    build.set_defaults(run=_build)
+    build.set_defaults(run=_build, runs_flow=True)
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -120,4 +122,6 @@ def run_build(settings: Any, *, as_json: bool = False) -> int:
 
 
 if __name__ == "__main__":
+    if apart.is_apart():
+        apart.end_with_parent()
     sys.exit(main())

@@ -53,7 +53,7 @@ def add_commands(commands: Any) -> None:
     )
     demo.add_argument("--root", type=Path, default=Path("demo-dataset"), metavar="DIR")
     demo.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_demo, runs_flow=True)
 
 
 def _add_assets(commands: Any) -> None:
