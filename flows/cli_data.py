@@ -57,9 +57,10 @@ def _query(options: argparse.Namespace) -> int:
 
 def _filter(options: argparse.Namespace) -> int:
     from filters.policy import load_policy
-    from filters.verdicts import apply, evaluate, metric_columns, waterfall, waterfall_by_language
+    from filters.verdicts import evaluate, metric_columns, waterfall, waterfall_by_language
+    from flows.judging import judge
     from manifests.schema import MANIFEST
-    from manifests.store import compact, read_manifest
+    from manifests.store import read_manifest
 
     policy = load_policy(options.policy, MANIFEST)
     if options.explain:
@@ -70,7 +71,7 @@ def _filter(options: argparse.Namespace) -> int:
     clips = read_manifest(options.root, columns)
     verdicts = evaluate(policy, clips)
     if not options.dry_run:
-        compact(options.root, lambda table: apply(policy, table))
+        judge(options.root, options.policy)
     _print_waterfall(waterfall(verdicts), f"{policy.name}: all languages")
     if options.by_language:
         for language, counts in waterfall_by_language(verdicts, clips).items():

@@ -18,6 +18,9 @@ _USAGE_ERRORS = (
     "PolicyError",
     "QueryError",
     "DatasetError",
+    "UnsafeNameError",
+    "MotionError",
+    "HeadModelError",
     "UnknownAsset",
 )
 _RUN_ERRORS = ("AssetError", "AssetMissing", "AssetCorrupt", "DownloadFailed", "FfmpegMissing", "ClipError")

@@ -1,0 +1,37 @@
+"""The report page of a dataset, with pictures and its policy's waterfall."""
+
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from filters.policy import load_policy
+from filters.verdicts import evaluate, explained_rows, metric_columns, waterfall
+from flows.heads import models_here
+from flows.judging import policy_of
+from flows.pictures import clip_picture
+from manifests.report import write_report
+from manifests.schema import MANIFEST
+from manifests.store import read_manifest
+
+
+def write_dataset_report(root: Path, out: Path, *, title: str = "", gallery_size: int = 120) -> list[str]:
+    """Write the page; returns what the user should know of it.
+
+    Raises
+    ------
+    DatasetError
+        When there is no dataset at `root`.
+    """
+    policy = load_policy(policy_of(root), MANIFEST)
+    clips = read_manifest(root, sorted({*metric_columns(policy), "accepted", "head_model"}))
+    verdicts = evaluate(policy, clips)
+    rows, notes = [], []
+    if clips["accepted"].null_count < len(clips):
+        rows = explained_rows(policy, waterfall(verdicts))
+        accepted = pc.fill_null(clips["accepted"], False).to_numpy()
+        if (accepted != verdicts.accepted).any():
+            notes.append("the clips' verdicts are not up to date with policy.yaml: run `multitalk filter`")
+    models, missing = models_here(clips["head_model"].unique().to_pylist())
+    picture = clip_picture(root, models)
+    write_report(root, out, title=title, waterfall=rows, picture=picture, gallery_size=gallery_size)
+    return notes + missing
