@@ -24,13 +24,15 @@ from fit_flame.objective import (
     Temporal,
     chain_cost,
     chain_step,
+    damped,
     evaluate,
     frame_hessian,
-    frame_step,
     innovation,
 )
 from fit_flame.residuals import POSE_SIZE, ClipState, FrameState, Observations, move, place
 from fit_flame.rotation import to_axis_angle
+from fit_flame.solver import factor
+from fit_flame.solver import solve as factor_solve
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -38,7 +40,7 @@ JAW_MEAN = (0.05, 0.0, 0.0)
 JAW_SIGMA = (0.2, 0.03, 0.03)  # radians: opening, sideways, roll
 FOCAL_SIGMA = 0.4  # of its logarithm
 _TYPICAL_FOV_DEG = 30.0
-_RENEWALS = 1
+_DAMPING = 1e-3
 _DEPTHS = 120  # landmarks whose depth is used, about: depth is smooth
 
 
@@ -204,9 +206,8 @@ def _fit_pose(
     for _ in range(iterations):
         here = evaluate(basis, seen, prior, clip, frame)
         blocks = frame_hessian(basis, seen, prior, clip, frame, here, Columns.jaw_and_pose)
-        step = frame_step(
-            blocks, here.gradient[..., -blocks.shape[-1] :], torch.full_like(here.frame_cost, 1e-4)
-        )
+        factors = factor(damped(blocks, 1e-4))
+        step = -factor_solve(factors, here.gradient[..., -blocks.shape[-1] :])
         frame = move(frame, torch.nn.functional.pad(step, (frame.expression.shape[-1], 0)))
     return frame
 
@@ -219,21 +220,22 @@ def _fit_frames(
     frame: FrameState,
     iterations: int,
 ) -> tuple[FrameState, Tensor]:
-    """Levenberg-Marquardt on every frame alone; return the last second derivatives too, (C, T, n, n).
+    """Gauss-Newton on every frame alone; return its second derivatives too, (C, T, n, n).
 
-    Second derivatives are renewed in the first iterations only, where they change.
+    They are taken and factorised once, where the frame starts: near enough, since it starts from a key frame
+    that looks like it. A step that raises a frame's cost is undone and its next one shortened.
     """
     here = evaluate(basis, seen, prior, clip, frame)
-    damping = torch.full_like(here.frame_cost, 1e-3)
-    for i in range(iterations):
-        if i < _RENEWALS:
-            blocks = frame_hessian(basis, seen, prior, clip, frame, here)
-        new_frame = move(frame, frame_step(blocks, here.gradient, damping))
+    blocks = frame_hessian(basis, seen, prior, clip, frame, here)
+    factors = factor(damped(blocks, _DAMPING))
+    gradient, cost, reach = here.gradient, here.frame_cost, torch.ones_like(here.frame_cost)
+    for _ in range(iterations):
+        new_frame = move(frame, -reach[..., None] * factor_solve(factors, gradient))
         new = evaluate(basis, seen, prior, clip, new_frame)
-        better = new.frame_cost <= here.frame_cost
-        damping = torch.where(better, damping / 10, damping * 30).clamp(1e-5, 1e2)
+        better = new.frame_cost <= cost
         frame = FrameState(*(choose(better, n, o) for n, o in zip(new_frame, frame, strict=True)))
-        here = evaluate(basis, seen, prior, clip, frame) if not bool(better.all()) else new
+        gradient, cost = choose(better, new.gradient, gradient), torch.minimum(new.frame_cost, cost)
+        reach = torch.where(better, (2 * reach).clamp_max(1), reach / 4)
     return frame, blocks
 
 

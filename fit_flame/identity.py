@@ -7,10 +7,11 @@ from torch import Tensor
 
 from fit_flame.jacobian import Columns
 from fit_flame.landmark_basis import LandmarkBasis
-from fit_flame.objective import Evaluation, Prior, evaluate, frame_hessian
+from fit_flame.objective import Evaluation, Prior, damped, evaluate, frame_hessian
 from fit_flame.residuals import ClipState, FrameState, Observations, move, pull_back
-from fit_flame.solver import solve_arrow
+from fit_flame.solver import Arrow
 
+_DAMPING = 1e-3
 _KEEP_HESSIAN = 3  # iterations for which second derivatives are kept: gradients cost a tenth
 
 
@@ -97,34 +98,35 @@ def fit_shared(
     kappa_bounds, log_kappa_mean, log_kappa_precision
         (C,) limits of the inverse focal length, and the Gaussian prior of its logarithm.
     iterations
-        Gauss-Newton iterations; a step that raises the cost is halved.
+        Gauss-Newton iterations; a step that raises the cost is undone and the next one shortened.
     """
-    damping = frame.log_scale.new_full((len(frame.log_scale),), 1e-3)
+    reach = torch.ones_like(clip.kappa)
 
-    def evaluate_all(clip: ClipState, frame: FrameState) -> tuple[Evaluation, Tensor]:
-        """Evaluate the frames, and the cost with the shared unknowns' priors."""
-        here = evaluate(basis, seen, prior, clip, frame)
+    def shared_cost(clip: ClipState) -> Tensor:
         log_kappa = clip.kappa.log() - log_kappa_mean
-        return here, here.cost + 0.5 * (clip.shape**2).sum(-1) + 0.5 * log_kappa_precision * log_kappa**2
+        return 0.5 * (clip.shape**2).sum(-1) + 0.5 * log_kappa_precision * log_kappa**2
 
-    here, cost = evaluate_all(clip, frame)
+    here = evaluate(basis, seen, prior, clip, frame)
     for i in range(iterations):
         if i % _KEEP_HESSIAN == 0:
             full = frame_hessian(basis, seen, prior, clip, frame, here, Columns.frame_and_shared)
+            arrow = _factorised(full, here.gradient.shape[-1], log_kappa_precision)
         shared_gradient = _shared_gradient(basis, seen, clip, frame, here)
         shared_gradient[:, -1] += log_kappa_precision * (clip.kappa.log() - log_kappa_mean)
-        step, shared = _shared_step(full, here.gradient, shared_gradient, damping, log_kappa_precision)
-        log_kappa = torch.clamp(
-            clip.kappa.log() + shared[:, -1], kappa_bounds[0].log(), kappa_bounds[1].log()
-        )
-        new_clip = ClipState(clip.shape + shared[:, :-1], log_kappa.exp())
-        new_frame = move(frame, step)
-        new_cost = evaluate_all(new_clip, new_frame)[1]
-        better = new_cost <= cost
-        clip = ClipState(*(choose(better, new, old) for new, old in zip(new_clip, clip, strict=True)))
-        frame = FrameState(*(choose(better, new, old) for new, old in zip(new_frame, frame, strict=True)))
-        damping = torch.where(better, damping / 3, damping * 10).clamp(1e-5, 1e3)
-        here, cost = evaluate_all(clip, frame)
+        step, shared = arrow.solve(-here.gradient, -shared_gradient)
+        log_kappa = clip.kappa.log() + reach * shared[:, -1]
+        log_kappa = torch.clamp(log_kappa, kappa_bounds[0].log(), kappa_bounds[1].log())
+        new_clip = ClipState(clip.shape + reach[:, None] * shared[:, :-1], log_kappa.exp())
+        new_frame = move(frame, reach[:, None, None] * step)
+        new = evaluate(basis, seen, prior, new_clip, new_frame)
+        better = new.cost + shared_cost(new_clip) <= here.cost + shared_cost(clip)
+        reach = torch.where(better, (2 * reach).clamp_max(1), reach / 4)
+        if bool(better.all()):
+            clip, frame, here = new_clip, new_frame, new
+            continue
+        clip = ClipState(*(choose(better, n, o) for n, o in zip(new_clip, clip, strict=True)))
+        frame = FrameState(*(choose(better, n, o) for n, o in zip(new_frame, frame, strict=True)))
+        here = evaluate(basis, seen, prior, clip, frame)
     return clip, frame
 
 
@@ -142,17 +144,11 @@ def _shared_gradient(
     return torch.cat([by_shape + clip.shape, (here.found.force * by_focal).sum((1, 2, 3))[:, None]], 1)
 
 
-def _shared_step(
-    full: Tensor, gradient: Tensor, shared_gradient: Tensor, damping: Tensor, log_kappa_precision: float
-) -> tuple[Tensor, Tensor]:
-    """Step of the key frames (C, K, n) and of shape and log focal length (C, S + 1)."""
-    n = gradient.shape[-1]
+def _factorised(full: Tensor, n: int, log_kappa_precision: float) -> Arrow:
+    """Factorise second derivatives (C, K, n + S + 1, n + S + 1), the shared unknowns' priors added."""
     corner = full[..., n:, n:].sum(1)
     diagonal = corner.diagonal(dim1=-2, dim2=-1)
     diagonal[:, :-1] += 1
     diagonal[:, -1] += log_kappa_precision
-    diagonal *= 1 + damping[:, None]
-    blocks = full[..., :n, :n].clone()
-    block_diagonal = blocks.diagonal(dim1=-2, dim2=-1)
-    block_diagonal *= 1 + damping[:, None, None]
-    return solve_arrow(blocks, full[..., :n, n:], corner, -gradient, -shared_gradient)
+    diagonal *= 1 + _DAMPING
+    return Arrow(damped(full[..., :n, :n], _DAMPING), full[..., :n, n:], corner)

@@ -22,7 +22,7 @@ from fit_flame.residuals import (
     residuals,
 )
 from fit_flame.rotation import to_axis_angle
-from fit_flame.solver import solve_chain, solve_frames
+from fit_flame.solver import solve_chain
 
 
 class Prior(NamedTuple):
@@ -92,13 +92,6 @@ def frame_hessian(
     return result
 
 
-def transition(size: int, like: Tensor) -> Tensor:
-    """F for n = `size` unknowns and six velocities: the last six unknowns move on by theirs."""
-    predict = torch.eye(size + POSE_SIZE, dtype=like.dtype, device=like.device)
-    predict[size - POSE_SIZE : size, size:] = torch.eye(POSE_SIZE, dtype=like.dtype, device=like.device)
-    return predict
-
-
 def innovation(frame: FrameState, velocity: Tensor) -> Tensor:
     """Return what the temporal prior did not foresee: (C, T-1, n + 6)."""
     rotation = to_axis_angle(frame.rotation[:, :-1].mT @ frame.rotation[:, 1:])
@@ -123,21 +116,21 @@ def chain_step(
         Steps of the frames' unknowns (C, T, n) and of their velocities (C, T, 6).
     """
     n = blocks.shape[-1]
-    predict = transition(n, blocks)
+    pose, speed = slice(n - POSE_SIZE, n), slice(n, n + POSE_SIZE)
     pulled = temporal.precision * innovation(frame, temporal.velocity)
     full = torch.nn.functional.pad(blocks, (0, POSE_SIZE, 0, POSE_SIZE))
     right = -torch.nn.functional.pad(gradient, (0, POSE_SIZE))
     right[:, 1:] -= pulled
-    right[:, :-1] += pulled @ predict
+    right[:, :-1] += pulled
+    right[:, :-1, speed] += pulled[..., pose]
     full.diagonal(dim1=-2, dim2=-1)[...] += (
         1e-6 * blocks.diagonal(dim1=-2, dim2=-1).mean((1, 2))[:, None, None]
     )
-    step = solve_chain(full, right, temporal.precision, predict)
+    step = solve_chain(full, right, temporal.precision, pose, speed)
     return step[..., :n], step[..., n:]
 
 
-def frame_step(blocks: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
-    """Levenberg-Marquardt step (C, T, n) of every frame alone; damping (C, T)."""
+def damped(blocks: Tensor, damping: float) -> Tensor:
+    """Add to the diagonals (..., n, n) a share of themselves, and a floor for what no landmark tells."""
     diagonal = blocks.diagonal(dim1=-2, dim2=-1)
-    floor = 1e-6 * diagonal.mean((0, 1))
-    return -solve_frames(blocks + torch.diag_embed(damping[..., None] * diagonal + floor), gradient)
+    return blocks + torch.diag_embed(damping * diagonal + 1e-6 * diagonal.mean((0, 1)))

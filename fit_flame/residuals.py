@@ -192,12 +192,12 @@ def pull_back(
     bent_pull = pull_jaw @ bend
     expression = _project(basis.rest.expression, pull_head) + _project(basis.jaw.expression, bent_pull)
     turned = points.jaw @ frame.jaw.mT
-    jaw = torch.linalg.cross(turned, pull_jaw).sum(2)
+    jaw = _axial(pull_jaw.mT @ turned)
     if basis.has_correctives:
         entries = _project(basis.rest.correctives, pull_head) + _project(basis.jaw.correctives, bent_pull)
         product = entries.reshape(*entries.shape[:-1], 3, 3) @ frame.jaw.mT
         jaw = jaw + _axial(product)
-    rotation = torch.linalg.cross(points.head, pull_head).sum(2)
+    rotation = _axial(pull_head.mT @ points.head)
     log_scale = (pull * points.camera).sum((-1, -2))
     parts = [expression, jaw, rotation, per_depth.sum(2), log_scale[..., None]]
     shape = force.new_zeros(*force.shape[:2], 0)

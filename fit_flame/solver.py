@@ -12,67 +12,83 @@ import torch
 from torch import Tensor
 
 
-def solve_chain(blocks: Tensor, rhs: Tensor, precision: Tensor, predict: Tensor) -> Tensor:
+def solve_chain(blocks: Tensor, rhs: Tensor, precision: Tensor, moved: slice, by: slice) -> Tensor:
     """Minimise sum_t x_t' H_t x_t / 2 - g_t' x_t + sum_t |x_{t+1} - F x_t|^2_{w_t} / 2 over all frames at once.
+
+    F keeps every unknown and moves some on by others: F x = x, but (F x)[moved] = x[moved] + x[by].
 
     Parameters
     ----------
     blocks
         (C, T, n, n) H_t of C clips, symmetric positive definite together with the temporal terms.
     rhs
-        (C, T, n) g_t, temporal terms not included unless the caller linearises about a point.
+        (C, T, n) g_t.
     precision
         (C, T-1, n) w_t >= 0.
-    predict
-        (n, n) F.
+    moved, by
+        Which unknowns F moves, and by which: as positions and their velocities.
 
     Returns
     -------
     Tensor
-        (C, T, n) the minimiser.
+        (C, T, n) the minimiser; zero for a clip whose equations have none.
     """
-    frames = blocks.shape[1]
+    blocks = blocks.clone()
+    blocks[:, 1:].diagonal(dim1=-2, dim2=-1)[...] += precision
+    blocks[:, :-1].diagonal(dim1=-2, dim2=-1)[...] += precision
+    for rows, columns in ((by, by), (moved, by), (by, moved)):
+        blocks[:, :-1, rows, columns].diagonal(dim1=-2, dim2=-1)[...] += precision[..., moved]
     inverses, forward = [], []
-    message_block: Tensor | float = 0.0
-    message_rhs: Tensor | float = 0.0
-    for t in range(frames):
-        block = blocks[:, t] + message_block
-        right = rhs[:, t] + message_rhs
-        if t < frames - 1:
-            w = precision[:, t]
-            block = block + (predict.mT * w[:, None, :]) @ predict
-        inverse = torch.cholesky_inverse(_factor(block))
-        inverses.append(inverse)
+    failed = torch.zeros(len(blocks), dtype=torch.bool, device=blocks.device)
+    block, right = blocks[:, 0], rhs[:, 0]
+    for t in range(blocks.shape[1]):
+        factor, code = torch.linalg.cholesky_ex(block)
+        failed |= code > 0
+        inverses.append(torch.cholesky_inverse(factor))
         forward.append(right)
-        if t < frames - 1:
-            gain = w[:, :, None] * predict
-            message_block = torch.diag_embed(w) - gain @ inverse @ gain.mT
-            message_rhs = (gain @ (inverse @ right[..., None]))[..., 0]
+        if t + 1 < blocks.shape[1]:
+            w = precision[:, t]
+            known = _predicted(inverses[-1].clone(), moved, by)
+            block = blocks[:, t + 1] - w[:, :, None] * known * w[:, None, :]
+            right = rhs[:, t + 1] + w * _moved_on((inverses[-1] @ right[..., None])[..., 0], moved, by)
     solution = [(inverses[-1] @ forward[-1][..., None])[..., 0]]
-    for t in range(frames - 2, -1, -1):
-        pulled = forward[t] + (predict.mT @ (precision[:, t] * solution[-1])[..., None])[..., 0]
-        solution.append((inverses[t] @ pulled[..., None])[..., 0])
-    return torch.stack(solution[::-1], dim=1)
+    for t in range(blocks.shape[1] - 2, -1, -1):
+        pull = precision[:, t] * solution[-1]
+        pull[:, by] += pull[:, moved]
+        solution.append((inverses[t] @ (forward[t] + pull)[..., None])[..., 0])
+    return torch.where(failed[:, None, None], 0.0, torch.stack(solution[::-1], dim=1))
 
 
-def solve_frames(blocks: Tensor, rhs: Tensor) -> Tensor:
-    """Solve every frame's own system: (..., n, n), (..., n) -> (..., n)."""
-    return torch.cholesky_solve(rhs[..., None], _factor(blocks))[..., 0]
+def _moved_on(x: Tensor, moved: slice, by: slice) -> Tensor:
+    """F x, in place."""
+    x[..., moved] += x[..., by]
+    return x
 
 
-def _factor(blocks: Tensor) -> Tensor:
+def _predicted(covariance: Tensor, moved: slice, by: slice) -> Tensor:
+    """F S F', in place."""
+    covariance[:, moved] += covariance[:, by]
+    covariance[:, :, moved] += covariance[:, :, by]
+    return covariance
+
+
+def factor(blocks: Tensor) -> Tensor:
     """Cholesky factors; a block that has none counts as its diagonal, so that one bad frame harms no other."""
-    factor, failed = torch.linalg.cholesky_ex(blocks)
+    found: Tensor
+    found, failed = torch.linalg.cholesky_ex(blocks)
     if not bool(failed.any()):
-        return factor
+        return found
     diagonal = blocks.diagonal(dim1=-2, dim2=-1).abs().nan_to_num(1.0, 1.0, 1.0).clamp_min(1e-12).sqrt()
-    return torch.where((failed > 0)[..., None, None], torch.diag_embed(diagonal), factor)
+    return torch.where((failed > 0)[..., None, None], torch.diag_embed(diagonal), found)
 
 
-def solve_arrow(
-    blocks: Tensor, borders: Tensor, corner: Tensor, rhs: Tensor, corner_rhs: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Solve frames that share unknowns, by the Schur complement of the frames.
+def solve(factors: Tensor, rhs: Tensor) -> Tensor:
+    """Solve systems whose factors are known: (..., n, n), (..., n) -> (..., n)."""
+    return torch.cholesky_solve(rhs[..., None], factors)[..., 0]
+
+
+class Arrow:
+    """Frames that share unknowns, factorised by the Schur complement of the frames.
 
     Parameters
     ----------
@@ -82,17 +98,17 @@ def solve_arrow(
         (C, K, n, m) its coupling with the m shared unknowns.
     corner
         (C, m, m) the shared unknowns' block.
-    rhs, corner_rhs
-        (C, K, n) and (C, m) right-hand sides.
-
-    Returns
-    -------
-    tuple
-        The frames' unknowns (C, K, n) and the shared ones (C, m).
     """
-    factor = _factor(blocks)
-    solved = torch.cholesky_solve(torch.cat([borders, rhs[..., None]], -1), factor)
-    schur = corner - (borders.mT @ solved[..., :-1]).sum(1)
-    reduced = corner_rhs - (borders.mT @ solved[..., -1:])[..., 0].sum(1)
-    shared = solve_frames(schur, reduced)
-    return solved[..., -1] - (solved[..., :-1] @ shared[:, None, :, None])[..., 0], shared
+
+    def __init__(self, blocks: Tensor, borders: Tensor, corner: Tensor) -> None:
+        self._frames = factor(blocks)
+        self._borders = borders
+        self._solved = torch.cholesky_solve(borders, self._frames)
+        reduced = borders.flatten(1, 2).mT @ self._solved.flatten(1, 2)
+        self._shared = factor(corner - reduced)
+
+    def solve(self, rhs: Tensor, shared_rhs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the frames' unknowns (C, K, n) and the shared ones (C, m) for right-hand sides of those shapes."""
+        own = solve(self._frames, rhs)
+        shared = solve(self._shared, shared_rhs - (self._borders.mT @ own[..., None])[..., 0].sum(1))
+        return own - (self._solved @ shared[:, None, :, None])[..., 0], shared

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fit_flame.solver import solve_arrow, solve_chain
+from fit_flame.solver import Arrow, factor, solve_chain
 
 
 def _positive(*shape: int) -> torch.Tensor:
@@ -17,7 +17,7 @@ def test_chain_equals_the_dense_solution(frames):
     precision = torch.rand(clips, frames - 1, n, dtype=torch.float64)
     predict = torch.eye(n, dtype=torch.float64)
     predict[0, 3] = predict[1, 4] = 1.0
-    found = solve_chain(blocks, rhs, precision, predict)
+    found = solve_chain(blocks, rhs, precision, slice(0, 2), slice(3, 5))
     for c in range(clips):
         dense = torch.block_diag(*blocks[c])
         for t in range(frames - 1):
@@ -39,12 +39,14 @@ def test_arrow_equals_the_dense_solution():
     rhs = torch.randn(len(full), dtype=torch.float64)
     blocks = torch.stack([full[t * n : (t + 1) * n, t * n : (t + 1) * n] for t in range(frames)])[None]
     borders = full[: frames * n, frames * n :].reshape(1, frames, n, m)
-    own, shared = solve_arrow(
-        blocks,
-        borders,
-        full[None, frames * n :, frames * n :],
-        rhs[: frames * n].reshape(1, frames, n),
-        rhs[None, -m:],
-    )
+    arrow = Arrow(blocks, borders, full[None, frames * n :, frames * n :])
+    own, shared = arrow.solve(rhs[: frames * n].reshape(1, frames, n), rhs[None, -m:])
     wanted = torch.linalg.solve(full, rhs)
     torch.testing.assert_close(torch.cat([own.reshape(-1), shared.reshape(-1)]), wanted)
+
+
+def test_a_block_without_a_factor_harms_no_other():
+    good, bad = _positive(3, 3), -torch.eye(3, dtype=torch.float64)
+    factors = factor(torch.stack([good, bad]))
+    torch.testing.assert_close(factors[0] @ factors[0].mT, good)
+    assert torch.isfinite(factors).all()
