@@ -51,7 +51,7 @@ def end_with_parent() -> None:
     """End this process and all of its session when the parent's end of standard input closes."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # not through sys.stdin, whose lock would be held at the interpreter's exit
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -71,11 +71,11 @@ def _downloads(
             yield under_way.popleft()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Leave at once when the parent's end of standard input closes, however the parent ended."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
@@ -83,7 +83,7 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Entry point of ``python -m flows.worker JOB``."""
-    _end_with_parent()
+    end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     import cv2
 
