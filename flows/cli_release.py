@@ -197,7 +197,7 @@ def _add_verify(commands: Any) -> None:
         commands,
         "verify",
         "check every file against the manifest",
-        "Check media, motion, landmarks and releases. Exit status 1 when anything is missing, damaged or contradictory.",
+        "Check media, motion and releases. Exit status 1 when anything is missing, damaged or contradictory.",
     )
     verify.add_argument("--fast", action="store_true", help="existence and lengths only, no checksums")
     verify.add_argument(

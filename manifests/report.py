@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from manifests import charts
+from manifests import charts, published
 from manifests.files import atomic
-from manifests.report_data import ReportData, Row, collect, reasons
-
-Picture = Callable[[Row], bytes | None]
-"""Gives a JPEG, PNG or WebP of a clip, or None."""
-
-PUBLISHED = {"languages": 20, "clips": 293_812, "hours": 423.2}
-"""MultiTalk's published size."""
+from manifests.gallery import Picture, gallery
+from manifests.report_data import ReportData, Row, collect
 
 
 def write_report(
@@ -75,7 +70,7 @@ def _page(
         _section("distributions", "Distributions", _distributions(data)),
         _section("policy", "What the policy takes away", _waterfall(data, waterfall)),
         _section("failures", "Clips that failed", _failures(data)),
-        _section("gallery", "Clips", _gallery(data.gallery, picture)),
+        _section("gallery", "Clips", gallery(data.gallery, picture)),
     ]
     return f"""<!doctype html>
 <html lang="en">
@@ -105,43 +100,68 @@ def _section(name: str, title: str, content: str) -> str:
 
 
 def _header(title: str, totals: Row) -> str:
+    unit, factor, digits = _unit_of_time(totals)
     tiles = {
         "clips annotated": f"{totals['clips']:,}",
         "clips built": f"{totals['ok']:,}",
-        "hours built": f"{totals['hours']:,.1f}" if totals["hours"] >= 1 else f"{totals['hours']:.3f}",
+        f"{unit} built": f"{totals['hours'] * factor:,.{digits}f}",
         "source videos": f"{totals['videos']:,}",
         "languages": f"{totals['languages']:,}",
     }
     if totals["judged"]:
         tiles["accepted"] = f"{_share(totals['accepted'], totals['clips'])}"
     listed = "".join(f"<li><b>{value}</b>{name}</li>" for name, value in tiles.items())
-    published = (
-        f"MultiTalk as published: {PUBLISHED['languages']} languages, {PUBLISHED['clips']:,} clips, "
-        f"{PUBLISHED['hours']} hours. Annotated here: {_share(totals['clips'], PUBLISHED['clips'])} of its clips; "
-        f"built: {_share(totals['hours'], PUBLISHED['hours'])} of its hours."
+    beside = (
+        f"MultiTalk as published: {len(published.HOURS)} languages, {published.CLIPS:,} clips, "
+        f"{published.TOTAL_HOURS:.1f} hours. Annotated here: {_share(totals['clips'], published.CLIPS)} of its clips; "
+        f"built: {_share(totals['hours'], published.TOTAL_HOURS)} of its hours."
     )
-    return f'<h1>{escape(title)}</h1><ul class="tiles">{listed}</ul><p class="soft below">{published}</p>'
+    return f'<h1>{escape(title)}</h1><ul class="tiles">{listed}</ul><p class="soft below">{beside}</p>'
+
+
+def _unit_of_time(totals: Row) -> tuple[str, float, int]:
+    """Return the unit in which the dataset's length reads well, how many make an hour, and digits to show."""
+    return ("hours", 1, 1) if totals["hours"] >= 1 else ("minutes", 60, 2)
 
 
 def _languages(data: ReportData) -> str:
     most = max((row["clips"] for row in data.languages), default=1)
-    head = _head("language", "", *("#videos", "#clips", "#built", "#accepted", "#hours", "#accepted hours"))
+    unit, factor, digits = _unit_of_time(data.totals)
+    titles = (
+        "#videos",
+        "#clips",
+        "#built",
+        "#accepted",
+        f"#{unit}",
+        f"#{unit} accepted",
+        "#hours in MultiTalk",
+    )
     body = "".join(
         "<tr>"
         f'<th scope="row">{escape(row["language"])}</th>'
         f'<td class="bar">{charts.bar(row["accepted"], row["ok"], row["clips"], most)}</td>'
         + "".join(f'<td class="n">{row[name]:,}</td>' for name in ("videos", "clips", "ok", "accepted"))
-        + f'<td class="n">{row["hours"]:,.2f}</td><td class="n">{row["accepted_hours"]:,.2f}</td></tr>'
+        + "".join(
+            f'<td class="n">{row[name] * factor:,.{digits}f}</td>' for name in ("hours", "accepted_hours")
+        )
+        + f'<td class="n">{published.HOURS.get(row["language"], "")}</td></tr>'
         for row in data.languages
     )
-    return f'{_KEY_ALL}<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
+    absent = sorted(published.HOURS.keys() - {row["language"] for row in data.languages})
+    note = f'<p class="soft below">In MultiTalk and not here: {", ".join(absent)}.</p>' if absent else ""
+    table = f"<table>{_head('language', '', *titles)}<tbody>{body}</tbody></table>"
+    return f'{_KEY_ALL}<div class="scroll">{table}</div>{note}'
 
 
 def _distributions(data: ReportData) -> str:
-    figures = "".join(charts.histogram(item) for item in data.distributions)
+    figures = "".join(charts.histogram(item) for item in data.distributions if item.median is not None)
+    absent = [item.metric.title for item in data.distributions if item.median is None]
+    note = (
+        f'<p class="soft below">Not measured on any clip: {escape(", ".join(absent))}.</p>' if absent else ""
+    )
     return (
         '<p class="soft">Clips that were built. The dashed line is the median; values beyond an axis are in its '
-        f'outermost bars.</p>{_KEY}<div class="charts">{figures}</div>'
+        f'outermost bars.</p>{_KEY}<div class="charts">{figures}</div>{note}'
     )
 
 
@@ -177,71 +197,6 @@ def _failures(data: ReportData) -> str:
     return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
-def _gallery(rows: Sequence[Row], picture: Picture | None) -> str:
-    if not rows:
-        return "<p>No clip was built.</p>"
-    languages = sorted({row["language"] for row in rows})
-    verdicts = sorted({_verdict(row) for row in rows})
-    controls = (
-        '<label>Search id, words, numbers <input type="search" name="words" autocomplete="off"></label>'
-        + _select("language", "Language", languages)
-        + _select("verdict", "Verdict", verdicts)
-        + _select("reason", "Rejected by", reasons(rows))
-        + '<button type="reset">Clear</button>'
-    )
-    cards = "".join(_card(row, picture) for row in rows)
-    return (
-        f'<form id="filter" role="search" aria-label="Clips">{controls}</form>'
-        f'<p id="shown" class="soft" role="status">{len(rows)} clips</p><ul class="gallery">{cards}</ul>'
-    )
-
-
-def _card(row: Row, picture: Picture | None) -> str:
-    verdict, broken = _verdict(row), row["rejected_by"] or []
-    image = _image(row, picture(row) if picture else None)
-    said = escape(row["transcript"] or "")
-    facts = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in _facts(row).items())
-    why = f": {escape(', '.join(broken))}" if broken else ""
-    return (
-        f'<li data-language="{escape(row["language"])}" data-verdict="{verdict}" '
-        f'data-reasons="{escape(" ".join(broken))}">{image}<div class="text">'
-        f'<h3 class="id">{escape(row["clip_id"])}</h3><p><span class="verdict">{verdict}</span>{why}</p>'
-        f'<p dir="auto">{said}</p><dl><dt>language</dt><dd>{escape(row["language"])}</dd>{facts}</dl></div></li>'
-    )
-
-
-def _facts(row: Row) -> dict[str, str]:
-    """Return the numbers on a card, of those that were measured."""
-    yaw = row["yaw_deg"][1] if row["yaw_deg"] else None
-    facts = {
-        "length": ("{:.1f} s", row["duration_sec"]),
-        "spoken as annotated": ("{:.0%}", row["annotated_language_probability"]),
-        "head turned": ("{:+.0f}°", yaw),
-        "lip sync": ("{:.2f}", row["av_correlation"]),
-        "fit error": ("{:.2%}", row["fit_landmark_error"]),
-        "enlarged": ("{:.1f}x", row["source_scale"]),
-    }
-    return {name: form.format(value) for name, (form, value) in facts.items() if value is not None}
-
-
-def _verdict(row: Row) -> str:
-    return {True: "accepted", False: "rejected", None: "unjudged"}[row["accepted"]]
-
-
-def _image(row: Row, content: bytes | None) -> str:
-    if content is None:
-        return ""
-    kinds = {b"\xff\xd8\xff": "jpeg", b"\x89PN": "png", b"RIF": "webp"}
-    kind = kinds[content[:3]]
-    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return f'<img src="{source}" alt="A frame of clip {escape(row["clip_id"])}" loading="lazy">'
-
-
-def _select(name: str, label: str, values: Sequence[str]) -> str:
-    options = "".join(f'<option value="{escape(v)}">{escape(v)}</option>' for v in values)
-    return f'<label>{label} <select name="{name}"><option value="">all</option>{options}</select></label>'
-
-
 def _head(*titles: str) -> str:
     """Head of a table; a title that begins with # is a column of numbers."""
     cells = [
@@ -256,7 +211,7 @@ def _head(*titles: str) -> str:
 def _footer(data: ReportData) -> str:
     lines = "".join(
         f"<li>{row['clips']:,} clips, {escape(row['head_model'] or 'no head model')}, configuration "
-        f"<code>{escape(row['config_fingerprint'])}</code>, {row['first']} to {row['last']}</li>"
+        f"<code>{escape(row['config_fingerprint'][:12])}</code>, {row['first']} to {row['last']}</li>"
         for row in data.tools
     )
     return (

@@ -30,10 +30,23 @@ class Metric:
 
 METRICS = (
     Metric("Clip length", "duration_sec", 0, 16, "s", "MultiTalk: median 3.6 s, mean 4.8 s"),
-    Metric("Head turned (yaw)", "yaw_deg[2]", -60, 60, "°", "median over the clip; 0 faces the camera"),
-    Metric("Head nodded (pitch)", "pitch_deg[2]", -40, 40, "°", "median over the clip"),
+    Metric("Face size", "face_size_px", 0, 240, "px", "between the outer eye corners, of 512 px"),
     Metric("Enlargement of the source", "source_scale", 0, 4, "x", "above 1 the picture was enlarged"),
-    Metric("Lip sync", "av_correlation", -0.4, 0.8, "", "correlation of lips seen and lips heard"),
+    Metric("Head turned (yaw)", "yaw_deg[2]", -60, 60, "°", "median over the clip; 0 faces the camera"),
+    Metric("Head nodded (pitch)", "pitch_deg[2]", -40, 40, "°", "median over the clip; up is positive"),
+    Metric("Head tilted (roll)", "roll_deg[2]", -40, 40, "°", "median over the clip"),
+    Metric("Sharpness", "sharpness", 0, 1, "", "of the face; falls with blur and enlarging"),
+    Metric("Mouth opening", "mouth_open_range", 0, 0.6, "", "of the distance between the eyes"),
+    Metric("Speech", "100 * speech_ratio", 0, 100, "%", "share of the sound that is speech"),
+    Metric("Signal to noise", "snr_db", -20, 60, " dB", "speech against the rest of the sound"),
+    Metric(
+        "Spoken as annotated", "100 * annotated_language_probability", 0, 100, "%", "Whisper's probability"
+    ),
+    Metric("Words", "100 * transcript_cer", 0, 120, "%", "character errors, heard against annotated"),
+    Metric(
+        "Lip sync", "av_correlation", -0.4, 0.8, "", "correlation of the mouth with what the sound predicts"
+    ),
+    Metric("Face speaks", "speaking_score", -6, 6, "", "active-speaker score; above 0 it does"),
     Metric("Fit error", "100 * fit_landmark_error", 0, 4, "%", "of the distance between the eyes"),
 )
 BARS = 24

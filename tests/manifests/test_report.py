@@ -54,6 +54,10 @@ def test_the_page_says_what_the_dataset_holds(page):
     assert "<b>7</b>clips annotated" in text
     assert "<b>43%</b>accepted" in text
     assert "20 languages, 293,812 clips, 423.2 hours" in text
+    german = re.search(r'<th scope="row">german</th>.*?</tr>', text).group()
+    assert german.endswith('<td class="n">0.02</td><td class="n">0.02</td><td class="n">16.25</td></tr>')
+    assert "In MultiTalk and not here: arabic, catalan" in text
+    assert "Not measured on any clip: Face size" in text
     assert re.search(r'<th scope="row">no_face</th><td></td><td class="n">3</td>', text)
     assert "It &lt; that" in text
     assert "Head turned (yaw): 4 clips, median 1.5°" in text
