@@ -28,6 +28,7 @@ MESSAGES: tuple[tuple[str, ErrorCode], ...] = (
     (r"private video|(video|playlist) is private|members?.only|channel's members", ErrorCode.PRIVATE),
     (r"join this channel|requires payment|purchase|premium|subscribers", ErrorCode.PRIVATE),
     (r"registered users|log ?in required|need to (be logged|log) in|sign in", ErrorCode.PRIVATE),
+    (r"unable to download webpage: \[errno 2\]", ErrorCode.VIDEO_UNAVAILABLE),
     (r"video (is )?unavailable|(not|no longer) available", ErrorCode.VIDEO_UNAVAILABLE),
     (r"content isn.t available|does not exist|was deleted", ErrorCode.VIDEO_UNAVAILABLE),
     (r"removed by|has been removed|has been terminated", ErrorCode.VIDEO_UNAVAILABLE),

@@ -28,7 +28,7 @@ class Limits:
 
 
 def run_worker(
-    url: str, options: Mapping[str, Any], folder: Path, limits: Limits
+    url: str, options: Mapping[str, Any], folder: Path, limits: Limits, *, expand: bool = False
 ) -> dict[str, Any] | Failure:
     """Run `extract.download_worker` on one address.
 
@@ -39,11 +39,14 @@ def run_worker(
     ----------
     folder
         Where yt-dlp writes.
+    expand
+        List the videos behind the address (a playlist, a channel) instead of fetching one.
 
     Returns
     -------
     dict or Failure
-        ``path``, ``format_id``, ``language``, ``duration`` of what came, or what went wrong.
+        ``path``, ``format_id``, ``language``, ``duration`` of what came (``videos`` with ``id`` and
+        ``url`` where the address was expanded), or what went wrong.
     """
     package_root = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
@@ -56,7 +59,8 @@ def run_worker(
         start_new_session=True,  # a group of its own, so that its ffmpeg goes with it
     )
     try:
-        return _converse(process, json.dumps({"url": url, "options": options}), folder, limits)
+        job = {"url": url, "options": options, "expand": expand}
+        return _converse(process, json.dumps(job), folder, limits)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

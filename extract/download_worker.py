@@ -1,7 +1,8 @@
 """Run yt-dlp once, in a process of its own that can be killed when it hangs.
 
-Reads one line of JSON, the job, from standard input: ``{"url": ..., "options": {...}}``. Writes
-one line of JSON to standard output: ``{"info": {...}}`` or ``{"failure": {...}}``. When its
+Reads one line of JSON, the job, from standard input: ``{"url": ..., "options": {...}}``, with
+``"expand": true`` to list an address's videos instead of fetching one. Writes one line of JSON to
+standard output: ``{"info": {...}}`` or ``{"failure": {...}}``. When its
 standard input closes, whoever started it is gone: it ends itself and ffmpeg with it.
 """
 
@@ -38,7 +39,7 @@ def _skip_live(info: dict[str, Any], *, incomplete: bool) -> str | None:
     return "live" if info.get("live_status") in ("is_live", "is_upcoming") else None
 
 
-def _download(url: str, options: dict[str, Any]) -> dict[str, Any]:
+def _download(url: str, options: dict[str, Any], *, expand: bool) -> dict[str, Any]:
     import yt_dlp
 
     cookies = options.pop("cookiefile", None)
@@ -51,6 +52,8 @@ def _download(url: str, options: dict[str, Any]) -> dict[str, Any]:
     options["retry_sleep_functions"] = {"http": _pause, "fragment": _pause}
     try:
         with yt_dlp.YoutubeDL(options) as ydl:
+            if expand:
+                return _videos(ydl.extract_info(url, download=False))
             return _outcome(ydl.extract_info(url))
     except Exception as error:  # the boundary: whatever happens must reach the parent as data
         return {"failure": asdict(describe(error))}
@@ -80,8 +83,20 @@ def _outcome(info: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _videos(info: dict[str, Any] | None) -> dict[str, Any]:
+    entries = [info] if info and info.get("_type", "video") == "video" else (info or {}).get("entries") or []
+    videos = [
+        {"id": entry.get("id"), "url": entry.get("webpage_url") or entry.get("url")}
+        for entry in entries
+        if entry
+    ]
+    return {"info": {"videos": videos}}
+
+
 def _end_with_parent() -> None:
-    sys.stdin.read()
+    # Not through sys.stdin: a thread that holds its lock makes the interpreter abort at exit.
+    while os.read(0, 4096):
+        pass
     os.killpg(0, signal.SIGKILL)
 
 
@@ -89,7 +104,8 @@ def main() -> None:
     """Do the one job that standard input tells of."""
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    print(json.dumps(_download(job["url"], job["options"])), flush=True)  # noqa: T201
+    answer = _download(job["url"], job["options"], expand=job.get("expand", False))
+    print(json.dumps(answer), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ _FRAME_MS = 40
 _AHEAD = 8  # decoded frames in waiting: 6 MB, whatever the length of the clip
 _SYSTEM_PACKAGES = "libegl1 libgles2 libgl1 libglib2.0-0"
 # MediaPipe says this at every start; no environment variable that it or its logger knows turns it off.
-_CHATTER = re.compile(rb"WARNING: Logging before InitGoogle|[IW]\d{4} \d\d:|INFO: Created TensorFlow Lite")
+MEDIAPIPE_CHATTER = re.compile(
+    rb"WARNING: Logging before InitGoogle|[IW]\d{4} \d\d:|INFO: Created TensorFlow Lite"
+)
 
 Frame = npt.NDArray[np.uint8]
 
@@ -131,7 +133,7 @@ def _landmarker(
 ) -> Iterator[Callable[[Frame, int], tuple[Face, ...]]]:
     """Start a landmarker and give the function that finds the faces of the clip's next frame."""
     try:
-        with without_lines(_CHATTER):
+        with without_lines(MEDIAPIPE_CHATTER):
             landmarker = _start(model, settings)
     except (ImportError, OSError) as error:
         raise ClipError(

@@ -24,7 +24,7 @@ from extract.trim_command import CLIP_SIDE, MISSING_FRAMES_FILLED, WAV_RATE, Cut
 __all__ = ["CropBox", "TrimRequest", "TrimResult", "TrimSettings", "crop_box", "trim_clips"]
 
 # Films of 25 frames a second come with mean rates such as 24.97, for the file's rounded length.
-_FPS_TOLERANCE = 0.1
+FPS_TOLERANCE = 0.1
 
 
 class TrimSettings(BaseModel):
@@ -138,7 +138,7 @@ def _refusal(
     name = f"{source.name}, clip {annotation.clip_id}"
     if not video.has_audio:
         return _error(ErrorCode.NO_AUDIO, f"{name}: the video has no audio stream")
-    if video.fps < settings.min_fps - _FPS_TOLERANCE:
+    if video.fps < settings.min_fps - FPS_TOLERANCE:
         return _error(
             ErrorCode.FPS_TOO_LOW,
             f"{name}: the video has {video.fps:.2f} frames a second, fewer than {settings.min_fps:g}; "

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -20,6 +20,8 @@ from extract.trim import TrimSettings
 from filters.language import LanguageSettings
 from filters.speech import SpeechSettings
 from fit_flame.fit import FitSettings
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 YOUTUBE = "https://www.youtube.com/watch?v={video_id}"
 
@@ -129,8 +131,13 @@ def build_settings(**values: Any) -> BuildSettings:
     ConfigError
         One line a wrong field.
     """
+    return validated(BuildSettings, values)
+
+
+def validated(model: type[Settings], values: dict[str, Any]) -> Settings:
+    """Validate `values` as settings of a kind; raises ConfigError with one line a wrong field."""
     try:
-        return BuildSettings(**values)
+        return model(**values)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError("\n".join(lines)) from error

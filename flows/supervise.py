@@ -84,13 +84,13 @@ def _run_process(job: Job, stem: Path) -> str | None:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env=_environment(job.settings),
+            env=worker_environment(job.settings.workers),
             start_new_session=True,  # Ctrl-C is for the run, which then stops its workers in order
         )
         try:
             return _watch(process, job, stem.parent / STOP_FILE)
         finally:
-            _kill(process)
+            end_group(process)
             job_file.unlink(missing_ok=True)
 
 
@@ -112,8 +112,8 @@ def _watch(process: subprocess.Popen[bytes], job: Job, stop: Path) -> str | None
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and what it started (ffmpeg), all in the session that was made for it."""
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a worker and what it started (ffmpeg), all in the session that was made for it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -121,9 +121,9 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _environment(settings: BuildSettings) -> dict[str, str]:
+def worker_environment(workers: int) -> dict[str, str]:
     """Environment of a worker: its share of the cores, so that several do not crowd each other out."""
-    threads = str(max(1, (os.cpu_count() or 1) // settings.workers))
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {**os.environ, **dict.fromkeys(names, threads)}
 

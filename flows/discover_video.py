@@ -1,0 +1,261 @@
+"""Clips of one raw video: look, listen, propose candidates, then build and judge each as `build` would."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from assets.fetch import require
+from extract.annotations import FPS, Annotation
+from extract.discover import Candidate, Sighting, Speech, find_candidates
+from extract.download import download
+from extract.errors import ClipError, ErrorCode, Stage
+from extract.face_finder import FaceFinder
+from extract.landmarks import Face
+from extract.pace import Pace
+from extract.probe import SourceVideo, probe
+from extract.shots import ShotDetector
+from extract.source_frames import frame_scale, source_frames, source_sound
+from extract.trim import FPS_TOLERANCE, TrimRequest, trim_clips
+from filters.policy import load_policy
+from filters.pose import head_angles, head_rotation
+from filters.speech import SAMPLE_RATE, SpeechDetector
+from filters.verdicts import evaluate, metric_columns
+from fit_flame.canonical_mesh import read_canonical_mesh
+from flows.clip import ClipBuilder, ClipData
+from flows.discover_config import DiscoverSettings
+from flows.discover_results import RawVideo, Refused, VideoResult, failed_result, video_fingerprint
+from flows.video import as_clip_error
+from manifests.schema import MANIFEST
+
+_LOOK_EVERY = 5  # frames: where a face was seen
+_SCAN_EVERY = 25  # frames: everywhere
+_AROUND_SPEECH = 15  # frames
+_VAD_WINDOW = 512
+
+
+class VideoDiscoverer:
+    """Looks for clips in raw videos, one after the other; models are loaded when first needed, and kept."""
+
+    def __init__(self, settings: DiscoverSettings) -> None:
+        self._settings = settings
+        self._clips = ClipBuilder(settings.build)
+        self._policy = load_policy(settings.build.policy, MANIFEST)
+
+    def discover(self, video: RawVideo, fetched: Path | ClipError) -> VideoResult:
+        """Find the clips of a video that lies at `fetched`; a failure becomes the result."""
+        fingerprint = video_fingerprint(video, self._settings)
+        scratch = self._settings.folder / "candidates" / video.video_id
+        try:
+            if isinstance(fetched, ClipError):
+                raise fetched
+            properties = probe(fetched)
+            _refuse(video.video_id, properties, self._settings)
+            candidates = self._candidates(fetched, properties)
+            rows = self._build(video, fetched, properties, candidates, scratch)
+        except Exception as error:
+            return failed_result(video, as_clip_error(error, video.video_id, Stage.LANDMARKS), fingerprint)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        reasons = [self._objections(row) for row in rows]
+        refused = tuple(
+            Refused(row["start_sec"], row["end_sec"], why)
+            for row, why in zip(rows, reasons, strict=True)
+            if why
+        )
+        good = [row for row, why in zip(rows, reasons, strict=True) if not why]
+        clips = {
+            f"{video.video_id}_{index}": _annotation(video, row, self._settings.language.lower())
+            for index, row in enumerate(good)
+        }
+        return VideoResult(video.video_id, video.address, fingerprint, clips, refused)
+
+    def _candidates(self, source: Path, video: SourceVideo) -> list[Candidate]:
+        speech = self._speech(source)
+        if not speech.intervals:
+            return []
+        sightings, cuts = self._look(source, video, speech)
+        size = (video.width, video.height)
+        return find_candidates(sightings, cuts, speech, size, self._settings.candidates)
+
+    def _speech(self, source: Path) -> Speech:
+        """Where the video's sound holds speech, on the grid of frames."""
+        samples = source_sound(source)
+        per_frame = SAMPLE_RATE // FPS
+        intervals = [(a / per_frame, b / per_frame) for a, b in self._speech_detector.intervals(samples)]
+        windows = self._speech_detector.probabilities(samples)
+        frames = np.arange(-(-len(samples) // per_frame))
+        at = np.minimum(frames * per_frame // _VAD_WINDOW, max(0, len(windows) - 1))
+        return Speech(intervals, windows[at] if len(windows) else np.zeros(0, np.float32))
+
+    def _look(self, source: Path, video: SourceVideo, speech: Speech) -> tuple[list[Sighting], list[int]]:
+        """Look for faces while there is speech, and for cuts throughout."""
+        wanted = np.zeros(len(speech.probability) + _AROUND_SPEECH, bool)
+        for start, end in speech.intervals:
+            wanted[max(0, int(start) - _AROUND_SPEECH) : int(end) + _AROUND_SPEECH] = True
+        shots = ShotDetector()
+        sightings: list[Sighting] = []
+        known: tuple[Face, ...] = ()
+        scanned = -_SCAN_EVERY
+        with self._finder(video) as finder:
+            for index, frame in enumerate(source_frames(source, video)):
+                shots.add(frame)
+                if index % _LOOK_EVERY or index >= len(wanted) or not wanted[index]:
+                    continue
+                faces = finder.look_at(frame, [face.box for face in known])
+                if len(faces) < max(1, len(known)) or index - scanned >= _SCAN_EVERY:
+                    # Somebody may have come, or somebody else is there after a cut.
+                    faces = finder.find(frame)
+                    scanned = index
+                known = faces
+                sightings.append(self._sighting(index, faces, video.width / frame.shape[1]))
+        return sightings, shots.cuts()
+
+    def _finder(self, video: SourceVideo) -> FaceFinder:
+        # Faces that count beside the smallest usable one are smaller still.
+        smallest = self._settings.candidates.min_face_px * frame_scale(video) * 0.6
+        return FaceFinder(require("face_landmarker"), smallest)
+
+    def _sighting(self, index: int, faces: Sequence[Face], scale: float) -> Sighting:
+        if not faces:
+            nothing = np.zeros(0, np.float32)
+            return Sighting(index, np.zeros((0, 4), np.float32), nothing, nothing)
+        points = np.stack([face.points for face in faces])
+        yaw, pitch, _ = head_angles(head_rotation(points, self._canonical_vertices)).T
+        return Sighting(index, np.stack([face.box for face in faces]) * np.float32(scale), yaw, pitch)
+
+    def _build(
+        self,
+        video: RawVideo,
+        source: Path,
+        properties: SourceVideo,
+        candidates: Sequence[Candidate],
+        scratch: Path,
+    ) -> list[dict[str, Any]]:
+        """Take the candidates through the build's stages; one row of the manifest each."""
+        annotations = [
+            _candidate_annotation(video, index, candidate, self._settings.language.lower())
+            for index, candidate in enumerate(candidates)
+        ]
+        requests = [
+            TrimRequest(a, scratch / f"{a.clip_id}.mp4", scratch / f"{a.clip_id}.wav") for a in annotations
+        ]
+        trimmed = trim_clips(source, properties, requests, self._settings.build.trim)
+        built: list[ClipData] = []
+        rows: list[dict[str, Any]] = []
+        for annotation, result in zip(annotations, trimmed, strict=True):
+            row = _base_row(annotation)
+            rows.append(row)
+            if isinstance(result, ClipError):
+                row |= {"status": "failed", "error_code": str(result.code)}
+                continue
+            row |= {"frame_count": result.frame_count, "duration_sec": result.duration_sec}
+            clip = ClipData(annotation, result, (properties.width, properties.height), row)
+            built.append(clip)
+            self._measure(clip)
+        self._clips.pool_over_video(built)
+        return rows
+
+    def _measure(self, clip: ClipData) -> None:
+        for stage, step in self._clips.steps:
+            try:
+                step(clip)
+            except Exception as error:
+                code = as_clip_error(error, clip.annotation.clip_id, stage).code
+                clip.row.update(status="failed", error_code=str(code))
+                return
+
+    def _objections(self, row: dict[str, Any]) -> tuple[str, ...]:
+        """Why a candidate is no good clip: the policy's rules, and that the face must be heard to speak."""
+        if row["status"] == "failed":
+            return (row["error_code"],)
+        schema = pa.schema([MANIFEST.field(name) for name in metric_columns(self._policy)])
+        reasons = evaluate(self._policy, pa.Table.from_pylist([row], schema)).rejected_by().to_pylist()[0]
+        return (*reasons, *_unheard(row, self._settings))
+
+    @cached_property
+    def _speech_detector(self) -> SpeechDetector:
+        return SpeechDetector(require("silero_vad"), self._settings.build.speech)
+
+    @cached_property
+    def _canonical_vertices(self) -> npt.NDArray[np.float64]:
+        return read_canonical_mesh(require("face_landmarker")).vertices
+
+
+def fetch(video: RawVideo, settings: DiscoverSettings) -> Path | ClipError:
+    """Return where a video lies on this machine, fetched if need be; a failure is returned."""
+    if video.local:
+        return Path(video.address)
+    place = raw_path(video, settings)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pace = Pace(settings.folder / ".pause.json", settings.build.download.first_pause_sec)
+        return download(video.address, place, settings.build.download, pace).path
+    except Exception as error:
+        return as_clip_error(error, video.video_id, Stage.DOWNLOAD)
+
+
+def raw_path(video: RawVideo, settings: DiscoverSettings) -> Path:
+    """Return the place of a downloaded video."""
+    return settings.folder / "raw" / f"{video.video_id}.mp4"
+
+
+def _refuse(name: str, video: SourceVideo, settings: DiscoverSettings) -> None:
+    """Spare the work on a video of which no clip can be cut."""
+    if not video.has_audio:
+        raise ClipError(ErrorCode.NO_AUDIO, f"{name}: the video has no audio stream", Stage.TRIM)
+    if video.fps < settings.build.trim.min_fps - FPS_TOLERANCE:
+        message = f"{name}: the video has {video.fps:.2f} frames a second, fewer than {settings.build.trim.min_fps:g}"
+        raise ClipError(ErrorCode.FPS_TOO_LOW, message, Stage.TRIM)
+
+
+def _unheard(row: dict[str, Any], settings: DiscoverSettings) -> Iterator[str]:
+    if not row.get("recognised_transcript"):
+        yield "no_words"
+    speaking, correlation = row.get("speaking_score"), row.get("av_correlation")
+    if speaking is not None and speaking < settings.min_speaking_score:
+        yield "speaking"
+    sure = (row.get("av_confidence") or 0.0) >= settings.min_av_confidence
+    if sure and correlation is not None and correlation < settings.min_av_correlation:
+        yield "sync"
+
+
+def _candidate_annotation(video: RawVideo, index: int, candidate: Candidate, language: str) -> Annotation:
+    end_frame = candidate.start_frame + candidate.frame_count
+    return Annotation(
+        clip_id=f"{video.video_id}_c{index}",
+        video_id=video.video_id,
+        language=language,
+        start_sec=candidate.start_frame / FPS,
+        end_sec=end_frame / FPS,
+        start_frame=candidate.start_frame,
+        frame_count=candidate.frame_count,
+        bbox=candidate.bbox,
+        transcript="",
+    )
+
+
+def _base_row(annotation: Annotation) -> dict[str, Any]:
+    return {
+        "clip_id": annotation.clip_id,
+        "language": annotation.language,
+        "start_sec": annotation.start_sec,
+        "end_sec": annotation.end_sec,
+        "bbox": annotation.bbox.as_dict(),
+        "status": "ok",
+    }
+
+
+def _annotation(video: RawVideo, row: dict[str, Any], language: str) -> dict[str, Any]:
+    return {
+        "youtube_id": video.video_id,
+        "duration": {"start_sec": row["start_sec"], "end_sec": row["end_sec"]},
+        "bbox": row["bbox"],
+        "language": language,
+        "transcript": row["recognised_transcript"],
+    }
