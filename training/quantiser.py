@@ -51,7 +51,8 @@ class Quantiser(nn.Module):
         """
         book = self.embedding.weight.float()
         groups = latents.float().reshape(-1, book.shape[1])
-        with torch.autocast(latents.device.type, enabled=False):
+        device = latents.device.type
+        with torch.autocast("cpu" if device == "meta" else device, enabled=False):  # meta has no autocast
             distance = groups.square().sum(1, keepdim=True) + book.square().sum(1) - 2 * groups @ book.T
         return distance.argmin(1).view(*latents.shape[:-1], -1)
 
