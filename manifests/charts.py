@@ -62,7 +62,7 @@ def _ticks(item: Distribution) -> str:
     low, high, unit = item.metric.low, item.metric.high, item.metric.unit
     ticks = []
     for share, anchor in ((0.0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1.0, "end")):
-        value = f"{low + share * (high - low):.2g}{unit}"
+        value = f"{round(low + share * (high - low), 2):g}{unit}"
         ticks.append(
             f'<text x="{share * WIDTH:.0f}" y="{HEIGHT + 14:.0f}" text-anchor="{anchor}">{value}</text>'
         )

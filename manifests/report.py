@@ -210,8 +210,8 @@ def _head(*titles: str) -> str:
 
 def _footer(data: ReportData) -> str:
     lines = "".join(
-        f"<li>{row['clips']:,} clips, {escape(row['head_model'] or 'no head model')}, configuration "
-        f"<code>{escape(row['config_fingerprint'][:12])}</code>, {row['first']} to {row['last']}</li>"
+        f"<li>{row['clips']:,} clips, {row['first']} to {row['last']}: head model "
+        f"{escape(row['head_model'] or 'none')}, {escape(row['tools'] or 'versions not recorded')}</li>"
         for row in data.tools
     )
     return (

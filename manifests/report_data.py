@@ -114,9 +114,9 @@ _GALLERY = """
     ORDER BY turn, language, clip_id LIMIT {limit}
 """
 _TOOLS = """
-    SELECT config_fingerprint, head_model, count(*) AS clips,
-           min(created_at)::DATE AS first, max(created_at)::DATE AS last
-    FROM clips GROUP BY ALL ORDER BY clips DESC LIMIT 10
+    SELECT head_model, count(*) AS clips, min(created_at)::DATE AS first, max(created_at)::DATE AS last,
+           array_to_string([tool.key || ' ' || tool.value FOR tool IN map_entries(tool_versions)], ', ') AS tools
+    FROM clips WHERE status = 'ok' GROUP BY head_model, tools ORDER BY clips DESC LIMIT 10
 """
 
 
