@@ -40,6 +40,8 @@ class ErrorCode(StrEnum):
     """No usable face was found where the annotation says there is one."""
     FIT_DIVERGED = "fit_diverged"
     """The head model could not be fitted to the landmarks."""
+    REMOVED = "removed"
+    """The source video is on the dataset's take-down list: it was removed, and is never fetched again."""
     INTERNAL = "internal"
     """A fault of this program or of the machine, not of the input."""
 

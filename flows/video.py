@@ -22,6 +22,7 @@ from flows.plan import AnnotatedVideo, source_url
 from flows.versions import tool_versions
 from manifests import paths
 from manifests.store import commit_fragment
+from manifests.takedown import read_takedown
 
 Row = dict[str, Any]
 
@@ -156,8 +157,12 @@ class VideoBuilder:
 def download_video(video: AnnotatedVideo, settings: BuildSettings) -> DownloadedVideo | ClipError:
     """Fetch a source video to its place; a failure is returned, since it ends up in rows.
 
-    Videos without a valid annotation are not fetched.
+    Videos without a valid annotation are not fetched, nor those on the take-down list.
     """
+    reason = read_takedown(settings.root).get(video.file_id)
+    if reason is not None:
+        message = f"{video.file_id} is on the take-down list {settings.root / 'takedown.txt'}: {reason}"
+        return ClipError(ErrorCode.REMOVED, message, Stage.DOWNLOAD)
     if not video.annotations:
         return ClipError(ErrorCode.INVALID_ANNOTATION, "no valid clip", Stage.ANNOTATION)
     place = paths.raw_path(settings.root, video.language, video.file_id)
