@@ -22,10 +22,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from assets.fetch import find
+from assets.fetch import find, require
 from filters.policy import load_policy
 from filters.verdicts import apply
 from flows.config import BuildSettings, ConfigError
+from flows.head_models import CANONICAL, load_head_model
 from flows.plan import Batch, make_plan
 from flows.progress import Counts, TerminalProgress, count_events
 from flows.summary import BuildSummary, summarise
@@ -49,6 +50,7 @@ def build_dataset(settings: BuildSettings) -> BuildSummary:
     policy = load_policy(settings.policy, MANIFEST)  # an unusable one is told of before hours of work
     notes = _missing_measures(settings)
     plan = make_plan(settings)
+    _check_models(settings)
     settings.root.mkdir(parents=True, exist_ok=True)
     sweep_temporary(settings.root)
     skipped = len(plan.videos) - plan.pending_videos
@@ -121,6 +123,14 @@ def _missing_measures(settings: BuildSettings) -> tuple[str, ...]:
     if not settings.speaking_score or find("lr_asd") is not None:
         return ()
     return ("Clips get no speaking_score: LR-ASD's weights are not here (multitalk assets fetch lr_asd).",)
+
+
+def _check_models(settings: BuildSettings) -> None:
+    """Raise for a model file that is missing or unusable, before every clip fails for it."""
+    for name in ("face_landmarker", "silero_vad", "whisper_base"):
+        require(name)
+    if settings.head_model != CANONICAL:
+        load_head_model(settings.head_model)
 
 
 def _run_folder(root: Path) -> Path:

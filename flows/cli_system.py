@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _USAGE_ERRORS = (
+    "HeadModelError",
     "ConfigError",
     "AnnotationFileError",
     "PolicyError",
@@ -23,7 +24,14 @@ _USAGE_ERRORS = (
     "HeadModelError",
     "UnknownAsset",
 )
-_RUN_ERRORS = ("AssetError", "AssetMissing", "AssetCorrupt", "DownloadFailed", "FfmpegMissing", "ClipError")
+_RUN_ERRORS = (
+    "AssetError",
+    "AssetMissing",
+    "AssetCorrupt",
+    "DownloadFailed",
+    "FfmpegMissingError",
+    "ClipError",
+)
 
 
 def status_of(error: Exception) -> int | None:
@@ -38,7 +46,8 @@ def status_of(error: Exception) -> int | None:
 
 def quiet_prefect() -> None:
     """Set up an in-process Prefect for the terminal, where the user has not; to be called before its import."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    # What goes wrong is raised, too, and then said once by `multitalk` itself.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 

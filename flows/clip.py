@@ -24,12 +24,12 @@ from filters.pose import head_rotation
 from filters.speech import SpeechDetector, measure_speech
 from filters.sync import measure_sync
 from filters.sync_features import SyncClip, sync_clip
-from fit_flame.canonical import canonical_head_model
 from fit_flame.canonical_mesh import read_canonical_mesh
 from fit_flame.fit import FitDiverged, fit_clip
 from fit_flame.head_model import HeadModel
 from fit_flame.motion import Motion
-from flows.config import BuildSettings, ConfigError
+from flows.config import BuildSettings
+from flows.head_models import load_head_model
 
 
 @dataclass(slots=True)
@@ -172,13 +172,6 @@ class ClipBuilder:
     @cached_property
     def _language_identifier(self) -> LanguageIdentifier:
         return LanguageIdentifier(require("whisper_base"), self._settings.language)
-
-
-def load_head_model(name: str) -> HeadModel:
-    """Load a head model: ``canonical`` is bundled with MediaPipe's face model."""
-    if name == "canonical":
-        return canonical_head_model(require("face_landmarker"))
-    raise ConfigError(f"head_model: {name!r} is not known; only `canonical` is, in this version")
 
 
 def _read_wav(clip: ClipData) -> npt.NDArray[np.int16]:

@@ -4,10 +4,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from flows.clip import load_head_model
 from flows.config import BuildSettings
 from flows.contact_sheet import write_contact_sheet
 from flows.demo import DemoSource, make_demo_source
+from flows.head_models import load_head_model
 from flows.local_server import serve_folder
 from flows.summary import BuildSummary
 from flows.tables import console, print_summary, print_table

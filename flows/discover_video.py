@@ -79,9 +79,9 @@ class VideoDiscoverer:
         speech = self._speech(source)
         if not speech.intervals:
             return []
-        sightings, cuts = self._look(source, video, speech)
+        sightings, cuts, frame_count = self._look(source, video, speech)
         size = (video.width, video.height)
-        return find_candidates(sightings, cuts, speech, size, self._settings.candidates)
+        return find_candidates(sightings, cuts, frame_count, speech, size, self._settings.candidates)
 
     def _speech(self, source: Path) -> Speech:
         """Where the video's sound holds speech, on the grid of frames."""
@@ -93,8 +93,10 @@ class VideoDiscoverer:
         at = np.minimum(frames * per_frame // _VAD_WINDOW, max(0, len(windows) - 1))
         return Speech(intervals, windows[at] if len(windows) else np.zeros(0, np.float32))
 
-    def _look(self, source: Path, video: SourceVideo, speech: Speech) -> tuple[list[Sighting], list[int]]:
-        """Look for faces while there is speech, and for cuts throughout."""
+    def _look(
+        self, source: Path, video: SourceVideo, speech: Speech
+    ) -> tuple[list[Sighting], list[int], int]:
+        """Look for faces while there is speech, and for cuts throughout; also count the frames."""
         wanted = np.zeros(len(speech.probability) + _AROUND_SPEECH, bool)
         for start, end in speech.intervals:
             wanted[max(0, int(start) - _AROUND_SPEECH) : int(end) + _AROUND_SPEECH] = True
@@ -102,9 +104,11 @@ class VideoDiscoverer:
         sightings: list[Sighting] = []
         known: tuple[Face, ...] = ()
         scanned = -_SCAN_EVERY
+        frame_count = 0
         with self._finder(video) as finder:
             for index, frame in enumerate(source_frames(source, video)):
                 shots.add(frame)
+                frame_count = index + 1
                 if index % _LOOK_EVERY or index >= len(wanted) or not wanted[index]:
                     continue
                 faces = finder.look_at(frame, [face.box for face in known])
@@ -114,7 +118,7 @@ class VideoDiscoverer:
                     scanned = index
                 known = faces
                 sightings.append(self._sighting(index, faces, video.width / frame.shape[1]))
-        return sightings, shots.cuts()
+        return sightings, shots.cuts(), frame_count
 
     def _finder(self, video: SourceVideo) -> FaceFinder:
         # Faces that count beside the smallest usable one are smaller still.

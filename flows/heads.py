@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from fit_flame.head_model import HeadModel
 from fit_flame.motion import Motion, MotionError
-from flows.clip import load_head_model
+from flows.head_models import load_head_model
 
 
 def to_motion(row: Mapping[str, Any]) -> Motion:
