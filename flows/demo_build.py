@@ -1,5 +1,6 @@
 """``multitalk demo``: the whole road on videos made on the spot, and what to look at afterwards."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -89,10 +90,13 @@ def _surprises(root: Path, source: DemoSource) -> list[dict[str, str]]:
 
 def _print_where_to_look(root: Path, pictures: Path) -> None:
     out = console()
+    command = Path(os.path.relpath(sys.executable)).with_name(
+        "multitalk"
+    )  # works without activating anything
     out.print("[bold]Look at[/bold]")
     out.print(f"  pictures   {pictures}")
     out.print(f"  clips      {root}/clips/<language>/<clip_id>.mp4")
     out.print(f"  manifest   {root}/manifest (Parquet)")
     out.print("[bold]Ask[/bold]")
-    out.print(f'  multitalk query --root {root} "{_QUERY}"', soft_wrap=True)
-    out.print(f"  multitalk filter --root {root} --policy strict --dry-run")
+    out.print(f'  {command} query --root {root} "{_QUERY}"', soft_wrap=True)
+    out.print(f"  {command} filter --root {root} --policy strict --dry-run")
