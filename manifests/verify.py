@@ -61,12 +61,14 @@ def verify(root: Path, *, hashes: bool = True) -> list[Finding]:
         When the manifest itself can not be read, so that there is nothing to check against.
     """
     clips = read_manifest(root, _COLUMNS)
-    ok = clips.filter(pc.equal(clips["status"], "ok")).to_pylist()
+    # A clip that failed after it was trimmed keeps its files, so that one can see why.
+    kept = clips.filter(pc.or_(pc.equal(clips["status"], "ok"), pc.is_valid(clips["clip_path"]))).to_pylist()
+    ok = [row for row in kept if row["status"] == "ok"]
     findings = [*_manifest(clips), *_removed(root, clips)]
     with ThreadPoolExecutor() as pool:  # hashing and reading let other threads run
         findings += _flat(pool.map(lambda row: list(_media(root, row, hashes=hashes)), ok))
-        findings += _flat(pool.map(lambda video: list(_video(root, *video)), _by_video(ok).items()))
-    findings += _strays(root, ok)
+        findings += _flat(pool.map(lambda video: list(_video(root, *video)), _by_video(kept).items()))
+    findings += _strays(root, kept)
     findings += _releases(root, hashes=hashes)
     relative = [replace(f, path=_below(f.path, root)) for f in findings]
     return sorted(relative, key=lambda f: (f.path.as_posix(), f.message))
@@ -163,20 +165,20 @@ def _per_clip(place: Path, frames: Mapping[str, int], needed: set[str]) -> Itera
         yield Finding("missing", place, f"no row of clip {clip_id!r}")
     for clip_id, length in lengths.items():
         if clip_id not in frames:
-            message = f"a row of clip {clip_id!r}, which the manifest does not have as ok"
+            message = f"a row of clip {clip_id!r}, which the manifest has not built"
             yield Finding("stray", place, message)
         elif length != frames[clip_id]:
             yield Finding("contradiction", place, f"{length} frames of {clip_id!r}, not {frames[clip_id]}")
 
 
-def _strays(root: Path, ok: list[Row]) -> Iterator[Finding]:
-    """Files that no ok clip needs: of failed or removed clips, or half-written."""
-    known = {kind(root, row["language"], row["clip_id"]) for row in ok for kind in _OF_CLIP}
-    known |= {kind(root, row["language"], row["video_id"]) for row in ok for kind in _OF_VIDEO}
+def _strays(root: Path, kept: list[Row]) -> Iterator[Finding]:
+    """Files that no row of the manifest tells of, or half-written ones."""
+    known = {kind(root, row["language"], row["clip_id"]) for row in kept for kind in _OF_CLIP}
+    known |= {kind(root, row["language"], row["video_id"]) for row in kept for kind in _OF_VIDEO}
     for folder in ("clips", "wav", "motion", "landmarks"):
         for place in (root / folder).glob("*/*"):
             if place not in known:
-                yield Finding("stray", place, "no ok clip of the manifest needs it; it can be deleted")
+                yield Finding("stray", place, "no clip of the manifest has it; it can be deleted")
 
 
 _OF_CLIP: tuple[Callable[[Path, str, str], Path], ...] = (paths.clip_path, paths.audio_path)

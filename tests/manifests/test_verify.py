@@ -111,7 +111,7 @@ def test_motion_of_another_length_and_strays_are_found(sound):
     index = table.schema.get_field_index("valid")
     pq.write_table(table.set_column(index, table.schema.field(index), [[[True] * 9]]), motion)
     assert found(sound) == [
-        ("stray", "clips/german/_de_1.mp4", "no ok clip of the manifest needs it; it can be deleted"),
+        ("stray", "clips/german/_de_1.mp4", "no clip of the manifest has it; it can be deleted"),
         ("contradiction", "motion/language=german/_de.parquet", "9 frames of '_de_0', not 10"),
     ]
 
