@@ -76,7 +76,7 @@ def canonical_head_model(task_file: Path) -> HeadModel:
         shapedirs=_extend_to_irises(identity).astype(np.float32),
         expressiondirs=np.concatenate([expression, np.zeros((10, *expression.shape[1:]))]).astype(np.float32),
         posedirs=np.zeros((layout.LANDMARK_COUNT, 3, 36), np.float32),
-        joint_regressor=_joint_regressor(mesh.vertices, eyes).astype(np.float32),
+        joint_regressor=_joint_regressor(vertices, eyes).astype(np.float32),
         skinning_weights=np.concatenate([weights, _iris_weights()]).astype(np.float32),
         embedding=_one_to_one_embedding(),
     )
@@ -178,15 +178,15 @@ def _iris_weights() -> Array:
 
 
 def _joint_regressor(vertices: Array, eyes: Array) -> Array:
-    """(5, 478) rows that sum to 1 and give each joint as a combination of nearby mesh vertices."""
+    """(5, 478) rows that sum to 1 and give each joint as a combination of nearby vertices (478, 3)."""
     everywhere = tuple(range(layout.MESH_COUNT))
     ears = tuple(i for i in layout.FACE_OVAL if abs(vertices[i, 0]) > 0.06)
     joints = (
         (np.array([0.0, -0.04, -0.06]), everywhere),
         (np.array([0.0, -0.04, -0.06]), everywhere),
         (JAW_HINGE, ears),
-        (eyes[0], layout.LEFT_EYE),
-        (eyes[1], layout.RIGHT_EYE),
+        (eyes[0], tuple(layout.LEFT_IRIS)),  # not on the lids, which move with expression
+        (eyes[1], tuple(layout.RIGHT_IRIS)),
     )
     regressor = np.zeros((5, layout.LANDMARK_COUNT))
     for row, (joint, support) in zip(regressor, joints, strict=True):

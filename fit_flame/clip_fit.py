@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from fit_flame import landmark_layout as layout
 from fit_flame.fit import FitDiverged, FitResult, FitSettings
+from fit_flame.gaze import gaze
 from fit_flame.head_model import ROOT, HeadModel
 from fit_flame.identity import at_frames, choose, fit_shared, key_frames, nearest_key
 from fit_flame.initial import first_guess
@@ -91,6 +93,10 @@ def fit_batch(
         results |= zip(
             usable, _results(basis, batch, clip, frame, head_model, settings, image_size, fps), strict=True
         )
+    for i, result in results.items():
+        if isinstance(result, FitResult):
+            eyes = gaze(result.motion, head_model, landmarks[i])
+            results[i] = replace(result, motion=replace(result.motion, eyes=eyes))
     return [results[i] for i in range(len(valids))]
 
 

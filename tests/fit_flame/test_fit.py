@@ -140,6 +140,23 @@ def test_a_batch_of_clips_is_each_clip(head, truth, result):
     assert both[1].landmark_error < 0.002
 
 
+def test_eyes_look_where_the_irises_are(head, truth):
+    t = np.arange(40)
+    eyes = np.zeros((40, 6), np.float32)
+    eyes[:, 1] = eyes[:, 4] = 0.3 * np.sin(t / 5)  # both sideways
+    eyes[:, 0] = eyes[:, 3] = 0.1 * np.cos(t / 7)
+    landmarks, valid = landmarks_of(replace(truth, eyes=eyes), head), VALID.copy()
+    valid[7] = False
+    landmarks[7] = np.nan
+    found = fit_clip(landmarks, valid, head).motion
+    drift = (found.eyes - eyes)[valid]
+    assert np.abs(drift - drift.mean(axis=0)).max() < np.radians(3)
+    assert np.abs(drift.mean(axis=0)).max() < np.radians(6)
+    np.testing.assert_array_equal(found.eyes[7], found.eyes[6])
+    drawn = project_vertices(found, head)[valid]
+    assert np.linalg.norm(drawn - landmarks[valid], axis=-1)[:, [468, 473]].mean() < 0.3
+
+
 def test_motion_of_another_model_is_refused(head, result):
     other = replace(head, hash="0" * 16)
     with pytest.raises(MotionError, match="belong to head model"):
