@@ -102,6 +102,7 @@ class Stretch:
 def find_candidates(
     sightings: Sequence[Sighting],
     cuts: Sequence[int],
+    frame_count: int,
     speech: Speech,
     frame_size: tuple[int, int],
     settings: CandidateSettings,
@@ -114,12 +115,13 @@ def find_candidates(
         What was seen, in the order of time; times that nobody looked at hold no clip.
     cuts
         First frames of shots.
+    frame_count
+        Frames of the video.
     speech
         Of the whole video.
     frame_size
         Width and height of the source video in pixels.
     """
-    frame_count = len(speech.probability)
     candidates = []
     for stretch in one_face_stretches(sightings, cuts, frame_count, settings):
         for start, end in clip_intervals(stretch, speech, settings):
@@ -151,14 +153,13 @@ def one_face_stretches(
         else:
             runs.append([(frame, box)])
         previous = (frame, box)
-    looked_at = {frame for frame, _ in seen}
     stretches = []
     for run in runs:
         first, last = run[0][0], run[-1][0]
         shot_start = max((cut for cut in cuts if cut <= first), default=0)
         shot_end = min((cut for cut in cuts if cut > last), default=frame_count)
         start = shot_start if first - shot_start < step else first
-        end = shot_end if shot_end - last <= step and last + step not in looked_at else last + 1
+        end = shot_end if shot_end <= last + step else last + 1
         stretches.append(Stretch(start, min(end, frame_count), tuple(run)))
     return stretches
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from extract.download_errors import Failure, classify, explain
 from extract.download_process import Limits, run_worker
@@ -45,7 +46,12 @@ def list_videos(url: str, settings: DownloadSettings) -> list[ListedVideo]:
         code = classify(answer)
         raise ClipError(code, f"{url}: {explain(answer, code)}", Stage.DOWNLOAD)
     return [
-        ListedVideo(str(video["id"]), str(video["url"]))
+        ListedVideo(str(video["id"] or _name_in(video["url"])), str(video["url"]))
         for video in answer["videos"]
-        if video["id"] and video["url"]
+        if video["url"]
     ]
+
+
+def _name_in(url: str) -> str:
+    # What yt-dlp takes for the id of a plain file, too.
+    return PurePosixPath(urlsplit(url).path).stem
