@@ -22,12 +22,14 @@ import torch
 
 from assets.fetch import require
 from fit_flame import landmark_layout as layout
+from fit_flame.batch import prepare
 from fit_flame.canonical import canonical_head_model
 from fit_flame.clip_fit import fit_batch
 from fit_flame.decode import decode, project_vertices
 from fit_flame.embedding import CONTOUR_LANDMARKS
 from fit_flame.fit import FitDiverged, FitResult, FitSettings, fit_clip
 from fit_flame.head_model import HeadModel, LandmarkEmbedding
+from fit_flame.initial import first_guess
 from fit_flame.landmark_basis import landmark_basis
 from fit_flame.residuals import ClipState, FrameState, place, residuals
 from fit_flame.rotation import to_matrix
@@ -191,11 +193,9 @@ def adam(head: HeadModel, iterations: int = 300) -> dict[str, float]:
     truth = speaking(head, TYPICAL_FRAMES)
     landmarks = landmarks_of(truth, head, 0.5)
     reference = fit_clip(landmarks, truth.valid, head, PER_FRAME)
-    from fit_flame import clip_fit
-
     basis = landmark_basis(head, torch.device("cpu"))
-    batch = clip_fit._prepare(basis, FitSettings(), [landmarks], [truth.valid], None, 512)
-    guess = clip_fit.first_guess(basis, batch.seen, batch.valid)
+    batch = prepare(basis, FitSettings(), [landmarks], [truth.valid], None, 512)
+    guess = first_guess(basis, batch.seen, batch.valid)
     frames = len(landmarks)
     unknowns = {
         "shape": torch.zeros(1, head.shape_size),
@@ -205,7 +205,7 @@ def adam(head: HeadModel, iterations: int = 300) -> dict[str, float]:
         "position": guess.position.clone(),
         "log_scale": guess.log_scale.clone(),
         "log_kappa": torch.full(
-            (1,), float(np.log(2 * np.tan(np.radians(15)) / 512 * batch.interocular_px[0]))
+            (1,), float(np.log(2 * np.tan(np.radians(15)) / 512 * float(batch.interocular_px[0])))
         ),
     }
     for value in unknowns.values():
@@ -232,7 +232,7 @@ def adam(head: HeadModel, iterations: int = 300) -> dict[str, float]:
     error = (points.image - batch.seen.points).norm(dim=-1).mean()
     return {
         f"Adam, {iterations} iterations: frames/s": frames / seconds,
-        f"Adam, {iterations} iterations: landmark error, %": float(100 * error),
+        f"Adam, {iterations} iterations: landmark error, %": 100 * float(error.detach()),
         "Levenberg-Marquardt on the same: landmark error, %": 100 * reference.landmark_error,
     }
 

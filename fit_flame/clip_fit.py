@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fit_flame import landmark_layout as layout
+from fit_flame.batch import Batch, prepare
 from fit_flame.fit import FitDiverged, FitResult, FitSettings
 from fit_flame.gaze import gaze
 from fit_flame.head_model import ROOT, HeadModel
@@ -23,18 +23,17 @@ from fit_flame.landmark_basis import LandmarkBasis, landmark_basis
 from fit_flame.motion import Motion
 from fit_flame.objective import (
     Prior,
-    Temporal,
     chain_cost,
     chain_step,
     damped,
     evaluate,
     frame_hessian,
-    innovation,
 )
-from fit_flame.residuals import POSE_SIZE, ClipState, FrameState, Observations, move, place
+from fit_flame.residuals import ClipState, FrameState, Observations, move, place
 from fit_flame.rotation import to_axis_angle
 from fit_flame.solver import factor
 from fit_flame.solver import solve as factor_solve
+from fit_flame.temporal_prior import temporal_prior
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -43,16 +42,6 @@ JAW_SIGMA = (0.2, 0.03, 0.03)  # radians: opening, sideways, roll
 FOCAL_SIGMA = 0.4  # of its logarithm
 _TYPICAL_FOV_DEG = 30.0
 _DAMPING = 1e-3
-_DEPTHS = 120  # landmarks whose depth is used, about: depth is smooth
-
-
-class _Batch(NamedTuple):
-    """Clips padded to one length, in inter-ocular distances about the image's centre, y up."""
-
-    seen: Observations
-    valid: Tensor
-    lengths: list[int]
-    interocular_px: Tensor
 
 
 def fit_batch(
@@ -81,7 +70,7 @@ def fit_batch(
             results[i] = FitDiverged("no frame of the clip has landmarks")
     if usable:
         basis = landmark_basis(head_model, torch.device(settings.device))
-        batch = _prepare(
+        batch = prepare(
             basis,
             settings,
             [landmarks[i] for i in usable],
@@ -100,70 +89,8 @@ def fit_batch(
     return [results[i] for i in range(len(valids))]
 
 
-def _prepare(
-    basis: LandmarkBasis,
-    settings: FitSettings,
-    landmarks: Sequence[FloatArray],
-    valids: Sequence[npt.NDArray[np.bool_]],
-    confidences: Sequence[FloatArray] | None,
-    image_size: int,
-) -> _Batch:
-    """Pad, normalise and weigh the clips."""
-    ids = basis.landmarks.cpu().numpy()
-    frames = max(map(len, valids))
-    points = np.zeros((len(valids), frames, len(ids), 2), np.float32)
-    rows = np.arange(0, len(ids), max(1, len(ids) // _DEPTHS)) if landmarks[0].shape[2] == 3 else np.arange(0)
-    depths = np.zeros((*points.shape[:2], len(rows)), np.float32)
-    trust = np.zeros(points.shape[:3], np.float32)
-    valid = np.zeros(points.shape[:2], bool)
-    scale = np.zeros(len(valids), np.float32)
-    for c, (clip, ok) in enumerate(zip(landmarks, valids, strict=True)):
-        if clip.shape[:2] != (len(ok), layout.LANDMARK_COUNT):
-            raise ValueError(f"landmarks {clip.shape} must be ({len(ok)}, 478, 2 or 3)")
-        flat = clip[..., :2]
-        seen_frames = ok & np.isfinite(clip).all((1, 2))
-        corners = flat[seen_frames, layout.RIGHT_EYE_OUTER] - flat[seen_frames, layout.LEFT_EYE_OUTER]
-        scale[c] = np.median(np.linalg.norm(corners, axis=1)) if seen_frames.any() else 1.0
-        centred = (flat[:, ids] - image_size / 2) * np.array([1, -1], np.float32) / max(scale[c], 1e-3)
-        points[c, : len(ok)] = np.where(seen_frames[:, None, None], centred, 0)
-        if len(rows):
-            depth = -clip[:, ids[rows], 2] / max(scale[c], 1e-3)
-            depths[c, : len(ok)] = np.where(
-                seen_frames[:, None], depth - depth.mean(axis=1, keepdims=True), 0
-            )
-        given = np.ones((len(ok), len(ids)), np.float32) if confidences is None else confidences[c][:, ids]
-        trust[c, : len(ok)] = seen_frames[:, None] * given
-        valid[c, : len(ok)] = seen_frames
-    like = basis.rest.template
-
-    def tensor(array: npt.ArrayLike) -> Tensor:
-        return torch.as_tensor(np.asarray(array), device=like.device)
-
-    pairs = _pairs(ids)
-    sigma = np.array([settings.sigma.of(str(region)) for region in layout.regions()[ids]], np.float32)
-    seen = Observations(
-        points=tensor(points),
-        confidence=tensor(trust),
-        precision=tensor(sigma**-2),
-        pairs=tensor(pairs),
-        pair_precision=tensor(np.full(len(pairs), settings.sigma.gap**-2, np.float32)),
-        outlier=settings.outlier,
-        depths=tensor(depths),
-        depth_rows=tensor(rows),
-        depth_precision=settings.sigma.depth**-2,
-    )
-    return _Batch(seen, tensor(valid), [len(ok) for ok in valids], tensor(scale))
-
-
-def _pairs(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """(Q, 2) rows of the pairs of which the embedding has both landmarks."""
-    row = {int(landmark): i for i, landmark in enumerate(ids)}
-    pairs = layout.INNER_LIP_PAIRS + layout.MOUTH_WIDTH_PAIRS + layout.EYELID_PAIRS
-    return np.array([(row[a], row[b]) for a, b in pairs if a in row and b in row], np.int64).reshape(-1, 2)
-
-
 def solve(
-    basis: LandmarkBasis, batch: _Batch, settings: FitSettings, image_size: int
+    basis: LandmarkBasis, batch: Batch, settings: FitSettings, image_size: int
 ) -> tuple[ClipState, FrameState]:
     """Run the fit: first guess, shared unknowns on key frames, frames alone, frames together."""
     seen, valid = batch.seen, batch.valid
@@ -247,7 +174,7 @@ def _fit_frames(
 
 def _fit_chain(
     basis: LandmarkBasis,
-    batch: _Batch,
+    batch: Batch,
     prior: Prior,
     clip: ClipState,
     frame: FrameState,
@@ -256,7 +183,7 @@ def _fit_chain(
 ) -> FrameState:
     """Refine all frames together under the temporal prior; of the iterates a clip's best is kept."""
     here = evaluate(basis, batch.seen, prior, clip, frame)
-    temporal = _temporal_prior(basis, batch, clip, frame, blocks, settings)
+    temporal = temporal_prior(basis, batch, clip, frame, blocks, settings)
     best, cost = frame, here.cost + chain_cost(frame, temporal)
     for _ in range(settings.chain_iterations):
         step, velocity = chain_step(blocks, here.gradient, frame, temporal)
@@ -268,60 +195,9 @@ def _fit_chain(
     return best
 
 
-def _temporal_prior(
-    basis: LandmarkBasis,
-    batch: _Batch,
-    clip: ClipState,
-    frame: FrameState,
-    blocks: Tensor,
-    settings: FitSettings,
-) -> Temporal:
-    """Scale the temporal prior by the landmarks' information, and let go where the face moves."""
-    valid = batch.valid
-    share = (valid / valid.sum(1, keepdim=True))[..., None]
-    information = (blocks.diagonal(dim1=-2, dim2=-1) * share).sum(1)
-    n = information.shape[1]
-    face, head = information[:, : n - POSE_SIZE], information[:, n - POSE_SIZE :]
-    resting = _resting(basis, batch, clip, frame, settings.resting)
-    velocity = frame.log_scale.new_zeros(*valid.shape, POSE_SIZE)
-    rest_weight = settings.smooth_face * resting[..., None] * face[:, None]
-    steady = _steady(batch, frame, head, settings.steady)
-    head_weight = settings.smooth_head * steady[..., None] * head[:, None]
-    precision = torch.cat([rest_weight, 30 * head_weight, head_weight], -1)
-    lengths = torch.as_tensor(batch.lengths, device=valid.device)
-    inside = torch.arange(1, valid.shape[1], device=valid.device) < lengths[:, None]
-    return Temporal(precision * inside[..., None], velocity)
-
-
-def _steady(batch: _Batch, frame: FrameState, information: Tensor, threshold: float) -> Tensor:
-    """(C, T-1) 1 while the head keeps its velocity, towards 0 where it is jerked or the film is cut.
-
-    A change of pose counts by how far it moves the landmarks, for which the information (C, 6) is the measure.
-    """
-    pose = innovation(frame, frame.log_scale.new_zeros(*frame.log_scale.shape, POSE_SIZE))
-    change = pose[..., -2 * POSE_SIZE : -POSE_SIZE].diff(dim=1)
-    moved = (information[:, None] * change.square()).sum(-1) / batch.seen.precision.sum()
-    spread = torch.nn.functional.max_pool1d(torch.nn.functional.pad(moved, (1, 1)), 2, stride=1)
-    return (1 + spread / threshold**2) ** -2
-
-
-def _resting(
-    basis: LandmarkBasis, batch: _Batch, clip: ClipState, frame: FrameState, threshold: float
-) -> Tensor:
-    """(C, T-1) 1 while lips, lids and brows rest, towards 0 while they move."""
-    head = place(basis, clip, frame).head * frame.log_scale.exp().median()
-    moved = head.diff(dim=1).square().sum(-1)
-    names = layout.regions()[basis.landmarks.cpu().numpy()]
-    motion = torch.stack(
-        [moved[..., np.flatnonzero(names == r)].mean(-1) for r in ("lips", "eyes", "brows")]
-    ).amax(0)
-    spread = torch.nn.functional.max_pool1d(motion[:, None], 5, stride=1, padding=2)[:, 0]
-    return (1 + spread / threshold**2) ** -2
-
-
 def _results(
     basis: LandmarkBasis,
-    batch: _Batch,
+    batch: Batch,
     clip: ClipState,
     frame: FrameState,
     head_model: HeadModel,
@@ -371,7 +247,7 @@ def _weighted(error: Tensor, trust: Tensor) -> Tensor:
 
 def _motion(
     basis: LandmarkBasis,
-    batch: _Batch,
+    batch: Batch,
     clip: ClipState,
     frame: FrameState,
     c: int,
