@@ -108,7 +108,7 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         Column(
             "face_count_max",
             I32,
-            "most faces seen together",
+            "most faces that last",
             "faces",
             ">= 0",
             "by three frames and 2% of them at least, so that a mistake of the detector does not count",
@@ -121,9 +121,18 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             "0..512",
             "outer eye corners, median",
         ),
-        Column("yaw_deg", PERCENTILES, "head turned to its left", "deg", "-180..180", POSE),
+        Column(
+            "yaw_deg", PERCENTILES, "head turned to its left (right in the picture)", "deg", "-180..180", POSE
+        ),
         Column("pitch_deg", PERCENTILES, "head looks up", "deg", "-90..90", POSE),
-        Column("roll_deg", PERCENTILES, "head tilted to its right shoulder", "deg", "-180..180", POSE),
+        Column(
+            "roll_deg",
+            PERCENTILES,
+            "head tilted to its right shoulder (counter-clockwise in the picture)",
+            "deg",
+            "-180..180",
+            POSE,
+        ),
         Column(
             "sharpness",
             F32,
@@ -149,7 +158,13 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             ">= 0",
             "gap of inner lips, 5th to 95th percentile",
         ),
-        Column("mouth_visibility", F32, "share of frames in which nothing covers the mouth", "", "0..1"),
+        Column(
+            "mouth_visibility",
+            F32,
+            "share of frames with the face in which nothing covers the mouth",
+            "",
+            "0..1",
+        ),
         Column(
             "bbox_iou", F32, "overlap with the annotated box", "", "0..1", "intersection over union, median"
         ),
@@ -158,12 +173,29 @@ GROUPS: dict[str, tuple[Column, ...]] = {
     "Speech metrics": (
         Column("speech_ratio", F32, "share of the sound that is speech", "", "0..1", "Silero VAD"),
         Column(
-            "loudness_dbfs", F32, "loudness of the speech", "dBFS", "<= 0", "RMS; of all sound without speech"
+            "loudness_dbfs",
+            F32,
+            "RMS of the speech part, of all sound where there is none",
+            "dBFS",
+            "-96..0",
+            "a full-scale sine has -3",
         ),
         Column("clipping_ratio", F32, "share of clipped samples", "", "0..1", "within 0.1% of full scale"),
-        Column("snr_db", F32, "signal-to-noise ratio", "dB", "-20..60", "power of speech against the rest"),
         Column(
-            "detected_language", TEXT, "most probable spoken language", "", "", "Whisper, over speech only"
+            "snr_db",
+            F32,
+            "signal-to-noise ratio",
+            "dB",
+            "-20..60",
+            "power of speech against that of the rest",
+        ),
+        Column(
+            "detected_language",
+            TEXT,
+            "most probable spoken language, by our name (`mandarin`)",
+            "",
+            "",
+            "Whisper, speech part only",
         ),
         Column("detected_language_probability", F32, "its probability", "", "0..1", "Whisper"),
         Column(
@@ -188,24 +220,31 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         Column(
             "av_correlation",
             F32,
-            "how well sound and lips belong together",
+            "correlation of the mouth with its prediction from the spectrum",
             "",
             "-1..1",
-            "correlation of the mouth with its prediction from the sound, at the best offset",
+            "at the best offset; mostly above 0.35 where sound and lips belong together, below 0.25 where not",
         ),
-        Column("av_offset_frames", F32, "best offset; positive when the sound is late", "frames", "-15..15"),
+        Column(
+            "av_offset_frames",
+            I32,
+            "best offset; positive where the sound comes after the lips",
+            "frames",
+            "-15..15",
+            "without meaning where av_correlation is low",
+        ),
         Column(
             "av_confidence",
             F32,
             "how far the correlation can be trusted",
             "",
             "0..1",
-            "by seconds of moving speech",
+            "1 - exp(-s / 4), s seconds in which speech is heard and the mouth moves",
         ),
         Column(
             "speaking_score",
             F32,
-            "active-speaker score; above 0 the face speaks",
+            "logit difference, speaking less silent; above 0 the face speaks",
             "",
             "",
             "LR-ASD, mean of frames",
