@@ -37,4 +37,4 @@ lint: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo-dataset
+	rm -rf $(VENV) demo-dataset demo-dataset-source

@@ -26,7 +26,11 @@ def test_hashes_are_sha256_and_urls_encrypted():
 
 def test_whatever_is_carried_by_a_package_has_a_hash():
     carried = [file for asset in REGISTRY.values() for file in asset.files if file.packaged]
-    assert {file.name for file in carried} >= {"face_landmarker.task", "model.bin", "silero_vad_16k_sequence.onnx"}
+    assert {file.name for file in carried} >= {
+        "face_landmarker.task",
+        "model.bin",
+        "silero_vad_16k_sequence.onnx",
+    }
     assert all(file.sha256 for file in carried)
 
 
