@@ -11,7 +11,7 @@ for
 - of the prior's decoder only the last frame is fed back: its last layer runs for that frame alone, and
 there
   too the key and value maps move from all frames to the one query;
-- in its convolution only the last three frames change with a new one.
+- in its convolution a new frame changes only the last three, by its products with the kernel.
 
 What remains, five layers of the prior's decoder over all frames so far, can not be kept: InstanceNorm over
 time changes every frame with each new one. Clips run in lock step, as at step i all have i frames.
@@ -21,6 +21,7 @@ Shapes: B clips, T frames, D hidden, H heads, C = D / H.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -166,35 +167,50 @@ class _CachedLayer:
 
 
 class _Convolution:
-    """The prior decoder's convolution over a growing clip, activated; three frames are new in a step."""
+    """The prior decoder's convolution over a growing clip, activated.
+
+    A frame's five products with the kernel are made when it comes, and added where they belong: for good to the
+    frames before it, and for the time being as the copies that stand behind the last frame.
+    """
 
     def __init__(self, prior: ReferencePrior, clips: int, frames: int) -> None:
         block = prior.decoder.expander[0]
         assert isinstance(block, nn.Sequential)
         conv = block[0]
-        assert isinstance(conv, nn.Conv1d)
-        self.weight, self.bias = conv.weight, conv.bias
-        # Frame -1 and -2 are copies of the first; the end's copies are put in place anew at every step.
-        self.padded = conv.weight.new_zeros(clips, conv.in_channels, frames + 4)
-        self.output = conv.weight.new_zeros(clips, conv.out_channels, frames)
+        assert isinstance(conv, nn.Conv1d) and conv.bias is not None
+        self.width = conv.out_channels
+        self.taps = conv.weight.permute(2, 0, 1).flatten(0, 1)  # (5 D, D), the tap of two frames later first
+        self.sums = conv.bias.expand(clips, frames + 2, -1).clone()
+        self.output = conv.weight.new_zeros(clips, frames, self.width)
 
     def append(self, latents: Tensor, time: int) -> None:
         """Take the latents (B, >= time + 1, D) of frame `time`."""
-        running = len(latents)
-        newest = latents[:, time, :, None]
-        if time == 0:
-            self.padded[:running, :, :2] = newest
-        self.padded[:running, :, time + 2 : time + 5] = newest
-        changed = max(time - 2, 0)
-        window = self.padded[:running, :, changed : time + 5]
-        self.output[:running, :, changed : time + 1] = functional.leaky_relu(
-            functional.conv1d(window, self.weight, self.bias), LEAK
-        )
+        running, sums = len(latents), self.sums
+        products = functional.linear(latents[:, time], self.taps).view(running, 5, self.width)
+        two_before, one_before, own, one_after, two_after = products.unbind(1)
+        # `two_before` is what a frame adds two frames later: the tap that looks two frames back.
+        sums[:running, time] += own
+        sums[:running, time + 1] += one_before
+        if time + 2 < sums.shape[1]:
+            sums[:running, time + 2] += two_before
+        if time == 0:  # frames -1 and -2 are copies of the first
+            sums[:running, 0] += one_before + two_before
+            sums[:running, 1] += two_before
+        else:
+            sums[:running, time - 1] += one_after
+        if time > 1:
+            sums[:running, time - 2] += two_after
+        changed = slice(max(time - 2, 0), time + 1)
+        current = sums[:running, changed].clone()
+        current[:, -1] += one_after + two_after
+        if time > 0:
+            current[:, -2] += two_after
+        self.output[:running, changed] = functional.leaky_relu(current, LEAK)
 
     def activations(self, running: int, time: int) -> Tensor:
         """(B, time, D) of the first clips; a single frame is doubled, as the reference does."""
-        x = self.output[:running, :, :time]
-        return (x.expand(-1, -1, 2) if time == 1 else x).transpose(1, 2)
+        x = self.output[:running, :time]
+        return x.expand(-1, 2, -1) if time == 1 else x
 
 
 class _LastFrame:
@@ -203,7 +219,7 @@ class _LastFrame:
     def __init__(self, talker: ReferenceTalker, prior: ReferencePrior) -> None:
         decoder = prior.decoder
         blocks = list(decoder.decoder_transformer.net)
-        self.early = nn.Sequential(*blocks[:-2])
+        self.early = _laid_out_for_few_rows(nn.Sequential(*blocks[:-2]))
         attention, feed_forward = blocks[-2:]
         assert isinstance(attention, Residual) and isinstance(feed_forward, Residual)
         assert isinstance(attention.fn, PreNorm) and isinstance(attention.fn.fn, Attention)
@@ -233,3 +249,12 @@ class _LastFrame:
         mixed = torch.einsum("bhd,hcd->bhc", weights @ x, value_map)
         out: Tensor = self.attention.to_out(mixed.flatten(1))
         return out
+
+
+def _laid_out_for_few_rows(blocks: nn.Sequential) -> nn.Sequential:
+    """Copy blocks with the weights of linear maps column by column: a fifth faster for a hundred rows on a CPU."""
+    copied = copy.deepcopy(blocks)
+    for module in copied.modules():
+        if isinstance(module, nn.Linear):
+            module.weight = nn.Parameter(module.weight.t().contiguous().t(), requires_grad=False)
+    return copied
