@@ -15,15 +15,12 @@ agreement over the offsets.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from filters.sync_features import FPS, SyncClip
-
-if TYPE_CHECKING:
-    from filters.sync_predictor import SyncPredictor
 
 OFFSETS = np.arange(-15, 16)
 """Offsets tried, in frames of 40 ms; positive where the sound comes after the lips."""
@@ -81,7 +78,15 @@ class AlignedClip:
     """(T, offsets) where there is one."""
 
 
-def measure_sync(clips: Sequence[SyncClip], predictor: "SyncPredictor | None" = None) -> VideoSync:
+class Predictor(Protocol):
+    """Predicts mouths from sound; `filters.sync_predictor` learns one from a dataset."""
+
+    def predict(self, clips: Sequence[AlignedClip]) -> list[Array]:
+        """Predict the openings of each clip of T frames: (T, offsets, 3)."""
+        ...
+
+
+def measure_sync(clips: Sequence[SyncClip], predictor: "Predictor | None" = None) -> VideoSync:
     """Measure the sync of the clips of one source video (one clip will do).
 
     Parameters

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from fit_flame import landmark_layout as layout
-from fit_flame.fit import FitSettings
 from fit_flame.landmark_basis import LandmarkBasis
 from fit_flame.residuals import Observations
+from fit_flame.settings import FitSettings
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from fit_flame import landmark_layout as layout
 from fit_flame.batch import Batch, prepare
-from fit_flame.fit import FitDiverged, FitResult, FitSettings
 from fit_flame.gaze import gaze
 from fit_flame.head_model import ROOT, HeadModel
 from fit_flame.identity import at_frames, choose, fit_shared, key_frames, nearest_key
@@ -30,7 +29,9 @@ from fit_flame.objective import (
     frame_hessian,
 )
 from fit_flame.residuals import ClipState, FrameState, Observations, move, place
+from fit_flame.result import FitDiverged, FitResult
 from fit_flame.rotation import to_axis_angle
+from fit_flame.settings import FitSettings
 from fit_flame.solver import factor
 from fit_flame.solver import solve as factor_solve
 from fit_flame.temporal_prior import temporal_prior

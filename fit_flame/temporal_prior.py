@@ -12,10 +12,10 @@ from torch import Tensor
 
 from fit_flame import landmark_layout as layout
 from fit_flame.batch import Batch
-from fit_flame.fit import FitSettings
 from fit_flame.landmark_basis import LandmarkBasis
 from fit_flame.objective import Temporal, innovation
 from fit_flame.residuals import POSE_SIZE, ClipState, FrameState, place
+from fit_flame.settings import FitSettings
 
 
 def temporal_prior(

@@ -15,14 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from training.run_settings import AudioSettings
+from training.settings import AudioEncoderError
 
 SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = SAMPLE_RATE // 25
 FloatArray = npt.NDArray[np.float32]
-
-
-class AudioEncoderError(ValueError):
-    """An audio encoder's files are missing or are not what they should be."""
 
 
 class AudioEncoder(Protocol):

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from training.audio_encoder import AudioEncoderError
 from training.checkpoints import CheckpointError, load_strictly, read_state_dict
-from training.settings import Wav2Vec2Settings
+from training.settings import AudioEncoderError, Wav2Vec2Settings
 from training.wav2vec2 import Wav2Vec2
 
 PAGE = "https://huggingface.co/facebook/wav2vec2-large-xlsr-53"

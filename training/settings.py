@@ -20,6 +20,10 @@ LANGUAGES = (
 """MultiTalk's twenty languages."""
 
 
+class AudioEncoderError(ValueError):
+    """An audio encoder's files are missing or are not what they should be."""
+
+
 class ModelSettings(BaseModel):
     """Base of all settings here: immutable, and an unknown name is an error rather than ignored."""
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from assets.fetch import find
-from training.audio_encoder import AudioEncoderError, Wav2Vec2Encoder, WhisperEncoder, load_audio_encoder
+from training.audio_encoder import Wav2Vec2Encoder, WhisperEncoder, load_audio_encoder
 from training.pretrained import load_wav2vec2
 from training.run_settings import AudioSettings
-from training.settings import Wav2Vec2Settings
+from training.settings import AudioEncoderError, Wav2Vec2Settings
 from training.wav2vec2 import Wav2Vec2, normalise
 
 SETTINGS = Wav2Vec2Settings(

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests import open_dataset
-from training.audio_encoder import AudioEncoderError, read_wav
+from training.audio_encoder import read_wav
 from training.motion_data import BatchDataset, Samples, cache_features
 from training.packed import NoTrainingDataError, packed_motion
 from training.rounds import Rounds
 from training.run_settings import DataSettings, TrainingSettings
 from training.sampling import BatchPlan, Sampler
+from training.settings import AudioEncoderError
 
 
 @pytest.fixture(scope="module")
