@@ -30,6 +30,14 @@ def _command(commands: Any, name: str, short: str, long: str) -> argparse.Argume
     return command
 
 
+def _add_head_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--head-model",
+        metavar="NAME|PATH",
+        help="the clips' head model, where its name alone does not find it",
+    )
+
+
 def _add_report(commands: Any) -> None:
     report = _command(
         commands,
@@ -42,6 +50,7 @@ def _add_report(commands: Any) -> None:
     report.add_argument(
         "--clips", type=int, default=120, metavar="N", help="clips with a picture (default 120)"
     )
+    _add_head_model(report)
     report.set_defaults(run=_report)
 
 
@@ -51,7 +60,10 @@ def _report(options: argparse.Namespace) -> int:
     if options.clips < 0:
         raise _unusable("--clips: a number of clips, 0 or more")
     out = options.out or options.root / "report.html"
-    for note in write_dataset_report(options.root, out, title=options.title, gallery_size=options.clips):
+    notes = write_dataset_report(
+        options.root, out, title=options.title, gallery_size=options.clips, head_model=options.head_model
+    )
+    for note in notes:
         print(f"multitalk: {note}", file=sys.stderr)
     print(out)
     return 0
@@ -146,6 +158,7 @@ def _add_export(commands: Any) -> None:
     )
     export.add_argument("--release", metavar="NAME", help="clips of this release; default: accepted ones")
     export.add_argument("--sound", action="store_true", help="with sound (multitalk always has it)")
+    _add_head_model(export)
     export.set_defaults(run=_export)
 
 
@@ -163,7 +176,7 @@ def _export(options: argparse.Namespace) -> int:
         from fit_flame.decode import decode
         from flows.heads import only_model, to_motion
 
-        model = only_model(clips["head_model"])
+        model = only_model(clips["head_model"], options.head_model)
 
         def vertices(row: dict[str, Any]) -> Any:
             # As the published data: the mean face, without the head's pose.
@@ -259,7 +272,7 @@ def _remove(options: argparse.Namespace) -> int:
         "(SELECT video_id FROM clips WHERE error_code = 'removed') GROUP BY release ORDER BY release",
     ).to_pylist()
     # A release is never changed, so what to do about it is the user's decision.
-    print_table(gone, title="releases that still list removed clips: make new ones, and withdraw these")
+    print_table(gone, title="withdraw these releases: they list removed clips")
     return 0
 
 

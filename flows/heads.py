@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from fit_flame.head_model import HeadModel
+from assets.errors import AssetError
+from fit_flame.head_model import HeadModel, HeadModelError
 from fit_flame.motion import Motion, MotionError
 from flows.head_models import load_head_model
 
@@ -16,43 +17,47 @@ def to_motion(row: Mapping[str, Any]) -> Motion:
     return Motion(**{column.name: row[column.name] for column in fields(Motion)})
 
 
-def only_model(keys: pa.ChunkedArray) -> HeadModel:
+def only_model(keys: pa.ChunkedArray, named: str | None = None) -> HeadModel:
     """Load the one head model that all clips were fitted with.
 
     Parameters
     ----------
     keys
         The clips' column `head_model`.
+    named
+        Its name or file, where the key does not tell: FLAME of a file that is in no release we know.
 
     Raises
     ------
     MotionError
-        When they belong to several, or to one that is not here in the same version.
+        When the clips belong to several, or to one that is not here in the same version.
+    AssetError, HeadModelError
+        When the model's file is not here, or damaged.
     """
-    names = sorted(filter(None, keys.unique().to_pylist()))
-    if len(names) != 1:
-        raise MotionError(
-            f"vertices of one head model are asked for; the clips have {', '.join(names) or 'none'}"
-        )
-    model = load_head_model(names[0].partition(":")[0])
-    if model.key != names[0]:
-        raise MotionError(
-            f"the clips were fitted with {names[0]}; the model of that name here is {model.key}"
-        )
-    return model
+    wanted = sorted(filter(None, keys.unique().to_pylist()))
+    if len(wanted) != 1:
+        found = ", ".join(wanted) or "none"
+        raise MotionError(f"the clips must belong to one head model; theirs: {found}")
+    return _model(wanted[0], named)
 
 
-def models_here(keys: Iterable[str | None]) -> tuple[dict[str, HeadModel], list[str]]:
+def models_here(
+    keys: Iterable[str | None], named: str | None = None
+) -> tuple[dict[str, HeadModel], list[str]]:
     """Load the head models that are here; returns them by key, and a line for each that is not."""
     models, notes = {}, []
     for key in sorted({key for key in keys if key}):
         try:
-            model = load_head_model(key.partition(":")[0])
-        except (ValueError, OSError) as error:
-            notes.append(f"no mesh for clips fitted with {key}: {error}")
-            continue
-        if model.key == key:
-            models[key] = model
-        else:
-            notes.append(f"no mesh for clips fitted with {key}: the model of that name here is {model.key}")
+            models[key] = _model(key, named)
+        except (AssetError, HeadModelError, MotionError, OSError) as error:
+            notes.append(f"no mesh over clips fitted with {key}: {error}")
     return models, notes
+
+
+def _model(key: str, named: str | None) -> HeadModel:
+    model = load_head_model(named or key.partition(":")[0])
+    if model.key != key:
+        raise MotionError(
+            f"the clips were fitted with {key}, which is not {model.key}: name its file (--head-model)"
+        )
+    return model

@@ -14,8 +14,15 @@ from manifests.schema import MANIFEST
 from manifests.store import read_manifest
 
 
-def write_dataset_report(root: Path, out: Path, *, title: str = "", gallery_size: int = 120) -> list[str]:
+def write_dataset_report(
+    root: Path, out: Path, *, title: str = "", gallery_size: int = 120, head_model: str | None = None
+) -> list[str]:
     """Write the page; returns what the user should know of it.
+
+    Parameters
+    ----------
+    head_model
+        Name or file of the clips' head model, where their motion does not tell.
 
     Raises
     ------
@@ -31,7 +38,7 @@ def write_dataset_report(root: Path, out: Path, *, title: str = "", gallery_size
         accepted = pc.fill_null(clips["accepted"], False).to_numpy()
         if (accepted != verdicts.accepted).any():
             notes.append("the clips' verdicts are not up to date with policy.yaml: run `multitalk filter`")
-    models, missing = models_here(clips["head_model"].unique().to_pylist())
+    models, missing = models_here(clips["head_model"].unique().to_pylist(), head_model)
     picture = clip_picture(root, models)
     write_report(root, out, title=title, waterfall=rows, picture=picture, gallery_size=gallery_size)
     return notes + missing
