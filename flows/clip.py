@@ -24,12 +24,14 @@ from filters.pose import head_rotation
 from filters.speech import SpeechDetector, measure_speech
 from filters.sync import measure_sync
 from filters.sync_features import SyncClip, sync_clip
+from filters.sync_predictor import SyncPredictor
 from fit_flame.canonical_mesh import read_canonical_mesh
 from fit_flame.fit import FitDiverged, fit_clip
 from fit_flame.head_model import HeadModel
 from fit_flame.motion import Motion
 from flows.config import BuildSettings
 from flows.head_models import load_head_model
+from flows.sync import load_predictor
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ class ClipBuilder:
         measurable = [(clip, clip.sync) for clip in clips if clip.sync is not None]
         if not measurable:
             return
-        video = measure_sync([sync for _, sync in measurable])
+        video = measure_sync([sync for _, sync in measurable], self._sync_predictor)
         for (clip, _), metrics in zip(measurable, video.clips, strict=True):
             clip.row.update(asdict(metrics))
 
@@ -164,6 +166,10 @@ class ClipBuilder:
     def _active_speaker(self) -> ActiveSpeaker | None:
         weights = find("lr_asd") if self._settings.speaking_score else None
         return ActiveSpeaker(weights) if weights else None
+
+    @cached_property
+    def _sync_predictor(self) -> SyncPredictor | None:
+        return load_predictor(self._settings.root)
 
     @cached_property
     def _speech_detector(self) -> SpeechDetector:

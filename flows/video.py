@@ -19,6 +19,7 @@ from extract.trim import TrimRequest, TrimResult, trim_clips
 from flows.clip import ClipBuilder, ClipData
 from flows.config import BuildSettings
 from flows.plan import AnnotatedVideo, source_url
+from flows.sync import PREDICTOR, VERSION_KEY, predictor_version
 from flows.versions import tool_versions
 from manifests import paths
 from manifests.store import commit_fragment
@@ -53,6 +54,9 @@ class VideoBuilder:
 
     def __post_init__(self) -> None:
         self._clips = ClipBuilder(self.settings)
+        predictor = self.settings.root / PREDICTOR
+        if predictor.exists():
+            self.versions = {**self.versions, VERSION_KEY: predictor_version(predictor)}
 
     def build(
         self, video: AnnotatedVideo, download: DownloadedVideo | ClipError, progress: Callable[[], None]

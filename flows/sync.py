@@ -1,0 +1,158 @@
+"""Learns what lips do to sound from a whole built dataset, and rescores its clips with it.
+
+The predictor lies in the dataset's root, where later builds find it. It is no part of the configuration, since
+a better one must not build anything anew: each row names the one it was scored with in `tool_versions`.
+"""
+
+import hashlib
+import wave
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from assets.fetch import require
+from filters.speech import SpeechDetector, SpeechSettings
+from filters.sync import SyncMetrics, measure_sync
+from filters.sync_features import SyncClip, sync_clip
+from filters.sync_predictor import SyncPredictor, SyncStatistics, train_predictor, video_statistics
+from manifests import open_dataset
+from manifests.dataset import Dataset
+from manifests.paths import DatasetError
+from manifests.store import compact
+
+PREDICTOR = "sync_predictor.npz"
+"""Name of the predictor in a dataset's root."""
+VERSION_KEY = "sync_predictor"
+"""Its key in a row's `tool_versions`."""
+
+_MOST_VIDEOS = 3000  # learned from; more take memory (0.2 MB each) and teach nothing new
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSummary:
+    """What a training on a dataset did."""
+
+    predictor: str
+    learned_from: int
+    """Source videos."""
+    rescored_clips: int
+    unscored_clips: int
+    """Clips left as they were: without landmarks, sound, or two seconds of both."""
+
+
+def train_and_rescore(root: Path, *, min_videos: int = 20) -> SyncSummary:
+    """Learn a predictor from all source videos of a dataset, save it, and rescore the manifest's sync columns.
+
+    Parameters
+    ----------
+    root
+        Folder of the dataset.
+    min_videos
+        Fewest source videos to learn from: with fewer, each video's own regression judges better.
+
+    Raises
+    ------
+    DatasetError
+        There is no dataset, or too few of its videos have landmarks and speech.
+    """
+    dataset = open_dataset(root)
+    statistics = list(_statistics(dataset))
+    if len(statistics) < min_videos:
+        raise DatasetError(
+            f"{root}: {len(statistics)} source videos have landmarks and speech to learn sync from; at least "
+            f"{min_videos} are needed. Build more, with keep_landmarks, or lower --min-videos."
+        )
+    predictor = train_predictor(statistics)
+    scores: dict[str, SyncMetrics] = {}
+    unscored = 0
+    for clips in _videos(dataset):
+        metrics = measure_sync(list(clips.values()), predictor).clips if clips else ()
+        for clip_id, metric in zip(clips, metrics, strict=True):
+            if metric.av_correlation is None:
+                unscored += 1
+            else:
+                scores[clip_id] = metric
+    place = root / PREDICTOR
+    predictor.save(place)
+    version = predictor_version(place)
+    compact(root, lambda rows: _rescored(rows, scores, version))
+    return SyncSummary(str(place), len(statistics), len(scores), unscored)
+
+
+def load_predictor(root: Path) -> SyncPredictor | None:
+    """Return the predictor that was learned from a dataset; None if none was.
+
+    Raises
+    ------
+    ValueError
+        The file in its place is none.
+    """
+    place = root / PREDICTOR
+    return SyncPredictor.load(place) if place.exists() else None
+
+
+def predictor_version(place: Path) -> str:
+    """Return the first 16 digits of a predictor file's SHA-256."""
+    return hashlib.sha256(place.read_bytes()).hexdigest()[:16]
+
+
+def _statistics(dataset: Dataset) -> Iterator[SyncStatistics]:
+    taken = 0
+    for clips in _videos(dataset):
+        statistics = video_statistics(list(clips.values())) if clips else None
+        if statistics is not None:
+            yield statistics
+            taken += 1
+        if taken >= _MOST_VIDEOS:
+            return
+
+
+def _videos(dataset: Dataset) -> Iterator[dict[str, SyncClip]]:
+    """Yield each source video's clips, reduced to what sync needs; in an order that mixes languages."""
+    rows = dataset.arrow(["clip_id", "language", "video_id", "audio_path", "status"]).to_pylist()
+    videos: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["status"] == "ok" and row["audio_path"]:
+            videos.setdefault((row["language"], row["video_id"]), []).append(row)
+    detector = SpeechDetector(require("silero_vad"), SpeechSettings())
+    for key in sorted(videos, key=lambda key: hashlib.sha256(key[1].encode()).digest()):
+        clips = {}
+        for row in videos[key]:
+            clip = _clip(dataset, row, detector)
+            if clip is not None:
+                clips[row["clip_id"]] = clip
+        yield clips
+
+
+def _clip(dataset: Dataset, row: dict[str, Any], detector: SpeechDetector) -> SyncClip | None:
+    try:
+        stored = dataset.landmarks(row["clip_id"])
+        with wave.open(str(dataset.root / row["audio_path"])) as sound:
+            samples = np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
+    except (KeyError, FileNotFoundError):
+        return None
+    landmarks = stored["landmarks"].astype(np.float32)
+    landmarks[~stored["valid"]] = np.nan
+    return sync_clip(landmarks, samples, detector.intervals(samples))
+
+
+def _rescored(rows: pa.Table, scores: dict[str, SyncMetrics], version: str) -> pa.Table:
+    """Manifest rows with the sync columns of the clips in `scores` replaced."""
+    clip_ids = rows["clip_id"].to_pylist()
+    names = ("av_correlation", "av_offset_frames", "av_confidence", "tool_versions")
+    columns: dict[str, list[Any]] = {name: rows[name].to_pylist() for name in names}
+    for index, clip_id in enumerate(clip_ids):
+        if clip_id in scores:
+            for name, value in asdict(scores[clip_id]).items():
+                columns[name][index] = value
+            others = [pair for pair in columns["tool_versions"][index] or () if pair["key"] != VERSION_KEY]
+            columns["tool_versions"][index] = [*others, {"key": VERSION_KEY, "value": version}]
+    for name, values in columns.items():
+        at = rows.schema.get_field_index(name)
+        field = rows.schema.field(at)
+        rows = rows.set_column(at, field, pa.array(values, field.type))
+    return rows
