@@ -27,7 +27,7 @@ def print_table(rows: Sequence[dict[str, Any]], *, title: str | None = None, tot
     """Print rows as an aligned table; numbers to the right; `total` sets the last row apart."""
     if not rows:
         return
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for name in rows[0]:
         numeric = all(isinstance(row[name], int | float | None) for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
@@ -35,7 +35,10 @@ def print_table(rows: Sequence[dict[str, Any]], *, title: str | None = None, tot
         if total and index == len(rows) - 1:
             table.add_section()
         table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
-    console().print(table)
+    out = console()
+    if title:
+        out.print(f"\n[bold]{escape(title)}[/bold]")  # as the table's own title it would be as narrow as the table
+    out.print(table)
 
 
 def print_summary(summary: BuildSummary) -> None:
