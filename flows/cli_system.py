@@ -21,8 +21,21 @@ _USAGE_ERRORS = (
     "DatasetError",
     "UnsafeNameError",
     "MotionError",
-    "HeadModelError",
     "UnknownAsset",
+    "VertexFileError",
+    "RegionError",
+    "MediaError",
+    "RenderError",
+    "CheckpointError",
+    "WeightsError",
+    "VocabularyError",
+    "LayoutError",
+    "TrainingError",
+    "NoTrainingDataError",
+    "UnknownPresetError",
+    "UnknownLanguageError",
+    "AudioEncoderError",
+    "TalkError",
 )
 _RUN_ERRORS = (
     "AssetError",
@@ -48,6 +61,7 @@ def quiet_prefect() -> None:
     """Set up an in-process Prefect for the terminal, where the user has not; to be called before its import."""
     # What goes wrong is raised, too, and then said once by `multitalk` itself.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 

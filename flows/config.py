@@ -139,5 +139,8 @@ def validated(model: type[Settings], values: dict[str, Any]) -> Settings:
     try:
         return model(**values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        # What concerns several fields has no place of its own.
+        places = [".".join(map(str, e["loc"])) for e in error.errors()]
+        messages = [e["msg"].removeprefix("Value error, ") for e in error.errors()]
+        lines = [f"{p}: {m}" if p else m for p, m in zip(places, messages, strict=True)]
         raise ConfigError("\n".join(lines)) from error

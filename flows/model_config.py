@@ -1,0 +1,53 @@
+"""Settings of the commands and flows about models; light to import, so that the command line can show them."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from eval.settings import MotionEvaluationSettings
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EvaluateSettings(_Settings):
+    """Which predictions are measured against which truth."""
+
+    predictions: dict[str, Path] = Field(
+        default_factory=dict, description="folder of .npy or .npz files by model"
+    )
+    ground_truth: Path | None = Field(None, description="folder of true .npy or .npz files")
+    root: Path | None = Field(None, description="folder of the dataset, with `release`")
+    release: str | None = Field(None, description="release whose clips are the truth, instead of a folder")
+    split: Literal["train", "val", "test"] = Field("test", description="part of the release")
+    sounds: Path | None = Field(None, description="folder of <clip>.wav beside `ground_truth`, for SLCC")
+    baselines: bool = Field(False, description="add what knows nothing of the speech: still, mean, shuffled")
+    measures: MotionEvaluationSettings = Field(
+        MotionEvaluationSettings(), description="metrics, regions, units and intervals"
+    )
+
+    @model_validator(mode="after")
+    def _one_truth(self) -> Self:
+        if (self.ground_truth is None) == (self.release is None):
+            raise ValueError("give either a folder of ground truth or a release")
+        if self.release is not None and self.root is None:
+            raise ValueError("a release needs the dataset's root")
+        if not self.predictions and not self.baselines:
+            raise ValueError("there are no predictions to measure")
+        return self
+
+
+class TrainSettings(_Settings):
+    """Which model is trained on which dataset."""
+
+    root: Path = Field(description="folder of the dataset")
+    out: Path = Field(description="folder of the experiment: gets prior/ and talker/")
+    preset: str = Field("multitalk", description="multitalk-reference, multitalk or tiny")
+    release: str | None = Field(None, description="release to train on; none: all accepted clips")
+    steps: int | None = Field(None, ge=1, description="optimiser steps, instead of the preset's")
+    resume: bool = Field(False, description="go on from the experiment's last checkpoint")
+    audio_encoder: Path | None = Field(
+        None, description="folder of the talker's audio encoder; none: Whisper base"
+    )

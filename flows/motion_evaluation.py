@@ -1,0 +1,79 @@
+"""Evaluating predicted motion: the truth out of a folder or a release, baselines, and the tables."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from eval.baselines import BASELINES, write_baseline
+from eval.evaluate_motion import evaluate_motion
+from eval.ground_truth import FolderTruth, GroundTruth, ReleaseTruth, read_template
+from eval.motion_tables import all_tables
+from eval.tables import Table, TableFormat
+from flows.config import ConfigError
+from flows.heads import only_model
+from flows.model_config import EvaluateSettings
+from manifests.release import read_release
+
+Progress = Callable[[int, int], None]
+
+
+def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> list[Table]:
+    """Measure predictions, and baselines if they are asked for.
+
+    Parameters
+    ----------
+    settings
+    progress
+        Called with clips done and clips in all.
+
+    Returns
+    -------
+    list of Table
+        The summary first, then every figure, tests, definitions and what was skipped.
+
+    Raises
+    ------
+    ConfigError
+        No clip could be measured, or a metric is unknown.
+    VertexFileError, RegionError, DatasetError, MotionError
+        A folder, a file, or the dataset can not be used.
+    """
+    truth = _truth(settings)
+    with tempfile.TemporaryDirectory(prefix="multitalk-") as scratch:
+        folders = dict(settings.predictions)
+        for name in BASELINES if settings.baselines else ():
+            if name in folders:
+                raise ConfigError(f"{name}: a baseline has this name; give the predictions another")
+            folders[name] = Path(scratch) / name
+            write_baseline(name, truth, folders[name])
+        try:
+            return all_tables(evaluate_motion(truth, folders, settings.measures, progress))
+        except ValueError as error:
+            if type(error) is ValueError:
+                raise ConfigError(str(error)) from error
+            raise
+
+
+def tables_text(tables: Sequence[Table], layout: TableFormat) -> str:
+    """Write tables one after the other; in JSON as one array."""
+    if layout == "json":
+        return "[" + ",\n".join(table.text("json").strip() for table in tables) + "]\n"
+    if layout == "terminal":
+        # Each figure by language and pooling fills pages; the files that are made for it have them.
+        tables = [table for table in tables if table.title != "Figures"]
+    return "\n".join(table.text(layout) for table in tables)
+
+
+def _truth(settings: EvaluateSettings) -> GroundTruth:
+    measures = settings.measures
+    if settings.ground_truth is not None:
+        template = read_template(measures.template, measures.metres_per_unit) if measures.template else None
+        return FolderTruth(settings.ground_truth, template, settings.sounds, measures.metres_per_unit)
+    assert settings.root is not None and settings.release is not None
+    clips = read_release(settings.root, settings.release)
+    chosen = clips.filter(pc.equal(clips["split"], settings.split))
+    if not chosen.num_rows:
+        raise ConfigError(f"release {settings.release}: no clip is in its split {settings.split!r}")
+    return ReleaseTruth(settings.root, settings.release, only_model(chosen["head_model"]), settings.split)
