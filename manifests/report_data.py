@@ -83,7 +83,7 @@ def collect(root: Path, gallery_size: int) -> ReportData:
         languages=_rows(
             root, f"SELECT language, {_COUNTS} FROM clips GROUP BY language ORDER BY hours DESC, language"
         ),
-        distributions=[_distribution(root, metric) for metric in METRICS],
+        distributions=_distributions(root),
         failures=_rows(root, _FAILURES),
         gallery=_rows(root, _GALLERY.format(limit=int(gallery_size))),
         tools=_rows(root, _TOOLS),
@@ -120,23 +120,36 @@ _TOOLS = """
 """
 
 
-def _distribution(root: Path, metric: Metric) -> Distribution:
+def _distributions(root: Path) -> list[Distribution]:
+    """Count all metrics in two passes over the clips, not two for each."""
+    bars = " UNION ALL ".join(_bars(index, metric) for index, metric in enumerate(METRICS))
+    counts = {(index, verdict): [0] * BARS for index in range(len(METRICS)) for verdict in (True, False)}
+    for row in _rows(root, f"SELECT metric, bar, accepted, count(*) AS n FROM ({bars}) GROUP BY ALL"):
+        counts[row["metric"], row["accepted"]][row["bar"]] = row["n"]
+    medians = ", ".join(
+        f"median({metric.sql}) AS median{index}, count(*) - count({metric.sql}) AS missing{index}"
+        for index, metric in enumerate(METRICS)
+    )
+    about = _rows(root, f"SELECT {medians} FROM clips WHERE status = 'ok'")[0]
+    return [
+        Distribution(
+            metric,
+            counts[index, True],
+            counts[index, False],
+            about[f"median{index}"],
+            about[f"missing{index}"],
+        )
+        for index, metric in enumerate(METRICS)
+    ]
+
+
+def _bars(index: int, metric: Metric) -> str:
     step = (metric.high - metric.low) / BARS
-    bar = f"least(greatest(floor((value - {metric.low}) / {step}), 0), {BARS - 1})::INTEGER"
-    values = (
-        f"SELECT {metric.sql} AS value, coalesce(accepted, false) AS accepted FROM clips WHERE status = 'ok'"
+    bar = f"least(greatest(floor(({metric.sql} - {metric.low}) / {step}), 0), {BARS - 1})::INTEGER"
+    return (
+        f"SELECT {index} AS metric, {bar} AS bar, coalesce(accepted, false) AS accepted "
+        f"FROM clips WHERE status = 'ok' AND {metric.sql} IS NOT NULL"
     )
-    counted = _rows(
-        root,
-        f"SELECT {bar} AS bar, accepted, count(*) AS n FROM ({values}) WHERE value IS NOT NULL GROUP BY ALL",
-    )
-    counts: dict[bool, list[int]] = {True: [0] * BARS, False: [0] * BARS}
-    for row in counted:
-        counts[row["accepted"]][row["bar"]] = row["n"]
-    about = _rows(
-        root, f"SELECT median(value) AS median, count(*) - count(value) AS missing FROM ({values})"
-    )[0]
-    return Distribution(metric, counts[True], counts[False], about["median"], about["missing"])
 
 
 def _rows(root: Path, sql: str) -> list[Row]:
