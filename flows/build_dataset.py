@@ -24,16 +24,15 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from assets.fetch import find, require
 from filters.policy import load_policy
-from filters.verdicts import apply
 from flows.config import BuildSettings, ConfigError
 from flows.head_models import CANONICAL, load_head_model
+from flows.judging import judge
 from flows.plan import Batch, make_plan
 from flows.progress import Counts, TerminalProgress, count_events
 from flows.summary import BuildSummary, summarise
 from flows.supervise import STOP_FILE, BatchResult, run_batch
 from manifests.files import sweep_temporary
 from manifests.schema import MANIFEST
-from manifests.store import compact
 
 _UPDATE_SEC = 1.0
 
@@ -47,7 +46,7 @@ def build_dataset(settings: BuildSettings) -> BuildSummary:
     """
     logger = get_run_logger()
     started = time.monotonic()
-    policy = load_policy(settings.policy, MANIFEST)  # an unusable one is told of before hours of work
+    load_policy(settings.policy, MANIFEST)  # an unusable one is told of before hours of work
     notes = _missing_measures(settings)
     plan = make_plan(settings)
     _check_models(settings)
@@ -61,7 +60,7 @@ def build_dataset(settings: BuildSettings) -> BuildSummary:
         build(plan.batches, settings, run_folder)
     else:
         logger.info(f"Nothing to do: all {skipped} source videos are done with this configuration")
-    compact(settings.root, lambda clips: apply(policy, clips))
+    judge(settings.root, settings.policy)
     seconds = time.monotonic() - started
     summary = summarise(
         settings.root, built=plan.pending_videos, skipped=skipped, seconds=seconds, notes=notes

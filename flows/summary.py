@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests import open_dataset
+from manifests import open_dataset, published
 
 _LANGUAGES = """
     SELECT language,
@@ -83,8 +83,15 @@ class BuildSummary:
         lines = [
             f"## Dataset `{self.root}`",
             f"{self.built_videos} source videos built in {self.seconds:.0f} s, {self.skipped_videos} done before.",
+            f"MultiTalk as published: {len(published.HOURS)} languages, {published.CLIPS:,} clips, "
+            f"{published.TOTAL_HOURS:.1f} hours.",
             "",
-            *_markdown_table(self.language_rows()),
+            *_markdown_table(
+                [
+                    {**row, "hours_in_multitalk": published.HOURS.get(row["language"])}
+                    for row in self.language_rows()
+                ]
+            ),
         ]
         lines += ["", *self.notes] if self.notes else []
         if self.failures:
