@@ -13,6 +13,8 @@ def add_commands(commands: Any) -> None:
     """Add the commands of this module to the parser's."""
     _add_preview(commands)
     _add_evaluate(commands)
+    _add_train(commands)
+    _add_talk(commands)
 
 
 def _add_preview(commands: Any) -> None:
@@ -121,6 +123,93 @@ def _told(what: str) -> Callable[[int, int], None] | None:
     if not sys.stderr.isatty():
         return None
     return lambda done, of: print(f"\r{what}: {done} of {of} ", end="", file=sys.stderr, flush=True)
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a motion prior, then a talker",
+        description="Train on accepted clips, or on a release. The talker speaks through the prior of --out.",
+    )
+    train.add_argument("kind", choices=("prior", "talker"))
+    train.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the dataset")
+    train.add_argument(
+        "--preset", required=True, metavar="NAME", help="multitalk-reference, multitalk or tiny"
+    )
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the experiment: gets prior/ and talker/"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    train.add_argument("--release", metavar="NAME", help="train on this release")
+    train.add_argument("--steps", type=int, metavar="N", help="optimiser steps, instead of the preset's")
+    train.add_argument(
+        "--audio-encoder", type=Path, metavar="DIR", help="of the talker; default: Whisper base"
+    )
+    train.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from flows.config import validated
+    from flows.model_config import TrainSettings
+
+    names = ("root", "preset", "out", "resume", "release", "steps", "audio_encoder")
+    settings = validated(TrainSettings, {name: getattr(options, name) for name in names})
+    _quiet_lightning()
+    from flows.models import train
+
+    def told(what: str, done: int, of: int) -> None:
+        ending = "\n" if done == of else ""
+        print(f"\r{what}: {done} of {of}", end=ending, file=sys.stderr, flush=True)
+
+    trained = train(options.kind, settings, told if sys.stderr.isatty() else None)
+    print(f"best   {trained.best}\nlast   {trained.last}")
+    for name, value in sorted(trained.figures.items()):
+        print(f"{name}   {value:.6g}")
+    return 0
+
+
+def _quiet_lightning() -> None:
+    """Keep Lightning's tips and notes off the terminal; errors are raised."""
+    import logging
+    import warnings
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\.")
+
+
+def _add_talk(commands: Any) -> None:
+    talk = commands.add_parser(
+        "talk",
+        help="speech in, moving face out",
+        description="Speak a sound file of any length: vertices and motion (.npz, .npy) or a video with the sound.",
+    )
+    talk.add_argument("audio", type=Path, metavar="AUDIO", help="sound or video file")
+    talk.add_argument(
+        "--language", required=True, metavar="L", help="style: french, or french:0.3,german:0.7"
+    )
+    talk.add_argument("--prior", type=Path, required=True, metavar="CKPT")
+    talk.add_argument("--talker", type=Path, required=True, metavar="CKPT")
+    talk.add_argument("--out", type=Path, required=True, metavar="FILE.npz|FILE.mp4")
+    talk.add_argument("--head-model", metavar="NAME|PATH", help="default: the one that the prior names")
+    talk.add_argument("--audio-encoder", type=Path, metavar="DIR", help="default: Whisper base")
+    talk.set_defaults(run=_talk)
+
+
+def _talk(options: argparse.Namespace) -> int:
+    _require_suffix(options.out, ".npz", ".npy", ".mp4")
+    from flows.models import speak
+
+    frames = speak(
+        options.audio,
+        options.language,
+        options.prior,
+        options.talker,
+        options.out,
+        head_model=options.head_model,
+        encoder=options.audio_encoder,
+    )
+    print(f"{options.out}: {frames} frames")
+    return 0
 
 
 def _require_suffix(path: Path, *suffixes: str) -> None:

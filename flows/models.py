@@ -1,0 +1,154 @@
+"""Training and using models: what a command or a flow has to bring together for it."""
+
+from pathlib import Path
+from typing import Literal
+
+from assets.fetch import require
+from fit_flame.head_model import HeadModel
+from flows.head_models import load_head_model
+from flows.heads import only_model
+from flows.model_config import TrainSettings
+from training.audio_encoder import AudioEncoder, load_audio_encoder
+from training.fit import Progress, TrainedModel
+from training.loop import train_prior, train_talker
+from training.presets import prior_preset, talker_preset
+from training.run_settings import AudioSettings, TrainingSettings
+
+Kind = Literal["prior", "talker"]
+
+
+def train(kind: Kind, settings: TrainSettings, progress: Progress | None = None) -> TrainedModel:
+    """Train a motion prior, or a talker over the experiment's prior.
+
+    Parameters
+    ----------
+    kind
+        `prior` or `talker`.
+    settings
+    progress
+        Told how the encoding of sound and the training go.
+
+    Raises
+    ------
+    TrainingError, NoTrainingDataError, UnknownPresetError, AudioEncoderError, CheckpointError
+        Training can not begin or go on; the message says what to do.
+    DatasetError, MotionError
+        The dataset can not be used, or was fitted with several head models.
+    """
+    head_model = _head_model(settings)
+    resume = settings.resume
+    if kind == "prior":
+        prior = prior_preset(settings.preset)
+        prior = prior.model_copy(update={"training": _training(prior.training, settings)})
+        return train_prior(settings.root, prior, settings.out, head_model, resume=resume, progress=progress)
+    talker = talker_preset(settings.preset)
+    talker = talker.model_copy(update={"training": _training(talker.training, settings)})
+    encoder = None
+    if talker.model.architecture == "multitalk":
+        encoder = audio_encoder(settings.audio_encoder)
+    else:
+        audio = AudioSettings(encoder="wav2vec2", directory=settings.audio_encoder)
+        talker = talker.model_copy(update={"audio": audio})
+    return train_talker(
+        settings.root,
+        talker,
+        settings.out,
+        head_model,
+        audio_encoder=encoder,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def audio_encoder(folder: Path | None) -> AudioEncoder:
+    """Open the frozen audio encoder in a folder, Whisper base if none is given.
+
+    Raises
+    ------
+    AudioEncoderError, AssetError
+        There is no such model.
+    """
+    if folder is None:
+        return load_audio_encoder(AudioSettings(directory=require("whisper_base")))
+    # CTranslate2's models are all in a file of this name.
+    whisper = (folder / "model.bin").is_file()
+    return load_audio_encoder(AudioSettings(encoder="whisper" if whisper else "wav2vec2", directory=folder))
+
+
+def speak(
+    audio: Path,
+    languages: str,
+    prior: Path,
+    talker: Path,
+    out: Path,
+    *,
+    head_model: str | None = None,
+    encoder: Path | None = None,
+) -> int:
+    """Speak a sound file: motion as `.npz` or `.npy`, or a video with the sound as `.mp4`.
+
+    Parameters
+    ----------
+    audio
+        Sound or video file.
+    languages
+        `french`, or a mixture such as `french:0.3,german:0.7`.
+    prior, talker
+        Files of the models.
+    out
+        File to write.
+    head_model
+        Name or path; none: the one that the prior names.
+    encoder
+        Folder of the talker's audio encoder; none: Whisper base.
+
+    Returns
+    -------
+    int
+        Frames.
+
+    Raises
+    ------
+    TalkError, CheckpointError, UnknownLanguageError, AudioEncoderError, AssetError, RenderError
+        A file or model can not be used; the message says what to do.
+    """
+    from training.model_files import load_prior
+    from training.talk import FPS, TalkError, TalkSettings, parse_languages, talk, write_spoken
+
+    style = TalkSettings(languages=parse_languages(languages))
+    named = load_prior(prior).head_model
+    if named is None and head_model is None:
+        raise TalkError(f"{prior}: does not name its head model: give --head-model")
+    model = load_head_model(head_model or str(named).partition(":")[0])
+    # The reference's models hold their own encoder.
+    ears = audio_encoder(encoder) if named is not None else None
+    (spoken,) = talk([audio], prior, talker, model, style, ears)
+    if out.suffix == ".mp4":
+        from eval.talking_video import write_head_video
+        from eval.video import read_sound
+
+        return write_head_video(
+            out, spoken.vertices, model.faces, model.v_template, fps=FPS, sound=read_sound(audio)
+        )
+    write_spoken(spoken, out)
+    return len(spoken.vertices)
+
+
+def _head_model(settings: TrainSettings) -> HeadModel:
+    import pyarrow.compute as pc
+
+    from manifests.release import read_release
+    from manifests.store import read_manifest
+
+    if settings.release is not None:
+        return only_model(read_release(settings.root, settings.release)["head_model"])
+    clips = read_manifest(settings.root, ["accepted", "head_model"])
+    return only_model(clips.filter(pc.fill_null(clips["accepted"], False))["head_model"])
+
+
+def _training(preset: TrainingSettings, settings: TrainSettings) -> TrainingSettings:
+    data = preset.data.model_copy(update={"release": settings.release})
+    chosen: dict[str, object] = {"data": data}
+    if settings.steps is not None:
+        chosen |= {"steps": settings.steps, "round_steps": min(settings.steps, preset.round_steps)}
+    return preset.model_copy(update=chosen)
