@@ -8,15 +8,15 @@ but hold tensors.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from manifests.files import atomic
 from training.reference_prior import ReferencePrior
 from training.reference_talker import ReferenceTalker
 from training.settings import (
@@ -134,21 +134,8 @@ def export_reference(model: ReferencePrior | ReferenceTalker, path: Path) -> Non
 
 def save(content: dict[str, Any], path: Path) -> None:
     """`torch.save` to a file that is whole or not there."""
-    write_beside(path, lambda file: torch.save(content, file))
-
-
-def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write beside the path, flush, rename: nothing half-written bears the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic(path) as temporary:
+        torch.save(content, temporary)
 
 
 def _prior_settings(state: Mapping[str, Tensor], path: Path) -> ReferencePriorSettings:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.checkpoints import write_beside
+from manifests.files import atomic
 from training.run_settings import PriorRun, TalkerRun, TrainingSettings
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def claim(folder: Path, run: PriorRun | TalkerRun, *, resume: bool) -> None:
         return
     path, settings = folder / "run.json", run.model_dump(mode="json", exclude={"training": _MACHINE})
     if not path.exists():
-        write_beside(path, lambda file: file.write((json.dumps(settings, indent=1) + "\n").encode()))
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
         return
     if not resume:
         raise TrainingError(

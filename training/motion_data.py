@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from manifests.files import atomic
 from training.audio_encoder import SAMPLES_PER_FRAME, AudioEncoder, read_wav
-from training.checkpoints import write_beside
 from training.packed import PackedMotion
 from training.sampling import BatchPlan
 
@@ -139,7 +138,8 @@ def cache_features(
         path = features.path(clip)
         if not path.exists():
             heard = encoder.features(read_wav(samples.wav(clip)), int(packed.frames[clip]))
-            write_beside(path, partial(np.save, arr=heard.astype(np.float16)))
+            with atomic(path) as temporary, temporary.open("wb") as file:
+                np.save(file, heard.astype(np.float16))
         if progress is not None:
             progress(done, len(clips))
     return features

@@ -136,15 +136,17 @@ def write_spoken(spoken: Spoken, path: Path) -> None:
     TalkError
         When the name ends otherwise.
     """
-    from training.checkpoints import write_beside
+    from manifests.files import atomic
 
     if path.suffix == ".npy":
-        write_beside(path, partial(np.save, arr=spoken.vertices))
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.save(file, spoken.vertices)
     elif path.suffix == ".npz":
         arrays: dict[str, Any] = {"vertices": spoken.vertices}
         if spoken.motion is not None:
             arrays |= spoken.motion.to_arrays()
-        write_beside(path, lambda file: np.savez_compressed(file, **arrays))
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
     else:
         raise TalkError(f"{path}: ends in neither .npy nor .npz")
 
