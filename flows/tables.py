@@ -1,18 +1,21 @@
 """Tables and summaries on the terminal."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from assets.fetch import AssetStatus
-from flows.doctor import Finding
-from flows.summary import BuildSummary
+if TYPE_CHECKING:
+    from assets.fetch import AssetStatus
+    from flows.doctor import Finding
+    from flows.summary import BuildSummary
 
 _STATE_STYLE = {"ok": "green", "warning": "yellow", "missing": "red"}
 
@@ -37,7 +40,9 @@ def print_table(rows: Sequence[dict[str, Any]], *, title: str | None = None, tot
         table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
     out = console()
     if title:
-        out.print(f"\n[bold]{escape(title)}[/bold]")  # as the table's own title it would be as narrow as the table
+        out.print(
+            f"\n[bold]{escape(title)}[/bold]"
+        )  # as the table's own title it would be as narrow as the table
     out.print(table)
 
 
