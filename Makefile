@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-quick lint system-libraries clean
+.PHONY: setup demo test test-quick test-all lint system-libraries clean
 
 setup: $(READY)
 
@@ -29,7 +29,10 @@ test: setup lint
 	$(BIN)/pytest -q
 
 test-quick: setup
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow and not exhaustive"
+
+test-all: setup lint
+	$(BIN)/pytest -q -m ""
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""A few rounds of `python -m tests.chaos`: killed workers, a bad server, a full disk."""
+"""A round of `python -m tests.chaos`: killed workers, a bad server, a full disk."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ import pytest
 def test_nothing_is_lost_doubled_or_torn():
     pytest.importorskip("espeakng_loader", reason="the extra `demo` is not installed")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", "--rounds", "2", "--language", "italian"],
+        [sys.executable, "-m", "tests.chaos", "--rounds", "1", "--language", "italian"],
         check=False,
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -20,4 +20,4 @@ def test_nothing_is_lost_doubled_or_torn():
         timeout=1100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("the manifest is the quiet one's") == 2
+    assert done.stdout.count("the manifest is the quiet one's") == 1

@@ -115,7 +115,7 @@ def test_discovered_clips_build_and_are_accepted(run, demo_source, demo_url, tmp
     assert len(built) == len(clips) and built["accepted"].all()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_video_behind_an_address_gives_what_its_file_gives(run, demo_source, demo_url, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("min_av_correlation: -1\nbuild: {speaking_score: false}\n")
@@ -131,7 +131,7 @@ def test_a_video_behind_an_address_gives_what_its_file_gives(run, demo_source, d
     assert not list((tmp_path / "url.discover").rglob("*.mp4"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the sample of real videos")
 @pytest.mark.parametrize(
     ("language", "good", "bad"),
