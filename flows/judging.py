@@ -29,8 +29,10 @@ def judge(root: Path, source: str | Path) -> PolicySettings:
     """
     policy, text = load_policy(source, MANIFEST), policy_text(source)
     compact(root, lambda clips: apply(policy, clips))
-    with atomic(root / POLICY_FILE) as temporary:
-        temporary.write_text(text, "utf-8")
+    place = root / POLICY_FILE
+    if not place.is_file() or place.read_text("utf-8") != text:
+        with atomic(place) as temporary:
+            temporary.write_text(text, "utf-8")
     return policy
 
 
