@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1200)
 def test_nothing_is_lost_doubled_or_torn():
     pytest.importorskip("espeakng_loader", reason="the extra `demo` is not installed")
