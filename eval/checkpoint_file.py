@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -17,26 +17,8 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from eval.safe_pickle import ArrayUnpickler, PickleRefusedError
+from fit_flame.safe_pickle import ARRAYS, PickleRefusedError, SafeUnpickler
 
-# Packages whose objects lie in fairseq checkpoints; none of them is imported.
-_INERT_PACKAGES = ("fairseq", "omegaconf", "sentencepiece", "avhubert", "av_hubert", "hydra", "argparse")
-# Types that omegaconf names in its records of a field's type, containers that configurations are made of.
-_INERT_NAMES = {
-    ("typing", "Any"),
-    ("typing", "Dict"),
-    ("typing", "List"),
-    ("typing", "Union"),
-    ("pathlib", "PosixPath"),
-    ("collections", "Counter"),
-    ("collections", "defaultdict"),
-    *((module, name) for module in ("builtins", "__builtin__") for name in ("dict", "list", "tuple", "set")),
-    *(
-        (module, name)
-        for module in ("builtins", "__builtin__")
-        for name in ("int", "float", "str", "bool", "object")
-    ),
-}
 _STORAGE_TYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -93,30 +75,54 @@ class Inert(dict[Any, Any]):
         """Stand in for lists; the items are not needed."""
 
 
-class _CheckpointUnpickler(ArrayUnpickler):
+# Packages whose objects lie in fairseq checkpoints; none of them is imported.
+_INERT_PACKAGES = ("fairseq", "omegaconf", "sentencepiece", "avhubert", "av_hubert", "hydra", "argparse")
+# Types that omegaconf names in its records of a field's type, containers that configurations are made of.
+_INERT_NAMES = {
+    "typing": ("Any", "Dict", "List", "Union"),
+    "pathlib": ("PosixPath",),
+    "collections": ("Counter", "defaultdict"),
+    **dict.fromkeys(
+        ("builtins", "__builtin__"),
+        ("dict", "list", "tuple", "set", "int", "float", "str", "bool", "object"),
+    ),
+}
+
+
+def _rebuild_tensor(
+    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
+) -> Tensor:
+    # torch checks that the view lies within the storage
+    return storage.as_strided(tuple(size), tuple(stride), offset).clone()
+
+
+def _rebuild_parameter(data: Tensor, *_: object) -> Tensor:
+    return data
+
+
+_CLASSES: Mapping[tuple[str, str], object] = {
+    **ARRAYS,
+    **{(module, name): Inert for module, names in _INERT_NAMES.items() for name in names},
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    # pickled as a class; only its name is used, by `persistent_load`
+    **{("torch", name): type(name, (), {"dtype": dtype}) for name, dtype in _STORAGE_TYPES.items()},
+}
+
+
+class _CheckpointUnpickler(SafeUnpickler):
     """Unpickler of a torch zip file's `data.pkl`."""
 
     def __init__(self, file: IO[bytes], storages: Callable[[str, torch.dtype], Tensor]) -> None:
-        super().__init__(file, encoding="utf-8")
+        super().__init__(file, _CLASSES, dict.fromkeys(_INERT_PACKAGES, Inert), encoding="utf-8")
         self._storages = storages
-
-    def find_class(self, module: str, name: str) -> Callable[..., object]:
-        """Return what rebuilds a tensor, or an inert record; refuse the rest."""
-        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
-            return _rebuild_tensor if name == "_rebuild_tensor_v2" else _rebuild_parameter
-        if module == "torch" and name in _STORAGE_TYPES:
-            # pickled as a class; only its name is used, by `persistent_load`
-            return type(name, (), {"dtype": _STORAGE_TYPES[name]})
-        if module.partition(".")[0] in _INERT_PACKAGES or (module, name) in _INERT_NAMES:
-            return Inert
-        return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> Tensor:
         """Return a tensor's bytes."""
         kind, storage_type, key = pid[0], pid[1], pid[2]
         dtype = getattr(storage_type, "dtype", None)
         if kind != "storage" or dtype is None or not str(key).isdigit():
-            raise PickleRefusedError(f"refused: not a tensor's storage: {str(pid)[:80]}")
+            raise PickleRefusedError(f"not a tensor's storage: {str(pid)[:80]}")
         return self._storages(str(key), dtype)
 
 
@@ -133,7 +139,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             return _read_safetensors(path)
         return _read_zip(path)
     except PickleRefusedError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{path}: refused: {error}") from error
     except CheckpointError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
@@ -181,17 +187,6 @@ def _read_zip(path: Path) -> Checkpoint:
     model = content.get("model") or content.get("state_dict") or content
     tensors = {str(name): value for name, value in dict(model).items() if isinstance(value, Tensor)}
     return Checkpoint(tensors, {key: content[key] for key in ("cfg", "args") if key in content})
-
-
-def _rebuild_tensor(
-    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
-) -> Tensor:
-    # torch checks that the view lies within the storage
-    return storage.as_strided(tuple(size), tuple(stride), offset).clone()
-
-
-def _rebuild_parameter(data: Tensor, *_: object) -> Tensor:
-    return data
 
 
 def _find(settings: object, name: str) -> object:

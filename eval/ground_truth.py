@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eval.safe_pickle import load_arrays
 from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices
+from fit_flame.safe_pickle import load_arrays
 
 if TYPE_CHECKING:
     from fit_flame.head_model import HeadModel

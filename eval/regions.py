@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eval.safe_pickle import load_arrays
 from fit_flame import landmark_layout as layout
+from fit_flame.safe_pickle import load_arrays
 
 IntArray = npt.NDArray[np.int64]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fit_flame.embedding import contour_row, landmarks_68, read_contour_embedding
 from fit_flame.flame_file import FlameArrays, flame_head_model
 from fit_flame.head_model import HeadModelError, LandmarkEmbedding
-from fit_flame.safe_pickle import load_pickle
+from fit_flame.safe_pickle import load_arrays
 
 VERTEX_TOLERANCE = 1e-5  # metres
 CODE_TOLERANCE = 1e-3  # relative to the array's largest value
@@ -123,8 +123,8 @@ def compare_deca(golden: dict[str, npt.NDArray[np.generic]], shapes: dict[str, l
 
 def golden_flame(folder: Path) -> FlameArrays:
     """Make the FLAME-format model of the golden files: true mean and triangles, bases by rule."""
-    templates = load_pickle(folder / "templates.pkl")
-    template = np.asarray(next(iter(templates.values())), np.float64).reshape(-1, 3)
+    templates = load_arrays(folder / "templates.pkl")
+    template = next(iter(templates.values())).astype(np.float64).reshape(-1, 3)
     lines = (folder / "head_template.obj").read_text().splitlines()
     faces = np.array(
         [[int(c.split("/")[0]) - 1 for c in line.split()[1:4]] for line in lines if line.startswith("f ")]

@@ -1,22 +1,29 @@
 """Open pickles from outside without letting them run anything.
 
-A pickle names the classes that it wants to build; only those that FLAME's files need are given, and chumpy's
-and scipy's are replaced by stand-ins that keep their state. Everything else is refused before it is built.
+A pickle names the classes that it wants to build; each kind of file is given only those that it needs. For
+FLAME's files, chumpy's and scipy's are replaced by stand-ins that keep their state. Everything else is refused
+before it is built.
 """
 
 from __future__ import annotations
 
-import codecs
 import copyreg
 import io
 import pickle
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import IO, Any
 
 import numpy as np
 
 from fit_flame.head_model import HeadModelError
+
+
+class PickleRefusedError(ValueError):
+    """The file names something that such a file has no need of."""
 
 
 class ChumpyArray:
@@ -70,59 +77,82 @@ class RowSparseMatrix(SparseMatrix):
     by_column = False
 
 
-_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
-_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+def _encode_bytes(text: str, encoding: str) -> bytes:
+    """Do what protocol 2 calls for bytes, without the other codecs of `codecs.encode`."""
+    if encoding not in ("latin1", "latin-1"):
+        raise PickleRefusedError(f"bytes in encoding {encoding!r}")
+    return text.encode("latin1")
 
 
-def _numpy_functions() -> dict[tuple[str, str], Any]:
-    """Numpy's own rebuilding functions, under the old and the new module path."""
-    reconstruct = np.empty(0).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
-    from_buffer = np.zeros(1).__reduce_ex__(5)[0]
-    return (
-        {(module, "_reconstruct"): reconstruct for module in _MULTIARRAY}
-        | {(module, "scalar"): scalar for module in _MULTIARRAY}
-        | {(module, "_frombuffer"): from_buffer for module in _NUMERIC}
-    )
+def _of(modules: tuple[str, ...], **classes: Any) -> dict[tuple[str, str], Any]:
+    """Classes by module and name, where a module has had several paths."""
+    return {(module, name): value for module in modules for name, value in classes.items()}
 
 
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("copy_reg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]
-    ("copyreg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]
-    ("__builtin__", "object"): object,
-    ("builtins", "object"): object,
-    ("__builtin__", "set"): set,
-    ("builtins", "set"): set,
-    ("_codecs", "encode"): codecs.encode,
-    ("collections", "OrderedDict"): OrderedDict,
-} | _numpy_functions()
+ARRAYS: Mapping[tuple[str, str], Any] = {
+    **_of(("numpy",), ndarray=np.ndarray, dtype=np.dtype),
+    **_of(
+        ("numpy.core.multiarray", "numpy._core.multiarray"),
+        _reconstruct=np.empty(0).__reduce__()[0],
+        scalar=np.float64(0).__reduce__()[0],
+    ),
+    **_of(("numpy.core.numeric", "numpy._core.numeric"), _frombuffer=np.zeros(1).__reduce_ex__(5)[0]),
+    **_of(("collections",), OrderedDict=OrderedDict),
+    **_of(("_codecs",), encode=_encode_bytes),
+}
+"""What containers and numpy arrays of any numpy version are made of."""
 
-_SPARSE = {"csc_matrix": SparseMatrix, "csr_matrix": RowSparseMatrix}
-_SPARSE_MODULES = (
-    "scipy.sparse",
-    "scipy.sparse.csc",
-    "scipy.sparse.csr",
-    "scipy.sparse._csc",
-    "scipy.sparse._csr",
-)
+_FLAME = {
+    **ARRAYS,
+    **_of(("copyreg", "copy_reg"), _reconstructor=copyreg._reconstructor),  # type: ignore[attr-defined]
+    **_of(("builtins", "__builtin__"), object=object, set=set),
+    **_of(("scipy.sparse", "scipy.sparse.csc", "scipy.sparse._csc"), csc_matrix=SparseMatrix),
+    **_of(("scipy.sparse", "scipy.sparse.csr", "scipy.sparse._csr"), csr_matrix=RowSparseMatrix),
+}
 
 
-class _Unpickler(pickle.Unpickler):
+class SafeUnpickler(pickle.Unpickler):
+    """Unpickler that knows nothing but what it is told.
+
+    Parameters
+    ----------
+    file
+        The pickle.
+    classes
+        What may be built, by module and name as the file gives them.
+    packages
+        What stands in for every class of a top-level package.
+    encoding
+        Of texts that Python 2 wrote.
+    """
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        classes: Mapping[tuple[str, str], Any] = ARRAYS,
+        packages: Mapping[str, Any] = MappingProxyType({}),
+        encoding: str = "latin1",
+    ) -> None:
+        super().__init__(file, encoding=encoding)
+        self._classes = classes
+        self._packages = packages
+
     def find_class(self, module: str, name: str) -> Any:
-        if module.split(".", 1)[0] == "chumpy":
-            return ChumpyArray
-        if module in _SPARSE_MODULES and name in _SPARSE:
-            return _SPARSE[name]
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no such file needs") from None
+        """Return what the caller gave for this name.
+
+        Raises
+        ------
+        PickleRefusedError
+            If the caller gave nothing.
+        """
+        found = self._packages.get(module.partition(".")[0]) or self._classes.get((module, name))
+        if found is None:
+            raise PickleRefusedError(f"the file asks for {module}.{name}")
+        return found
 
 
 def load_pickle(path: Path) -> Any:
-    """Load a pickle of arrays.
+    """Load a pickle of arrays, such as FLAME's model.
 
     Parameters
     ----------
@@ -134,26 +164,58 @@ def load_pickle(path: Path) -> Any:
     HeadModelError
         When the file cannot be read, is no pickle, or asks for a class outside the allow-list.
     """
+    with _refusing(path), path.open("rb") as file:
+        return SafeUnpickler(file, _FLAME, {"chumpy": ChumpyArray}).load()
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Load a pickled dict of arrays, such as FLAME's masks or MultiTalk's `templates.pkl`.
+
+    Raises
+    ------
+    HeadModelError
+        As `load_pickle`, and when the file holds anything but such a dict.
+    """
+    content = load_pickle(path)
+    if not isinstance(content, dict):
+        raise HeadModelError(f"{path} holds a {type(content).__name__}, not a dict of arrays")
+    return {str(key): np.asarray(value) for key, value in content.items()}
+
+
+def load_array_pickle(path: Path) -> Any:
+    """Load the object in a `.npy` file that is a pickle, with torch tensors among the arrays.
+
+    Raises
+    ------
+    HeadModelError
+        As `load_pickle`.
+    """
+    with _refusing(path), path.open("rb") as file:
+        from torch._utils import _rebuild_tensor_v2
+
+        version = np.lib.format.read_magic(file)
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(file)
+        if shape != () or dtype.kind != "O":
+            raise ValueError(f"it holds a {dtype} array {shape} instead of one object")
+        tensors = {
+            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
+            ("torch.storage", "_load_from_bytes"): _load_storage,
+        }
+        return SafeUnpickler(file, {**ARRAYS, **tensors}).load()[()]
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Tell of whatever goes wrong while a file is read by one kind of error."""
     try:
-        with path.open("rb") as file:
-            return _Unpickler(file, encoding="latin1").load()
+        yield
     except OSError as error:
         raise HeadModelError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # a damaged pickle raises almost anything
         raise HeadModelError(f"{path} was refused: {error}; download it again from its publisher") from error
-
-
-class _TensorUnpickler(_Unpickler):
-    """The same, for files with torch tensors among the arrays."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            from torch._utils import _rebuild_tensor_v2
-
-            return _rebuild_tensor_v2
-        if (module, name) == ("torch.storage", "_load_from_bytes"):
-            return _load_storage
-        return super().find_class(module, name)
 
 
 def _load_storage(data: bytes) -> object:
@@ -161,32 +223,6 @@ def _load_storage(data: bytes) -> object:
     import torch
 
     return torch.load(io.BytesIO(data), weights_only=True)
-
-
-def load_array_pickle(path: Path) -> Any:
-    """Load the object in a `.npy` file that is a pickle.
-
-    Raises
-    ------
-    HeadModelError
-        As `load_pickle`.
-    """
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read_header(file)
-            if shape != () or dtype.kind != "O":
-                raise ValueError(f"it holds a {dtype} array {shape} instead of one object")
-            return _TensorUnpickler(file, encoding="latin1").load()[()]
-    except OSError as error:
-        raise HeadModelError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:  # a damaged pickle raises almost anything
-        raise HeadModelError(f"{path} was refused: {error}; download it again from its publisher") from error
 
 
 def array_of(value: object) -> np.ndarray:

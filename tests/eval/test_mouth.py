@@ -110,7 +110,7 @@ def test_input_is_the_middle_normalised():
 @pytest.mark.skipif(not SHARED.exists(), reason="needs FLAME's mean face and landmarks")
 def test_flames_vertices_are_those_of_the_68_landmarks():
     from eval import mouth
-    from eval.safe_pickle import load_arrays
+    from fit_flame.safe_pickle import load_arrays
 
     template = load_arrays(SHARED / "flame/templates.pkl")["id"]
     faces = np.array(
