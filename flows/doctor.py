@@ -99,7 +99,14 @@ def _mediapipe_libraries() -> Finding:
     if done.returncode == 0:
         return Finding("MediaPipe", "ok", "loads, with its system libraries")
     reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return Finding("MediaPipe", "missing", reason, "`apt-get install libegl1 libgles2 libgl1 libglib2.0-0`")
+    if ".so" in done.stderr:
+        return Finding(
+            "MediaPipe", "missing", reason, "`apt-get install libegl1 libgles2 libgl1 libglib2.0-0`"
+        )
+    # Its native code also stops where the machine hides itself, for instance a container without /sys.
+    return Finding(
+        "MediaPipe", "missing", reason, "the message is MediaPipe's own; is /sys mounted, is memory free?"
+    )
 
 
 def _gpu() -> Finding:
