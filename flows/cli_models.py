@@ -145,6 +145,12 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--audio-encoder", type=Path, metavar="DIR", help="of the talker; default: Whisper base"
     )
+    train.add_argument(
+        "--audio-tuning",
+        choices=("frozen", "lora", "top_layers", "full"),
+        default="frozen",
+        help="how much of a wav2vec 2.0 in --audio-encoder is trained along with the talker",
+    )
     train.set_defaults(run=_train)
 
 
@@ -152,7 +158,7 @@ def _train(options: argparse.Namespace) -> int:
     from flows.config import validated
     from flows.model_config import TrainSettings
 
-    names = ("root", "preset", "out", "resume", "release", "steps", "audio_encoder")
+    names = ("root", "preset", "out", "resume", "release", "steps", "audio_encoder", "audio_tuning")
     settings = validated(TrainSettings, {name: getattr(options, name) for name in names})
     _quiet_lightning()
     from flows.models import train

@@ -51,3 +51,6 @@ class TrainSettings(_Settings):
     audio_encoder: Path | None = Field(
         None, description="folder of the talker's audio encoder; none: Whisper base"
     )
+    audio_tuning: Literal["frozen", "lora", "top_layers", "full"] = Field(
+        "frozen", description="how much of a wav2vec 2.0 in `audio_encoder` is trained along"
+    )

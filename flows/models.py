@@ -13,8 +13,10 @@ from training.fit import Progress, TrainedModel
 from training.loop import train_prior, train_talker
 from training.presets import prior_preset, talker_preset
 from training.run_settings import AudioSettings, TrainingSettings
+from training.settings import AudioEncoderError, TuningSettings
 
 Kind = Literal["prior", "talker"]
+Tuning = Literal["frozen", "lora", "top_layers", "full"]
 
 
 def train(kind: Kind, settings: TrainSettings, progress: Progress | None = None) -> TrainedModel:
@@ -45,10 +47,17 @@ def train(kind: Kind, settings: TrainSettings, progress: Progress | None = None)
     talker = talker.model_copy(update={"training": _training(talker.training, settings)})
     encoder = None
     if talker.model.architecture == "multitalk":
-        encoder = audio_encoder(settings.audio_encoder)
-    else:
+        audio = _audio(settings.audio_encoder, settings.audio_tuning)
+        encoder = load_audio_encoder(audio)
+        # Its folder may be another when the run goes on elsewhere.
+        audio = audio.model_copy(update={"directory": None})
+    elif settings.audio_tuning == "frozen":
         audio = AudioSettings(encoder="wav2vec2", directory=settings.audio_encoder)
-        talker = talker.model_copy(update={"audio": audio})
+    else:
+        raise AudioEncoderError(
+            f"preset {settings.preset} always trains its audio encoder: leave out the tuning"
+        )
+    talker = talker.model_copy(update={"audio": audio})
     return train_talker(
         settings.root,
         talker,
@@ -68,11 +77,21 @@ def audio_encoder(folder: Path | None) -> AudioEncoder:
     AudioEncoderError, AssetError
         There is no such model.
     """
-    if folder is None:
-        return load_audio_encoder(AudioSettings(directory=require("whisper_base")))
+    return load_audio_encoder(_audio(folder))
+
+
+def _audio(folder: Path | None, tuning: Tuning = "frozen") -> AudioSettings:
     # CTranslate2's models are all in a file of this name.
-    whisper = (folder / "model.bin").is_file()
-    return load_audio_encoder(AudioSettings(encoder="whisper" if whisper else "wav2vec2", directory=folder))
+    whisper = folder is None or (folder / "model.bin").is_file()
+    if whisper and tuning != "frozen":
+        raise AudioEncoderError(
+            "Whisper's encoder can only be frozen: give the folder of a wav2vec 2.0 with --audio-encoder to tune it"
+        )
+    return AudioSettings(
+        encoder="whisper" if whisper else "wav2vec2",
+        directory=folder or require("whisper_base"),
+        tuning=TuningSettings(kind=tuning),
+    )
 
 
 def speak(

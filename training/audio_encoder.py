@@ -1,4 +1,4 @@
-"""Frozen audio encoders: 16 kHz samples to two rows of features a frame.
+"""Audio encoders, frozen: 16 kHz samples to two rows of features a frame.
 
 Both hear the same way: features come at 50 Hz, two for each of the 25 frames a second. Whisper's encoder is
 multilingual, runs on two CPU cores 100 times faster than the sound and is to be had everywhere; XLSR-53 is
@@ -7,6 +7,7 @@ what MultiTalk's talker was built on.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from pathlib import Path
 from typing import Protocol
@@ -112,13 +113,22 @@ class Wav2Vec2Encoder:
     def __init__(self, directory: Path, device: str = "cpu") -> None:
         from training.pretrained import load_wav2vec2
 
-        self._model = load_wav2vec2(directory).to(device).eval()
+        self.model = load_wav2vec2(directory).to(device).eval().requires_grad_(False)
         self._device = device
-        self.width = self._model.settings.hidden
+        self._layers: int | None = None  # all, and the final norm
+        self.width = self.model.settings.hidden
         weights = next(
             p for p in (directory / "model.safetensors", directory / "pytorch_model.bin") if p.exists()
         )
         self.fingerprint = f"wav2vec2-{self.width}-{_digest(weights)}"
+
+    def below(self, layers: int) -> Wav2Vec2Encoder:
+        """Give the part of it up to so many layers; 0: what goes into the transformer."""
+        part = copy.copy(self)
+        part._layers = layers
+        part.width = self.model.settings.hidden if layers else self.model.settings.conv_dim
+        part.fingerprint = f"{self.fingerprint}-{layers}"
+        return part
 
     def features(self, audio: FloatArray, frames: int) -> FloatArray:
         """Features (2 frames, width) float32 of samples (S,)."""
@@ -130,7 +140,10 @@ class Wav2Vec2Encoder:
         audio = np.pad(audio[:needed], (0, max(0, needed - len(audio))))
         with torch.inference_mode():
             sound = normalise(torch.from_numpy(audio).to(self._device))
-            (tokens,) = self._model([sound], [frames])
+            if self._layers is None:
+                (tokens,) = self.model([sound], [frames])
+            else:
+                tokens = self.model.below(sound, frames, self._layers)
             heard: FloatArray = tokens[: 2 * frames].cpu().numpy()
         return heard
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from training.packed import PackedMotion
     from training.reference_talker import ReferenceTalker
     from training.rounds import Rounds
+    from training.settings import TuningSettings
     from training.tasks import Plan
+    from training.tuning import Ears
 
 
 def train_prior(
@@ -158,10 +160,11 @@ def train_talker(
     if isinstance(run.model, TalkerSettings):
         assert isinstance(prior_file.prior, MotionPrior)
         encoder = audio_encoder or load_audio_encoder(run.audio)
+        fingerprint, width = encoder.fingerprint, encoder.width
+        ears, encoder = _cut(encoder, run.audio.tuning)
         cache = run.training.data.cache or root / "cache"
         rounds.sound = _encoded(samples, encoder, cache, rounds, progress)
-        fingerprint = encoder.fingerprint
-        talker = Talker(run.model, encoder.width, prior_file.prior.settings)
+        talker = Talker(run.model, width, prior_file.prior.settings, ears)
     else:
         _check_vertices(run.model.vertex_values, head_model)
         rounds.sound = samples
@@ -247,6 +250,18 @@ def _encoded(
             progress("sound encoded", done, of)
 
     return cache_features(samples, encoder, cache, clips, told)
+
+
+def _cut(encoder: AudioEncoder, tuning: TuningSettings) -> tuple[Ears | None, AudioEncoder]:
+    """Divide an audio encoder into what is trained along and what stays frozen."""
+    if tuning.kind == "frozen":
+        return None, encoder
+    from training.audio_encoder import Wav2Vec2Encoder
+    from training.tuning import Ears, lower_part
+
+    if not isinstance(encoder, Wav2Vec2Encoder):
+        raise TrainingError(f"audio encoder {encoder.fingerprint} can only be frozen; tune a wav2vec 2.0")
+    return Ears(encoder.model, tuning), lower_part(encoder, tuning)
 
 
 def _start_from_pretrained(talker: ReferenceTalker, directory: Path | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor
 
+from training.audio_encoder import AudioEncoder, Wav2Vec2Encoder
 from training.checkpoints import (
     CheckpointError,
     load_reference_prior,
@@ -30,8 +31,10 @@ from training.settings import (
     ReferencePriorSettings,
     ReferenceTalkerSettings,
     TalkerSettings,
+    TuningSettings,
 )
 from training.talker import Talker
+from training.tuning import Ears
 
 _VERSION = 1
 
@@ -53,7 +56,7 @@ class TalkerFile:
     prior: str | None
     """Digest of its prior; None in the reference's files."""
     audio_encoder: str | None
-    """Fingerprint of the frozen audio encoder; None when the talker holds its own."""
+    """Fingerprint of its audio encoder, as it was before any tuning; None when the talker holds its own."""
 
 
 def save_prior(file: PriorFile, path: Path) -> None:
@@ -63,7 +66,10 @@ def save_prior(file: PriorFile, path: Path) -> None:
 
 def save_talker(file: TalkerFile, path: Path) -> None:
     """Write a talker's file."""
-    save(_content("talker", file.talker, {"prior": file.prior, "audio_encoder": file.audio_encoder}), path)
+    ears = file.talker.ears if isinstance(file.talker, Talker) else None
+    tuning = ears.tuning.model_dump(mode="json") if ears else None
+    belongs = {"prior": file.prior, "audio_encoder": file.audio_encoder, "tuning": tuning}
+    save(_content("talker", file.talker, belongs), path)
 
 
 def load_prior(path: Path) -> PriorFile:
@@ -91,7 +97,9 @@ def load_prior(path: Path) -> PriorFile:
     return PriorFile(prior.eval(), content["head_model"])
 
 
-def load_talker(path: Path, prior: MotionPrior | ReferencePrior) -> TalkerFile:
+def load_talker(
+    path: Path, prior: MotionPrior | ReferencePrior, audio_encoder: AudioEncoder | None = None
+) -> TalkerFile:
     """Open a talker's file, ours or the reference's `stage2.pth.tar`, in evaluation mode.
 
     Parameters
@@ -100,11 +108,13 @@ def load_talker(path: Path, prior: MotionPrior | ReferencePrior) -> TalkerFile:
         The file.
     prior : MotionPrior or ReferencePrior
         The prior that the talker speaks the codes of.
+    audio_encoder : AudioEncoder, optional
+        The one that the talker was trained with; needed when it was tuned, as the file holds the trained part.
 
     Raises
     ------
     CheckpointError
-        When it is missing, unreadable, something else, or was trained with another prior.
+        When it is missing, unreadable, something else, or was trained with another prior or audio encoder.
     """
     content = _read(path, "talker")
     architecture = content["settings"]["architecture"] if content else "reference"
@@ -116,7 +126,9 @@ def load_talker(path: Path, prior: MotionPrior | ReferencePrior) -> TalkerFile:
         raise CheckpointError(
             f"{path}: was trained with prior {content['prior']}, this is {digest(prior)}; give the one of its run"
         )
-    return TalkerFile(_talker(content, path, prior.settings), content["prior"], content["audio_encoder"])
+    ears = _ears(content, path, audio_encoder) if content.get("tuning") else None
+    talker = _talker(content, path, prior.settings, ears)
+    return TalkerFile(talker, content["prior"], content["audio_encoder"])
 
 
 def digest(prior: MotionPrior | ReferencePrior) -> str:
@@ -128,8 +140,24 @@ def digest(prior: MotionPrior | ReferencePrior) -> str:
     return hashed.hexdigest()[:16]
 
 
+def _ears(content: dict[str, Any], path: Path, encoder: AudioEncoder | None) -> Ears:
+    """Make the tuned part of the audio encoder, as it was before; its weights are in the talker's."""
+    if not isinstance(encoder, Wav2Vec2Encoder) or encoder.fingerprint != content["audio_encoder"]:
+        raise CheckpointError(
+            f"{path}: was trained together with audio encoder {content['audio_encoder']}: give its folder; "
+            f"given: {encoder.fingerprint if encoder else 'none'}"
+        )
+    try:
+        return Ears(encoder.model, TuningSettings.model_validate(content["tuning"]))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its tuning does not fit the audio encoder ({error})") from error
+
+
 def _talker(
-    content: dict[str, Any], path: Path, prior: MotionPriorSettings | ReferencePriorSettings
+    content: dict[str, Any],
+    path: Path,
+    prior: MotionPriorSettings | ReferencePriorSettings,
+    ears: Ears | None,
 ) -> Talker | ReferenceTalker:
     state: dict[str, Tensor] = content["state_dict"]
     settings = content["settings"]
@@ -139,7 +167,7 @@ def _talker(
             talker = ReferenceTalker(ReferenceTalkerSettings.model_validate(settings))
         else:
             sizes = TalkerSettings.model_validate(settings)
-            talker = Talker(sizes, len(state["audio_norm.weight"]), prior)
+            talker = Talker(sizes, len(state["audio_norm.weight"]), prior, ears)
     except (ValidationError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: its settings do not describe a talker ({error})") from error
     load_strictly(talker, state, path)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from training.settings import (
     ModelSettings,
@@ -13,16 +13,26 @@ from training.settings import (
     ReferencePriorSettings,
     ReferenceTalkerSettings,
     TalkerSettings,
+    TuningSettings,
 )
 
 
 class AudioSettings(ModelSettings):
-    """The frozen audio encoder of a default talker."""
+    """The audio encoder of a default talker."""
 
     encoder: Literal["whisper", "wav2vec2"] = Field(default="whisper", description="which encoder")
     directory: Path | None = Field(
         default=None, description="folder of its model; none takes the one that the project's assets hold"
     )
+    tuning: TuningSettings = Field(
+        default=TuningSettings(), description="how much of a wav2vec 2.0 is trained along"
+    )
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        if self.encoder == "whisper" and self.tuning.kind != "frozen":
+            raise ValueError("Whisper's encoder can only be frozen; give the folder of a wav2vec 2.0 to tune")
+        return self
 
 
 class DataSettings(ModelSettings):
@@ -52,6 +62,9 @@ class OptimiserSettings(ModelSettings):
         default="adamw", description="Adam with or without decoupled decay"
     )
     learning_rate: PositiveFloat = Field(default=3e-4, description="highest learning rate")
+    audio_share: PositiveFloat = Field(
+        default=0.1, description="learning rate of a tuned audio encoder, as a share of the talker's"
+    )
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay")
     warmup_steps: int = Field(default=500, ge=0, description="steps of linear rise at the start")
     schedule: Literal["constant", "cosine", "halving"] = Field(

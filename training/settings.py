@@ -50,6 +50,17 @@ class Wav2Vec2Settings(ModelSettings):
     mask_length: PositiveInt = Field(default=10, description="length of a masked span, in tokens")
 
 
+class TuningSettings(ModelSettings):
+    """How much of a wav2vec 2.0 is trained with a default talker; its convolutions never are."""
+
+    kind: Literal["frozen", "lora", "top_layers", "full"] = Field(
+        default="frozen",
+        description="nothing, small additions to its attention, its last layers, or all of its transformer",
+    )
+    rank: PositiveInt = Field(default=16, description="of the additions, for `lora`")
+    layers: PositiveInt = Field(default=4, description="trained layers, for `top_layers`")
+
+
 class ReferencePriorSettings(ModelSettings):
     """Sizes of the reference's motion prior; the defaults are the published checkpoint's."""
 

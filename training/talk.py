@@ -100,7 +100,7 @@ def talk(
     settings : TalkSettings
         Language style and batches.
     audio_encoder : AudioEncoder, optional
-        The frozen one that the talker was trained with; the reference's brings its own.
+        The one that the talker was trained with, as it was before; the reference's brings its own.
 
     Yields
     ------
@@ -121,7 +121,7 @@ def talk(
     prior_file = load_prior(prior)
     if prior_file.head_model not in (None, head_model.key):
         raise TalkError(f"{prior}: speaks head model {prior_file.head_model}, not {head_model.key}")
-    talker_file = load_talker(talker, prior_file.prior)
+    talker_file = load_talker(talker, prior_file.prior, audio_encoder)
     speaker = _Speaker(prior_file.prior, talker_file, head_model, settings, audio_encoder)
     torch.manual_seed(settings.seed)
     for start in range(0, len(audio), settings.batch):
@@ -188,10 +188,12 @@ class _Speaker:
     ) -> None:
         import torch
 
+        from training.audio_encoder import Wav2Vec2Encoder
         from training.face import Face
         from training.reference_decoding import ReferenceDecoder
         from training.reference_prior import ReferencePrior
         from training.reference_talker import ReferenceTalker
+        from training.tuning import lower_part
 
         self.settings, self.head_model, self.encoder = settings, head_model, audio_encoder
         self.prior, self.talker = prior.to(settings.device), file.talker.to(settings.device)
@@ -210,6 +212,9 @@ class _Speaker:
         elif audio_encoder is None or audio_encoder.fingerprint != file.audio_encoder:
             given = audio_encoder.fingerprint if audio_encoder else "none"
             raise TalkError(f"the talker hears through audio encoder {file.audio_encoder}; given: {given}")
+        elif self.talker.ears is not None:
+            assert isinstance(audio_encoder, Wav2Vec2Encoder)
+            self.encoder = lower_part(audio_encoder, self.talker.ears.tuning)
         self.tensor = partial(torch.as_tensor, dtype=torch.float32, device=settings.device)
 
     def speak(self, audio: list[FloatArray]) -> Iterator[Spoken]:

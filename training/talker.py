@@ -29,6 +29,7 @@ from torch.nn import functional
 from training.motion_prior import MotionPrior
 from training.reference_talker import UnknownLanguageError, split_heads
 from training.settings import MotionPriorSettings, TalkerSettings
+from training.tuning import Ears
 
 
 @dataclass(slots=True)
@@ -95,11 +96,19 @@ class Talker(nn.Module):
         A, width of the audio encoder's features.
     prior : MotionPriorSettings
         Sizes of the prior that it speaks the codes of.
+    ears : Ears, optional
+        The part of the audio encoder that is trained along; then `hear` takes what its lower part gives.
     """
 
-    def __init__(self, settings: TalkerSettings, audio_width: int, prior: MotionPriorSettings) -> None:
+    def __init__(
+        self,
+        settings: TalkerSettings,
+        audio_width: int,
+        prior: MotionPriorSettings,
+        ears: Ears | None = None,
+    ) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.ears = settings, ears
         self.codes_per_frame = prior.codes_per_frame
         width = settings.hidden
         self.audio_norm = nn.LayerNorm(audio_width)
@@ -138,6 +147,8 @@ class Talker(nn.Module):
 
     def hear(self, features: Tensor) -> Tensor:
         """Map audio features (B, 2 T, A) to what a frame hears, (B, T, D): its sound, two frames around."""
+        if self.ears is not None:
+            features = self.ears(features)
         frames = self.audio_norm(features).unflatten(1, (-1, 2)).flatten(2)
         heard: Tensor = self.audio_map(frames.transpose(1, 2)).transpose(1, 2)
         return heard
@@ -245,7 +256,7 @@ def with_language(talker: Talker, language: str, prior: MotionPriorSettings) -> 
     """Make a copy that also has `language`; its row begins as the mean of all others, to be trained."""
     settings = talker.settings.model_copy(update={"languages": (*talker.settings.languages, language)})
     audio_width = talker.audio_norm.normalized_shape[0]
-    wider = Talker(settings, audio_width, prior)
+    wider = Talker(settings, audio_width, prior, talker.ears)
     state = talker.state_dict()
     table = state["languages.weight"]
     wider.load_state_dict(state | {"languages.weight": torch.cat([table, table.mean(0, keepdim=True)])})

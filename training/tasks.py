@@ -8,6 +8,7 @@ best place.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,7 @@ class Plan:
     """(F,) mean motion of the training clips, the baseline."""
 
 
-class Task(lightning.LightningModule):
+class Task(lightning.LightningModule, ABC):
     """Common to both models.
 
     Parameters
@@ -88,13 +89,13 @@ class Task(lightning.LightningModule):
         assert isinstance(face, Face)
         return face
 
+    @abstractmethod
     def losses(self, batch: Batch) -> Losses:
         """Losses of a batch's clips."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predict_motion(self, model: nn.Module, batch: Batch) -> Tensor:
         """Offsets (B, T, N) that the model makes of a batch, free-running."""
-        raise NotImplementedError
 
     def on_fit_start(self) -> None:
         """Bring frozen modules to the device."""
@@ -155,7 +156,7 @@ class Task(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam or AdamW with the settings' schedule, step by step."""
         settings = self.settings.optimiser
-        optimiser = _optimiser(settings, [p for p in self.model.parameters() if p.requires_grad])
+        optimiser = _optimiser(settings, self.model)
         factor = learning_rate_factor(settings, self.plan.steps, self.plan.steps_per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -269,7 +270,18 @@ def _averaged(model: nn.Module, decay: float) -> AveragedModel:
     return averaged
 
 
-def _optimiser(settings: OptimiserSettings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def _optimiser(settings: OptimiserSettings, model: nn.Module) -> torch.optim.Optimizer:
+    """Make it for all that is trained; a tuned audio encoder learns more slowly than the rest."""
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[name.startswith("ears.")].append(parameter)
+    rate = settings.learning_rate
+    chosen: list[dict[str, Any]] = [
+        {"params": parameters, "lr": rate * settings.audio_share if of_ears else rate}
+        for of_ears, parameters in groups.items()
+        if parameters
+    ]
     if settings.kind == "adam":
-        return torch.optim.Adam(parameters, lr=settings.learning_rate)
-    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return torch.optim.Adam(chosen)
+    return torch.optim.AdamW(chosen, weight_decay=settings.weight_decay)

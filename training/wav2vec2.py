@@ -11,7 +11,7 @@ Shapes: B clips, S samples at 16 kHz, L tokens at 50 Hz, D hidden.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -155,12 +155,21 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
-        x = self.dropout(x + self.pos_conv_embed(x))
-        for layer in self.layers:
-            if not (self.training and torch.rand(()) < self.layer_drop):
-                x = layer(x, mask)
-        out: Tensor = self.layer_norm(x)
+        out: Tensor = self.layer_norm(self.below(x, mask, len(self.layers)))
         return out
+
+    def below(self, x: Tensor, mask: Tensor | None, layers: int) -> Tensor:
+        """Run the first so many layers, without the final norm: (B, L, D) -> (B, L, D)."""
+        x = self.dropout(x + self.pos_conv_embed(x))
+        return run_layers(self.layers[:layers], x, mask, self.layer_drop if self.training else 0.0)
+
+
+def run_layers(layers: Iterable[nn.Module], x: Tensor, mask: Tensor | None, drop: float) -> Tensor:
+    """Layers in turn, each left out with probability `drop` (Fan et al. 2020): (B, L, D) -> (B, L, D)."""
+    for layer in layers:
+        if not drop or torch.rand(()) >= drop:
+            x = layer(x, mask)
+    return x
 
 
 class Wav2Vec2(nn.Module):
@@ -196,9 +205,7 @@ class Wav2Vec2(nn.Module):
         list of Tensor
             (L, D) of each clip; L is even, and at least twice its frame count where that was given.
         """
-        features = [self._tokens(clip) for clip in audio]
-        if frame_counts is not None:
-            features = [_stretched(f, 2 * count) for f, count in zip(features, frame_counts, strict=True)]
+        features = self.tokens(audio, frame_counts)
         lengths = [len(f) for f in features]
         x = self.feature_projection(nn.utils.rnn.pad_sequence(features, batch_first=True))
         mask = None
@@ -208,24 +215,35 @@ class Wav2Vec2(nn.Module):
             )
             x, mask = x * inside[..., None], inside[:, None, None]
         if self.training:
-            x = self._masked(x)
+            x = masked(x, self.masked_spec_embed, self.settings)
         hidden = self.encoder(x, mask)
         return [clip[:length] for clip, length in zip(hidden, lengths, strict=True)]
 
-    def _tokens(self, audio: Tensor) -> Tensor:
-        tokens = self.feature_extractor(audio[None])[0]
-        even: Tensor = tokens[: len(tokens) // 2 * 2]
-        return even
+    def tokens(self, audio: Sequence[Tensor], frame_counts: Sequence[int] | None = None) -> list[Tensor]:
+        """Tokens (L, conv_dim) of several clips before the transformer; arguments as those of `forward`."""
+        features = [self.feature_extractor(clip[None])[0] for clip in audio]
+        even = [f[: len(f) // 2 * 2] for f in features]
+        if frame_counts is None:
+            return even
+        return [_stretched(f, 2 * count) for f, count in zip(even, frame_counts, strict=True)]
 
-    def _masked(self, x: Tensor) -> Tensor:
-        """SpecAugment over time: at least two spans of every clip become the learned mask vector."""
-        clips, tokens = x.shape[:2]
-        length = min(self.settings.mask_length, tokens)
-        spans = max(2, round(self.settings.mask_probability * tokens / length))
-        start = torch.randint(tokens - length + 1, (clips, spans, 1), device=x.device)
-        index = (start + torch.arange(length, device=x.device)).flatten(1)
-        masked = torch.zeros(clips, tokens, dtype=torch.bool, device=x.device).scatter(1, index, value=True)
-        return torch.where(masked[..., None], self.masked_spec_embed.to(x.dtype), x)
+    def below(self, audio: Tensor, frames: int, layers: int) -> Tensor:
+        """Tokens (L, D) of one clip (S,) after so many layers; 0: (L, conv_dim), before the transformer."""
+        (tokens,) = self.tokens([audio], [frames])
+        if layers == 0:
+            return tokens
+        return self.encoder.below(self.feature_projection(tokens[None]), None, layers)[0]
+
+
+def masked(x: Tensor, vector: Tensor, settings: Wav2Vec2Settings) -> Tensor:
+    """SpecAugment over time of (B, L, D): at least two spans of every clip become the vector (D,)."""
+    clips, tokens = x.shape[:2]
+    length = min(settings.mask_length, tokens)
+    spans = max(2, round(settings.mask_probability * tokens / length))
+    start = torch.randint(tokens - length + 1, (clips, spans, 1), device=x.device)
+    index = (start + torch.arange(length, device=x.device)).flatten(1)
+    inside = torch.zeros(clips, tokens, dtype=torch.bool, device=x.device).scatter(1, index, value=True)
+    return torch.where(inside[..., None], vector.to(x.dtype), x)
 
 
 def normalise(audio: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import wave
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from torch import Tensor, nn
 from fit_flame.head_model import HeadModel, LandmarkEmbedding
 from manifests import paths
 from manifests.store import commit_fragment
+from training.pretrained import settings_of
 from training.reference_prior import ReferencePrior
 from training.reference_talker import ReferenceTalker
 from training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
+from training.wav2vec2 import Wav2Vec2
 
 LANGUAGES = ("french", "german", "thai")
 AUDIO = Wav2Vec2Settings(
@@ -94,6 +97,28 @@ class Loudness:
 @pytest.fixture
 def loudness() -> Loudness:
     return Loudness()
+
+
+@pytest.fixture
+def wav2vec2_folder(tmp_path: Path) -> Path:
+    """A small model as the hub has it, from pretraining: with a prefix and parts that are not the encoder's."""
+    folder = tmp_path / "wav2vec2"
+    folder.mkdir()
+    config = {
+        "do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_dim": [8] * 7, "hidden_size": 16,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "num_conv_pos_embeddings": 8,
+        "num_conv_pos_embedding_groups": 2,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    torch.manual_seed(0)
+    model = Wav2Vec2(settings_of(config))
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    state = {"quantizer.codevectors": torch.zeros(3)}
+    for name, tensor in model.state_dict().items():
+        old = next((name.replace(new, old) for new, old in names.items() if new in name), name)
+        state["wav2vec2." + old] = tensor
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
 
 
 @pytest.fixture(scope="session")

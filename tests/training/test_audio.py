@@ -1,7 +1,5 @@
 """Audio encoders."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -10,18 +8,13 @@ from assets.fetch import find
 from training.audio_encoder import Wav2Vec2Encoder, WhisperEncoder, load_audio_encoder
 from training.pretrained import load_wav2vec2
 from training.run_settings import AudioSettings
-from training.settings import AudioEncoderError, Wav2Vec2Settings
-from training.wav2vec2 import Wav2Vec2, normalise
-
-SETTINGS = Wav2Vec2Settings(
-    conv_dim=8, hidden=16, layers=2, heads=2, feed_forward=16, position_kernel=8, position_groups=2
-)
+from training.settings import AudioEncoderError
+from training.wav2vec2 import normalise
 
 
 @pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return Wav2Vec2(SETTINGS).eval()
+def model(wav2vec2_folder):
+    return load_wav2vec2(wav2vec2_folder).eval()
 
 
 @torch.no_grad()
@@ -34,25 +27,8 @@ def test_clips_of_different_length_run_together_as_alone(model):
             torch.testing.assert_close(together[i], alone, atol=1e-5, rtol=1e-5)
 
 
-@pytest.fixture
-def folder(model, tmp_path):
-    """A model as the hub has it, from pretraining: with a prefix and parts that are not the encoder's."""
-    config = {
-        "do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_dim": [8] * 7, "hidden_size": 16,
-        "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "num_conv_pos_embeddings": 8,
-        "num_conv_pos_embedding_groups": 2,
-    }  # fmt: skip
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-    state = {"quantizer.codevectors": torch.zeros(3)}
-    for name, tensor in model.state_dict().items():
-        old = next((name.replace(new, old) for new, old in names.items() if new in name), name)
-        state["wav2vec2." + old] = tensor
-    torch.save(state, tmp_path / "pytorch_model.bin")
-    return tmp_path
-
-
-def test_the_hubs_files_load(folder, model):
+def test_the_hubs_files_load(wav2vec2_folder, model):
+    folder = wav2vec2_folder
     loaded = load_wav2vec2(folder)
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
@@ -64,7 +40,8 @@ def test_the_hubs_files_load(folder, model):
 
 
 @pytest.mark.parametrize("damage", ["config.json", "pytorch_model.bin"])
-def test_damaged_folders_are_refused(folder, damage):
+def test_damaged_folders_are_refused(wav2vec2_folder, damage):
+    folder = wav2vec2_folder
     (folder / damage).write_bytes(b"{}")
     with pytest.raises(AudioEncoderError, match=r"not a wav2vec 2\.0 model"):
         load_wav2vec2(folder)
@@ -73,8 +50,8 @@ def test_damaged_folders_are_refused(folder, damage):
         load_wav2vec2(folder)
 
 
-def test_features_are_two_rows_a_frame_however_short_the_sound(folder):
-    encoder = Wav2Vec2Encoder(folder)
+def test_features_are_two_rows_a_frame_however_short_the_sound(wav2vec2_folder):
+    encoder = Wav2Vec2Encoder(wav2vec2_folder)
     for samples in (640 * 10, 640 * 9, 640 * 12):
         assert encoder.features(np.ones(samples, np.float32), 10).shape == (20, 16)
 
