@@ -13,11 +13,11 @@ from torch import Tensor
 
 from fit_flame import landmark_layout as layout
 from fit_flame.batch import Batch, prepare
+from fit_flame.decode import root_joint
 from fit_flame.gaze import gaze
-from fit_flame.head_model import ROOT, HeadModel
+from fit_flame.head_model import HeadModel
 from fit_flame.identity import at_frames, choose, fit_shared, key_frames, nearest_key
-from fit_flame.initial import first_guess
-from fit_flame.jacobian import Columns
+from fit_flame.initial import Start, first_guess, refined
 from fit_flame.landmark_basis import LandmarkBasis, landmark_basis
 from fit_flame.motion import Motion
 from fit_flame.objective import (
@@ -28,6 +28,8 @@ from fit_flame.objective import (
     evaluate,
     frame_hessian,
 )
+from fit_flame.regressors.interface import Coefficients
+from fit_flame.regressors.start import start_from
 from fit_flame.residuals import ClipState, FrameState, Observations, move, place
 from fit_flame.result import FitDiverged, FitResult
 from fit_flame.rotation import to_axis_angle
@@ -54,6 +56,7 @@ def fit_batch(
     image_size: int = 512,
     fps: float = 25.0,
     confidences: Sequence[FloatArray] | None = None,
+    regressed: Sequence[Coefficients] | None = None,
 ) -> list[FitResult | FitDiverged]:
     """Fit several clips at once, as a GPU likes it; see `fit_flame.fit.fit_clip` for the meaning.
 
@@ -79,7 +82,10 @@ def fit_batch(
             None if confidences is None else [confidences[i] for i in usable],
             image_size,
         )
-        clip, frame = solve(basis, batch, settings, image_size)
+        start = None
+        if regressed is not None:
+            start = start_from([regressed[i] for i in usable], basis, batch, head_model, image_size)
+        clip, frame = solve(basis, batch, settings, image_size, start)
         results |= zip(
             usable, _results(basis, batch, clip, frame, head_model, settings, image_size, fps), strict=True
         )
@@ -91,9 +97,12 @@ def fit_batch(
 
 
 def solve(
-    basis: LandmarkBasis, batch: Batch, settings: FitSettings, image_size: int
+    basis: LandmarkBasis, batch: Batch, settings: FitSettings, image_size: int, start: Start | None = None
 ) -> tuple[ClipState, FrameState]:
-    """Run the fit: first guess, shared unknowns on key frames, frames alone, frames together."""
+    """Run the fit: first guess, shared unknowns on key frames, frames alone, frames together.
+
+    A start is tried beside the first guess; each frame goes on from whichever fits it better.
+    """
     seen, valid = batch.seen, batch.valid
     like = basis.rest.template
     prior = Prior(like.new_tensor(JAW_MEAN), like.new_tensor(JAW_SIGMA) ** -2)
@@ -107,43 +116,30 @@ def solve(
     keys = key_frames(seen, valid, min(settings.key_frames, max(batch.lengths)))
     rows = torch.arange(len(keys), device=keys.device)[:, None]
     seen_keys = at_frames(seen, keys)
-    posed = FrameState(*(value[rows, keys] for value in frame))
+    guesses = [frame] if start is None else [frame, start.frame]
+    if start is not None:
+        clip = clip._replace(shape=start.shape)
+    at_keys = [FrameState(*(value[rows, keys] for value in guess)) for guess in guesses]
     clip, key_state = fit_shared(
         basis,
         seen_keys,
         prior,
         clip,
-        _fit_pose(basis, seen_keys, prior, clip, posed, 2),
+        refined(basis, seen_keys, prior, clip, at_keys),
         kappa_bounds=(kappa(settings.field_of_view_deg[0]), kappa(settings.field_of_view_deg[1])),
         log_kappa_mean=kappa(_TYPICAL_FOV_DEG).log(),
         log_kappa_precision=FOCAL_SIGMA**-2,
         iterations=settings.identity_iterations,
     )
     like_key = nearest_key(seen, frame, keys)
-    frame = frame._replace(expression=key_state.expression[rows, like_key], jaw=key_state.jaw[rows, like_key])
-    frame = _fit_pose(basis, seen, prior, clip, frame, 2)
+    guesses[0] = frame._replace(
+        expression=key_state.expression[rows, like_key], jaw=key_state.jaw[rows, like_key]
+    )
+    frame = refined(basis, seen, prior, clip, guesses)
     frame, blocks = _fit_frames(basis, seen, prior, clip, frame, settings.frame_iterations)
     if settings.chain_iterations and valid.shape[1] > 1:
         frame = _fit_chain(basis, batch, prior, clip, frame, blocks, settings)
     return clip, frame
-
-
-def _fit_pose(
-    basis: LandmarkBasis,
-    seen: Observations,
-    prior: Prior,
-    clip: ClipState,
-    frame: FrameState,
-    iterations: int,
-) -> FrameState:
-    """Refine jaw and pose of every frame alone."""
-    for _ in range(iterations):
-        here = evaluate(basis, seen, prior, clip, frame)
-        blocks = frame_hessian(basis, seen, prior, clip, frame, here, Columns.jaw_and_pose)
-        factors = factor(damped(blocks, 1e-4))
-        step = -factor_solve(factors, here.gradient[..., -blocks.shape[-1] :])
-        frame = move(frame, torch.nn.functional.pad(step, (frame.expression.shape[-1], 0)))
-    return frame
 
 
 def _fit_frames(
@@ -266,7 +262,7 @@ def _motion(
         torch.cat([frame.position[c, :frames].double(), (-1 / kappa).expand(frames, 1)], -1) / scale[:, None]
     )
     shape, expression = clip.shape[c], frame.expression[c, :frames]
-    root = _root_joint(head_model, shape, expression)
+    root = root_joint(head_model, shape, expression)
     translation = middle + (rotation @ (root - basis.centre.double())[..., None])[..., 0] - root
     valid = batch.valid[c, :frames]
 
@@ -288,13 +284,3 @@ def _motion(
         valid=valid.cpu().numpy().copy(),
         residual=array(torch.where(valid, error, torch.nan)),
     )
-
-
-def _root_joint(model: HeadModel, shape: Tensor, expression: Tensor) -> Tensor:
-    """(T, 3) where the root joint lies: FLAME regresses it from the shaped and expressive head."""
-    row = model.joint_regressor[ROOT].astype(np.float64)
-    parts = (model.v_template, model.shapedirs, model.expressiondirs)
-    template, by_shape, by_expression = (
-        torch.as_tensor(np.tensordot(row, part, axes=1), device=shape.device) for part in parts
-    )
-    return template + by_shape @ shape.double() + expression.double() @ by_expression.mT

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fit_flame.head_model import PARENTS, HeadModel
+from fit_flame.head_model import PARENTS, ROOT, HeadModel
 from fit_flame.motion import Motion
 
 if TYPE_CHECKING:
@@ -202,6 +202,19 @@ def decode(
     )
     result: FloatArray = decoded.numpy()
     return result
+
+
+def root_joint(model: HeadModel, shape: Tensor, expression: Tensor) -> Tensor:
+    """(T, 3) where the root joint lies, in float64: FLAME regresses it from the shaped, expressive head."""
+    import torch
+
+    row = model.joint_regressor[ROOT].astype(np.float64)
+    parts = (model.v_template, model.shapedirs, model.expressiondirs)
+    template, by_shape, by_expression = (
+        torch.as_tensor(np.tensordot(row, part, axes=1), device=shape.device) for part in parts
+    )
+    joint: Tensor = template + by_shape @ shape.double() + expression.double() @ by_expression.mT
+    return joint
 
 
 def project(points: FloatArray, camera: FloatArray) -> FloatArray:

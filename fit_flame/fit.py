@@ -17,6 +17,7 @@ from fit_flame.settings import FitSettings, RegionSigma
 
 if TYPE_CHECKING:
     from fit_flame.head_model import HeadModel
+    from fit_flame.regressors.interface import Coefficients
 
 
 def fit_clip(
@@ -28,6 +29,7 @@ def fit_clip(
     image_size: int = 512,
     fps: float = 25.0,
     confidence: npt.NDArray[np.float32] | None = None,
+    regressed: Coefficients | None = None,
 ) -> FitResult:
     """Fit a head model to the landmarks of one clip.
 
@@ -48,9 +50,13 @@ def fit_clip(
         Frames a second, kept in the motion.
     confidence
         (T, 478) trust in each landmark, 0 to 1; all 1 if None.
+    regressed
+        Where the fit starts, from a learned regressor; from the landmarks alone if None.
 
     Raises
     ------
+    HeadModelError
+        When the regressor's coefficients belong to another head model.
     FitDiverged
         When no frame is valid, or the fit ends with an error above `settings.max_error`.
     """
@@ -64,6 +70,7 @@ def fit_clip(
         image_size=image_size,
         fps=fps,
         confidences=None if confidence is None else [confidence],
+        regressed=None if regressed is None else [regressed],
     )
     if isinstance(result, FitDiverged):
         raise result

@@ -29,9 +29,11 @@ _SHAPES = {
 }
 
 RELEASES = {
-    "e75a0990728ba038c7da2a420ae4396f7ddd7781366c13026066c5b24f127623": "flame2023_open",
+    "e75a0990728ba038c7da2a420ae4396f7ddd7781366c13026066c5b24f127623": "flame_2023_open",
+    "8fb1af0db1abb51053ead8fd1f2624a63d01c9602f4a4fb4ea23bd2c82017fa0": "flame_2023",
+    "efcd14cc4a69f3a3d9af8ded80146b5b6b50df3bd74cf69108213b144eba725b": "flame_2020",
 }
-"""Names of files known by their SHA-256; others take the name that the caller gives."""
+"""Names, as the asset registry has them, of files known by their SHA-256; others take the caller's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class HeadModel:
     """A head as template, linear bases and joints, in metres; float32 numpy arrays."""
 
     name: str
-    """`canonical`, or the FLAME release, e.g. `flame2023_open`."""
+    """`canonical`, or the FLAME release, e.g. `flame_2023_open`."""
     hash: str
     """16 hexadecimal digits of the SHA-256 of what the model was made from."""
     v_template: FloatArray

@@ -1,13 +1,31 @@
-"""A first guess without iterations: scaled orthography of the mean face, in closed form."""
+"""Where the fit starts: scaled orthography of the mean face in closed form, or what someone else found."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from fit_flame.identity import choose
+from fit_flame.jacobian import Columns
 from fit_flame.landmark_basis import LandmarkBasis
-from fit_flame.residuals import FrameState, Observations
+from fit_flame.objective import Prior, damped, evaluate, frame_hessian
+from fit_flame.residuals import ClipState, FrameState, Observations, move
 from fit_flame.rotation import nearest
+from fit_flame.solver import factor, solve
+
+_POSE_ITERATIONS = 2
+_DAMPING = 1e-4
+
+
+class Start(NamedTuple):
+    """Unknowns that are known beforehand, roughly."""
+
+    shape: Tensor
+    """(C, S)."""
+    frame: FrameState
 
 
 def first_guess(basis: LandmarkBasis, seen: Observations, valid: Tensor) -> FrameState:
@@ -41,6 +59,28 @@ def first_guess(basis: LandmarkBasis, seen: Observations, valid: Tensor) -> Fram
         position=_pick(affine[..., 3, :], frames),
         log_scale=_pick(scale.log(), frames),
     )
+
+
+def refined(
+    basis: LandmarkBasis, seen: Observations, prior: Prior, clip: ClipState, guesses: Sequence[FrameState]
+) -> FrameState:
+    """Refine jaw and pose of every frame alone, and keep for each the guess that then fits better."""
+    best, *others = (_posed(basis, seen, prior, clip, guess) for guess in guesses)
+    for other in others:
+        old, new = (evaluate(basis, seen, prior, clip, state).frame_cost for state in (best, other))
+        best = FrameState(*(choose(new < old, n, o) for n, o in zip(other, best, strict=True)))
+    return best
+
+
+def _posed(
+    basis: LandmarkBasis, seen: Observations, prior: Prior, clip: ClipState, frame: FrameState
+) -> FrameState:
+    for _ in range(_POSE_ITERATIONS):
+        here = evaluate(basis, seen, prior, clip, frame)
+        blocks = frame_hessian(basis, seen, prior, clip, frame, here, Columns.jaw_and_pose)
+        step = -solve(factor(damped(blocks, _DAMPING)), here.gradient[..., -blocks.shape[-1] :])
+        frame = move(frame, torch.nn.functional.pad(step, (frame.expression.shape[-1], 0)))
+    return frame
 
 
 def _nearest_valid(valid: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def compare_deca(golden: dict[str, npt.NDArray[np.generic]], shapes: dict[str, l
     """Compare the encoder's features and code, relative to the largest value of each."""
     import torch
 
-    from fit_flame.regressors import DecaEncoder
+    from fit_flame.regressors.deca import DecaEncoder
 
     encoder = DecaEncoder().eval()
     encoder.load_state_dict(
