@@ -46,9 +46,17 @@ def _accumulate(cost: Float64Array) -> Float64Array:
     n, m = cost.shape
     total = np.full((n + 1, m + 1), np.inf)
     total[0, 0] = 0.0
+    # Along an anti-diagonal the place in memory grows by one row less one column: all of it are slices.
+    cells, costs = total.reshape(-1), np.ascontiguousarray(cost).reshape(-1)
     for diagonal in range(n + m - 1):
-        i = np.arange(max(0, diagonal - m + 1), min(n, diagonal + 1))
-        j = diagonal - i
-        best = np.minimum(np.minimum(total[i, j], total[i, j + 1]), total[i + 1, j])
-        total[i + 1, j + 1] = cost[i, j] + best
+        first, last = max(0, diagonal - m + 1), min(n, diagonal + 1) - 1
+        before = slice(diagonal + first * m, diagonal + last * m + 1, m)
+        best = np.minimum(cells[before], cells[_moved(before, 1)])
+        np.minimum(best, cells[_moved(before, m + 1)], out=best)
+        best += costs[diagonal + first * (m - 1) : diagonal + last * (m - 1) + 1 : max(1, m - 1)]
+        cells[_moved(before, m + 2)] = best
     return total
+
+
+def _moved(cells: slice, by: int) -> slice:
+    return slice(cells.start + by, cells.stop + by, cells.step)

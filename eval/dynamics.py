@@ -39,7 +39,7 @@ def fdd_vertex_absolute(pair: MotionPair) -> float:
 
 def fdd_norm(pair: MotionPair) -> float:
     """FDD with the norm of the offset from the template instead of its square, signed, metres."""
-    return _mean_difference([np.sqrt(values) for values in _squared_offsets(pair, pair.template)])
+    return _mean_difference([np.sqrt(values) for values in pair.upper_face_squared_offsets])
 
 
 def fdd_mean_position(pair: MotionPair) -> float:
@@ -54,15 +54,8 @@ def fdd_coordinate_sum(pair: MotionPair) -> float:
 
 
 def _squared_dynamics_difference(pair: MotionPair) -> Float64Array:
-    ground_truth, prediction = _squared_offsets(pair, pair.template)
-    return np.asarray(ground_truth.std(axis=0) - prediction.std(axis=0))
-
-
-def _squared_offsets(pair: MotionPair, template: FloatArray | None) -> list[Float64Array]:
-    if template is None or pair.regions.upper_face is None:
-        raise ValueError("this variant of FDD needs a template and an upper-face region")
-    origin = template[pair.regions.upper_face.vertices].T
-    return [_squared_norm(vertices - origin) for vertices in pair.upper_face]
+    ground_truth, prediction = pair.upper_face_dynamics
+    return ground_truth - prediction
 
 
 def _squared_norm(offset: FloatArray) -> Float64Array:

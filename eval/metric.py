@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -13,6 +13,9 @@ import numpy.typing as npt
 from eval.regions import FaceRegions, Region
 
 FloatArray = npt.NDArray[np.floating]
+Float64Array = npt.NDArray[np.float64]
+
+BLOCK_FRAMES = 16
 
 
 class MotionPair:
@@ -81,6 +84,24 @@ class MotionPair:
         return self._gather(self.regions.upper_face)
 
     @cached_property
+    def upper_face_dynamics(self) -> tuple[Float64Array, Float64Array]:
+        """(U,) spread over time of the squared offset from the template, of both, square metres."""
+        ground_truth, prediction = (values.std(axis=0) for values in self.upper_face_squared_offsets)
+        return ground_truth, prediction
+
+    @cached_property
+    def upper_face_squared_offsets(self) -> tuple[Float64Array, Float64Array]:
+        """(T, U) squared distance of upper-face vertices from the template, of both, square metres.
+
+        In float64: their spread over time is a small difference of larger numbers.
+        """
+        if self.template is None or self.regions.upper_face is None:
+            raise ValueError("this needs a template and an upper-face region")
+        origin = self.template[self.regions.upper_face.vertices].T
+        ground_truth, prediction = (squared_lengths(v - origin).astype(np.float64) for v in self.upper_face)
+        return ground_truth, prediction
+
+    @cached_property
     def lip_squared_error(self) -> FloatArray:
         """(T,) largest squared distance over the lip vertices, square metres."""
         ground_truth, prediction = self.lips
@@ -89,7 +110,11 @@ class MotionPair:
     @cached_property
     def squared_error(self) -> FloatArray:
         """(T, V) squared distance of every vertex, square metres."""
-        return squared_lengths_of_points(self.ground_truth - self.prediction)
+        blocks = [
+            squared_lengths_of_points(self.ground_truth[block] - self.prediction[block])
+            for block in frame_blocks(self.frame_count)
+        ]
+        return np.concatenate(blocks)
 
     @cached_property
     def accelerations(self) -> tuple[float, float]:
@@ -125,28 +150,40 @@ def gather(vertices: FloatArray, ids: npt.NDArray[np.integer]) -> FloatArray:
     return vertices.reshape(len(vertices), -1).take(columns, axis=1)
 
 
+def frame_blocks(frames: int) -> Iterator[slice]:
+    """Slices of a few frames, so that what is made of them on the way stays in the processor's cache."""
+    for start in range(0, frames, BLOCK_FRAMES):
+        yield slice(start, start + BLOCK_FRAMES)
+
+
 def squared_lengths(vectors: FloatArray) -> FloatArray:
-    """Squared lengths (T, N) of vectors (T, 3, N)."""
-    squares = vectors * vectors
-    lengths = squares[:, 0] + squares[:, 1]
-    lengths += squares[:, 2]
+    """Squared lengths (T, N) of vectors (T, 3, N), which are overwritten."""
+    np.multiply(vectors, vectors, out=vectors)
+    lengths = vectors[:, 0] + vectors[:, 1]
+    lengths += vectors[:, 2]
     return lengths
 
 
 def squared_lengths_of_points(vectors: FloatArray) -> FloatArray:
-    """Squared lengths (T, V) of vectors (T, V, 3)."""
-    squares = vectors * vectors
-    lengths = squares[..., 0] + squares[..., 1]
-    lengths += squares[..., 2]
+    """Squared lengths (T, V) of vectors (T, V, 3), which are overwritten."""
+    np.multiply(vectors, vectors, out=vectors)
+    lengths = vectors[..., 0] + vectors[..., 1]
+    lengths += vectors[..., 2]
     return lengths
 
 
 def mean_acceleration(vertices: FloatArray) -> float:
     """Mean length of the second difference over time of vertices (T, V, 3); NaN below three frames."""
-    if len(vertices) < 3:
+    frames, vertex_count = vertices.shape[0] - 2, vertices.shape[1]
+    if frames < 1:
         return float("nan")
-    second = np.diff(vertices, n=2, axis=0)
-    return float(np.sqrt(squared_lengths_of_points(second)).mean(dtype=np.float64))
+    total = 0.0
+    for block in frame_blocks(frames):
+        here = vertices[block.start : min(block.stop, frames) + 2]
+        steps = here[1:] - here[:-1]
+        squares = squared_lengths_of_points(steps[1:] - steps[:-1])
+        total += float(np.sqrt(squares, out=squares).sum(dtype=np.float64))
+    return float(total / (frames * vertex_count))
 
 
 def largest_squared_distance(ground_truth: FloatArray, prediction: FloatArray) -> FloatArray:

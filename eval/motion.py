@@ -17,14 +17,16 @@ MM = 1000.0
 
 
 def lip_vertex_error_squared(
-    ground_truth: FloatArray, prediction: FloatArray, lip_vertices: Sequence[int] | npt.NDArray[np.integer]
+    ground_truth: npt.ArrayLike,
+    prediction: npt.ArrayLike,
+    lip_vertices: Sequence[int] | npt.NDArray[np.integer],
 ) -> float:
     """Lip Vertex Error of one clip as MultiTalk's and CodeTalker's scripts compute it.
 
     Parameters
     ----------
     ground_truth, prediction
-        (T, V, 3) metres.
+        (T, V, 3) metres, as long as each other: the scripts cut nothing.
     lip_vertices
         Vertex ids; duplicates change nothing.
 
@@ -36,17 +38,21 @@ def lip_vertex_error_squared(
     Raises
     ------
     ValueError
-        The shapes differ or are not (T, V, 3), or there is no frame or no lip vertex.
+        The shapes differ or are not (T, V, 3), there is no frame or no lip vertex, or a lip vertex is none
+        of the mesh.
     """
-    if ground_truth.shape != prediction.shape or ground_truth.ndim != 3 or ground_truth.shape[2] != 3:
-        raise ValueError(
-            f"ground truth {ground_truth.shape} and prediction {prediction.shape} must both be (T, V, 3)"
-        )
+    true, predicted = np.asarray(ground_truth), np.asarray(prediction)
+    if true.shape != predicted.shape or true.ndim != 3 or true.shape[2] != 3:
+        raise ValueError(f"ground truth {true.shape} and prediction {predicted.shape} must both be (T, V, 3)")
     ids = np.asarray(lip_vertices, dtype=np.int64)
-    if len(ground_truth) == 0 or len(ids) == 0:
+    if len(true) == 0 or ids.size == 0:
         raise ValueError("Lip Vertex Error needs at least one frame and one lip vertex")
-    per_frame = largest_squared_distance(gather(ground_truth, ids), gather(prediction, ids))
-    return float(per_frame.mean())
+    if ids.ndim != 1 or ids.min() < 0 or ids.max() >= true.shape[1]:
+        raise ValueError(f"lip vertices must be a list of ids below {true.shape[1]}, the number of vertices")
+    lips = gather(true, ids), gather(predicted, ids)
+    if not all(np.issubdtype(v.dtype, np.floating) for v in lips):
+        lips = lips[0].astype(np.float64), lips[1].astype(np.float64)
+    return float(largest_squared_distance(*lips).mean())
 
 
 def vertex_error(pair: MotionPair) -> FloatArray:

@@ -38,6 +38,17 @@ def test_lip_vertex_error_is_the_references():
     assert pooled == pytest.approx(expected["lip_vertex_error"], rel=1e-6)
 
 
+@pytest.mark.parametrize("frames", [1, 7])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+def test_lip_vertex_error_of_any_kind_of_number(dtype, frames):
+    true = np.arange(frames * 6 * 3).reshape(frames, 6, 3).astype(dtype)
+    off = (true + np.array([1, 2, 2])).astype(dtype)
+    off[:, 5] += 1
+    assert lip_vertex_error_squared(true, off, [4, 1, 4]) == 9
+    assert lip_vertex_error_squared(true.tolist(), off.astype(np.float64), np.array([1, 4])) == 9
+    assert lip_vertex_error_squared(np.asfortranarray(true), off[:, ::1], [5]) == 22
+
+
 @pytest.mark.slow  # importing it takes ten seconds
 def test_lip_vertex_error_agrees_with_torchmetrics():
     torch = pytest.importorskip("torch")
@@ -124,6 +135,12 @@ def test_wrong_shapes_are_refused(ground_truth, prediction):
     if len(ground_truth) != 3 or ground_truth[1] != 7:
         with pytest.raises(ValueError, match=r"\(|frame"):
             lip_vertex_error_squared(np.zeros(ground_truth), np.zeros(prediction), LIPS)
+
+
+@pytest.mark.parametrize("lips", [[], [8], [-1], [[1, 2]]])
+def test_lip_vertices_must_be_vertices(lips):
+    with pytest.raises(ValueError, match="lip vert"):
+        lip_vertex_error_squared(still(), still(), lips)
 
 
 def test_every_metric_is_documented_and_perfect_on_itself():
