@@ -100,18 +100,10 @@ class ForwardModel:
         """
         import torch
 
-        from fit_flame.rotation import to_matrix
-
         coefficients = torch.cat([_padded(shape, self.sizes[0]), _padded(expression, self.sizes[1])], -1)
         vertices = self.template + (coefficients @ self.bases.flatten(0, 1).mT).reshape(len(shape), -1, 3)
         joints = self.joint_template + (coefficients @ self.joint_bases.flatten(0, 1).mT).reshape(-1, 5, 3)
-        zero = shape.new_zeros(len(shape), 3)
-        eyes = shape.new_zeros(len(shape), 6) if eyes is None else eyes
-        turns = [zero if part is None else part for part in (rotation, neck, jaw)] + [
-            eyes[:, :3],
-            eyes[:, 3:],
-        ]
-        matrices = to_matrix(torch.stack(turns, 1))
+        matrices = _local_rotations(shape, rotation, neck, jaw, eyes)
         if self._has_correctives:
             bend = (matrices[:, 1:] - torch.eye(3, dtype=shape.dtype, device=shape.device)).flatten(1)
             vertices = vertices + (bend @ self.posedirs.flatten(0, 1).mT).reshape(len(shape), -1, 3)
@@ -120,6 +112,13 @@ class ForwardModel:
         posed: Tensor = (blended @ vertices[..., None])[..., 0] + self.weights @ offset
         return posed if translation is None else posed + translation[:, None]
 
+    def skinning_rotation(self, *, root: Tensor, jaw: Tensor, eyes: Tensor) -> Tensor:
+        """Blend of rotations (B, N, 3, 3) that each vertex takes with the angles of `__call__`."""
+        matrices = _local_rotations(root, root, None, jaw, eyes)
+        world, _ = _joint_transforms(matrices, root.new_zeros(len(root), 5, 3))
+        blended: Tensor = (self.weights @ world.flatten(2)).reshape(len(root), -1, 3, 3)
+        return blended
+
 
 def _padded(coefficients: Tensor, size: int) -> Tensor:
     import torch
@@ -127,6 +126,20 @@ def _padded(coefficients: Tensor, size: int) -> Tensor:
     if coefficients.shape[-1] > size:
         raise ValueError(f"{coefficients.shape[-1]} coefficients for a head model of {size}")
     return torch.nn.functional.pad(coefficients, (0, size - coefficients.shape[-1]))
+
+
+def _local_rotations(
+    like: Tensor, root: Tensor | None, neck: Tensor | None, jaw: Tensor | None, eyes: Tensor | None
+) -> Tensor:
+    """Rotation matrices (B, 5, 3, 3) of the joints in their order; angles that are None are zero."""
+    import torch
+
+    from fit_flame.rotation import to_matrix
+
+    zero = like.new_zeros(len(like), 3)
+    left, right = (zero, zero) if eyes is None else (eyes[:, :3], eyes[:, 3:])
+    turns = [zero if part is None else part for part in (root, neck, jaw)] + [left, right]
+    return to_matrix(torch.stack(turns, 1))
 
 
 def _joint_transforms(matrices: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:

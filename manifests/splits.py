@@ -103,21 +103,26 @@ def file_stem(language: str, clip_id: str) -> str:
     return f"{language.capitalize()}_{clip_id}"
 
 
-def read_lists(clips: pa.Table, train: Path, test: Path) -> pa.Array:
+def read_lists(clips: pa.Table, train: Path, test: Path, validation: Path | None = None) -> pa.Array:
     """Split of each clip by MultiTalk's ``train.txt`` and ``test.txt``; null where neither names it.
 
-    Validation clips are not in these files: the reference takes a tenth of the training files, in the order
-    in which the file system happens to list them.
+    The reference has no list of validation clips: it takes a tenth of the training files, in the order in which
+    the file system happens to list them. Our own export adds ``val.txt``, which names them within ``train.txt``.
 
     Raises
     ------
     DatasetError
         When a list can not be read, names nothing, or both name the same clip.
     """
-    named = {TRAIN: _stems(train), TEST: _stems(test)}
-    both = named[TRAIN] & named[TEST]
+    listed, test_names = _stems(train), _stems(test)
+    both = listed & test_names
     if both:
         raise DatasetError(f"{train} and {test} both name {sorted(both)[0]} ({len(both)} clips in all)")
+    named = {
+        VALIDATION: _stems(validation) & listed if validation else set(),
+        TRAIN: listed,
+        TEST: test_names,
+    }
     stems = [file_stem(*row) for row in _rows(clips, "language", "clip_id")]
     splits = [next((split for split, names in named.items() if stem in names), None) for stem in stems]
     if not any(splits):
@@ -128,6 +133,8 @@ def read_lists(clips: pa.Table, train: Path, test: Path) -> pa.Array:
 def write_lists(clips: pa.Table, folder: Path) -> None:
     """Write ``train.txt`` (training, then validation) and ``test.txt`` as the reference's trainer reads them.
 
+    Beside them lies ``val.txt`` with the validation clips again, which the reference does not look at.
+
     Parameters
     ----------
     clips
@@ -136,7 +143,8 @@ def write_lists(clips: pa.Table, folder: Path) -> None:
     names: dict[str, list[str]] = {split: [] for split in SPLITS}
     for language, clip, split in _rows(clips, "language", "clip_id", "split"):
         names[split].append(file_stem(language, clip) + ".wav\n")
-    for name, splits in (("train.txt", (TRAIN, VALIDATION)), ("test.txt", (TEST,))):
+    files = (("train.txt", (TRAIN, VALIDATION)), ("val.txt", (VALIDATION,)), ("test.txt", (TEST,)))
+    for name, splits in files:
         with atomic(folder / name) as temporary:
             temporary.write_text("".join(line for split in splits for line in names[split]), "utf-8")
 

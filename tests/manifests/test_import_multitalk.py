@@ -7,7 +7,7 @@ import pytest
 
 from manifests import open_dataset
 from manifests.export import divided_clips, export_multitalk
-from manifests.import_multitalk import import_multitalk
+from manifests.import_multitalk import MAX_FRAMES, ClipRefused, import_multitalk
 from manifests.paths import DatasetError
 from manifests.store import compact
 from manifests.verify import verify
@@ -33,6 +33,10 @@ def encode(vertices):
     }
 
 
+def take(source, root, encode=encode):
+    return import_multitalk(source, root, encode=encode, vertex_count=5, fingerprint="import")
+
+
 def decode(motion):
     return motion["expression"].reshape(len(motion["expression"]), -1, 3)
 
@@ -54,8 +58,8 @@ def test_clips_come_in_and_go_out_unchanged(tmp_path, accept_ok):
     source, root = tmp_path / "source", tmp_path / "root"
     stems = ("English_QrDZjUeiUwc_0", "English_QrDZjUeiUwc_12", "Greek_a_b-c_3", "Thai_noNumber")
     vertices = {stem: write_clip(source, stem) for stem in stems}
-    result = import_multitalk(source, root, encode=encode, fingerprint="import")
-    assert (result.clips, result.videos, result.refused) == (4, 3, {})
+    result = take(source, root)
+    assert (result.clips, result.failed, result.videos, result.refused) == (4, 0, 3, {})
     clips = open_dataset(root).clips().set_index("clip_id")
     assert clips.loc["QrDZjUeiUwc_12", ["video_id", "language", "frame_count"]].tolist() == [
         "QrDZjUeiUwc",
@@ -76,25 +80,74 @@ def test_clips_come_in_and_go_out_unchanged(tmp_path, accept_ok):
             np.testing.assert_array_equal(file["verts"], vertices[stem])
 
 
-def test_what_is_no_clip_is_refused_by_name(tmp_path):
-    source = tmp_path / "source"
-    write_clip(source, "English_good_0")
-    for stem in ("English_noSound_0", "English_hostile_0", "English_flat_0", "English_torn_0"):
-        write_clip(source, stem)
+def test_what_can_not_be_taken_in_is_a_failed_row(tmp_path):
+    source, root = tmp_path / "source", tmp_path / "root"
+    names = ("good", "noSound", "hostile", "flat", "torn", "nan", "huge", "text", "far")
+    for name in names:
+        write_clip(source, f"English_{name}_0")
     (source / "wav/English_noSound_0.wav").unlink()
+    (source / "wav/English_text_0.wav").write_text("no sound at all")
     np.savez(source / "npy/English_hostile_0.npz", verts=np.array([{"a": 1}], object))
     np.savez(source / "npy/English_flat_0.npz", verts=np.zeros((20, 15)))
+    np.savez(source / "npy/English_nan_0.npz", verts=np.full((20, 5, 3), np.nan))
+    np.savez_compressed(source / "npy/English_huge_0.npz", verts=np.zeros((MAX_FRAMES + 1, 5, 3), np.float16))
     (source / "npy/English_torn_0.npz").write_bytes(b"PK\x03\x04")
-    (source / "npy/English_a b.npz").write_bytes(b"")
-    result = import_multitalk(source, tmp_path / "root", encode=encode, fingerprint="import")
-    assert result.clips == 1
-    assert set(result.refused) == {
-        "English_noSound_0.npz",
-        "English_hostile_0.npz",
-        "English_flat_0.npz",
-        "English_torn_0.npz",
-        "English_a b.npz",
+
+    def refuse_far(vertices):
+        if vertices[0, 0, 0] == far:
+            raise ClipRefused("fit_diverged", "4.00 mm from what the model can show")
+        return encode(vertices)
+
+    with np.load(source / "npy/English_far_0.npz") as file:
+        far = file["verts"][0, 0, 0]
+    result = take(source, root, refuse_far)
+    assert (result.clips, result.failed) == (1, len(names) - 1)
+    clips = open_dataset(root).clips().set_index("video_id")
+    failed = clips[clips.status == "failed"]
+    assert failed.error_code.to_dict() == {
+        "noSound": "no_audio",
+        "far": "fit_diverged",
+        **dict.fromkeys(("hostile", "flat", "torn", "nan", "huge", "text"), "corrupt_media"),
     }
-    assert "(20, 15), not (T, V, 3)" in result.refused["English_flat_0.npz"]
+    assert "(20, 15), not floats (T, V, 3)" in clips.error_message["flat"]
+    assert "4.00 mm" in clips.error_message["far"]
+    assert clips.transcript.isna().all()
+    assert verify(root) == []
+
+
+def test_another_heads_vertices_and_bad_names_are_told_of(tmp_path):
+    source = tmp_path / "source"
+    write_clip(source, "English_good_0")
+    for name in ("English_a b.npz", "English.npz", "English_..npz", "english_good_0.npz"):
+        (source / "npy" / name).write_bytes(b"")
+    result = import_multitalk(
+        source, tmp_path / "root", encode=encode, vertex_count=5023, fingerprint="import"
+    )
+    assert result.clips == 0
+    assert len(result.refused) == 4
+    [message] = open_dataset(tmp_path / "root").clips().error_message
+    assert "verts have 5 vertices, the head model has 5023" in message
     with pytest.raises(DatasetError, match="has no clips"):
-        import_multitalk(tmp_path / "nothing", tmp_path / "root", encode=encode, fingerprint="import")
+        take(tmp_path / "nothing", tmp_path / "root")
+
+
+def test_a_stopped_import_goes_on_and_a_changed_file_is_taken_in_again(tmp_path):
+    source, root = tmp_path / "source", tmp_path / "root"
+    for stem in ("English_a_0", "English_b_0", "English_b_1"):
+        write_clip(source, stem)
+    calls = []
+
+    def counting(vertices):
+        calls.append(len(vertices))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(vertices)
+
+    with pytest.raises(KeyboardInterrupt):
+        take(source, root, counting)
+    result = take(source, root, counting)
+    assert (result.clips, result.skipped, len(calls)) == (2, 1, 4)
+    write_clip(source, "English_a_0", frames=30)
+    result = take(source, root, counting)
+    assert (result.clips, result.skipped) == (1, 2)
+    assert open_dataset(root).clips().set_index("clip_id").frame_count["a_0"] == 30
