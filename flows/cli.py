@@ -13,7 +13,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flows import apart, cli_data, cli_discover, cli_import, cli_models, cli_release, cli_sync, cli_system
+from flows import (
+    apart,
+    cli_data,
+    cli_discover,
+    cli_head,
+    cli_import,
+    cli_models,
+    cli_release,
+    cli_sync,
+    cli_system,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     cli_release.add_commands(commands)
     cli_import.add_commands(commands)
     cli_models.add_commands(commands)
+    cli_head.add_commands(commands)
     cli_sync.add_commands(commands)
     cli_system.add_commands(commands)
     return top
