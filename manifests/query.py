@@ -119,7 +119,9 @@ def _declared(schema: pa.Schema, rows: str) -> str:
     """Give rows every declared column, also where all files are older, or there is none."""
     columns = [f"NULL::{_sql_type(field.type)} AS {field.name}" for field in schema]
     everything = f"SELECT {', '.join(columns)} WHERE false" + (f" UNION ALL BY NAME {rows}" if rows else "")
-    return f"SELECT * REPLACE (map_from_entries(tool_versions) AS tool_versions) FROM ({everything})"  # noqa: S608
+    # The cast is for files of schema version 1, see manifests.migrations.
+    today = "map_from_entries(tool_versions) AS tool_versions, av_offset_frames::INTEGER AS av_offset_frames"
+    return f"SELECT * REPLACE ({today}) FROM ({everything})"  # noqa: S608
 
 
 def _per_clip(root: Path, kind: str, schema: pa.Schema) -> str:

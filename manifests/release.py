@@ -35,6 +35,7 @@ from manifests import paths
 from manifests.card import card
 from manifests.croissant import croissant
 from manifests.files import sync
+from manifests.migrations import conform
 from manifests.paths import DatasetError
 from manifests.schema import MANIFEST
 from manifests.splits import Cuts, SplitSettings, assign, find_cuts
@@ -165,7 +166,9 @@ def read_release(root: Path, name: str) -> pa.Table:
     damaged = damaged_files(folder)
     if damaged:
         raise DatasetError(f"release {name!r} is damaged: {', '.join(path.name for path in damaged)}")
-    return pq.read_table(folder / "manifest.parquet", partitioning=None)
+    return conform(
+        pq.read_table(folder / "manifest.parquet", partitioning=None), pa.schema([*MANIFEST, _SPLIT_COLUMN])
+    )
 
 
 def damaged_files(folder: Path, sums: str = _SUMS) -> list[Path]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change that `manifests.migrations` must know of."""
 
 VERSION_KEY = b"multitalk.schema_version"

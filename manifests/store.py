@@ -26,6 +26,7 @@ from manifests.schema import MANIFEST
 from manifests.tables import (
     Row,
     footer_videos,
+    is_current,
     landmarks_table,
     manifest_table,
     motion_table,
@@ -161,7 +162,7 @@ def compact(root: Path, change: Change | None = None, languages: Sequence[str] |
     """Merge each language's fragments into its part, and pass its rows through `change`.
 
     Each language changes in one step; a crash leaves a language as it was or as it will be. A language
-    without fragments whose rows `change` leaves alone is not written.
+    without fragments whose rows `change` leaves alone is not written, unless an older version wrote it.
 
     Parameters
     ----------
@@ -213,8 +214,9 @@ def _rewrite(root: Path, language: str, change: Change) -> None:
     after = change(before).select(MANIFEST.names)
     if not after["clip_id"].equals(before["clip_id"]):
         raise DatasetError(f"{part}: the change must keep every row in its place")
-    if not after.equals(before):
-        write_manifest(after, part, videos_footer(footer_videos(open_file(part))))
+    file = open_file(part)
+    if not after.equals(before) or not is_current(file):
+        write_manifest(after, part, videos_footer(footer_videos(file)))
 
 
 def _read_language(root: Path, language: str, wanted: pa.Schema) -> pa.Table:

@@ -108,12 +108,21 @@ def open_file(place: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(place)
     except pa.ArrowInvalid as error:
         raise DatasetError(f"{place} is damaged ({error}): delete it and build again") from error
-    version = int((file.metadata.metadata or {}).get(VERSION_KEY, b"0"))
+    version = _version(file)
     if version > SCHEMA_VERSION:
         raise DatasetError(
             f"{place} has schema version {version}, this program knows {SCHEMA_VERSION}: update multitalk"
         )
     return file
+
+
+def is_current(file: pq.ParquetFile) -> bool:
+    """Whether this version of the program wrote a file's schema."""
+    return _version(file) == SCHEMA_VERSION
+
+
+def _version(file: pq.ParquetFile) -> int:
+    return int((file.metadata.metadata or {}).get(VERSION_KEY, b"0"))
 
 
 def read_row(file: pq.ParquetFile, index: int) -> pa.Table:

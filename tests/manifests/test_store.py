@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from manifests import paths
 from manifests.files import sweep_temporary
+from manifests.query import query
 from manifests.schema import MANIFEST, SCHEMA_VERSION, VERSION_KEY
 from manifests.store import commit_fragment, committed, committed_videos, compact, forget, read_manifest
 from manifests.tables import row_arrays
@@ -249,6 +251,29 @@ def test_a_schema_from_the_future_is_refused_and_an_older_one_is_read(tmp_path):
     pq.write_table(table.replace_schema_metadata({VERSION_KEY: b"99"}), place)
     with pytest.raises(paths.DatasetError, match="schema version 99"):
         read_manifest(tmp_path)
+
+
+def test_offsets_of_schema_version_1_are_read_as_whole_frames_and_brought_up_to_date(tmp_path):
+    for clip, offset in (("a_0", 2), ("a_1", -3), ("a_2", None)):
+        commit_fragment(
+            tmp_path, "german", f"v{clip}", [clip_row(clip, av_offset_frames=offset)], fingerprint="f"
+        )
+    compact(tmp_path)
+    place = paths.part_path(tmp_path, "german")
+    table = pq.ParquetFile(place).read()
+    index = table.schema.get_field_index("av_offset_frames")
+    old = table.set_column(index, "av_offset_frames", table["av_offset_frames"].cast(pa.float32()))
+    metadata = {**pq.ParquetFile(place).schema_arrow.metadata, VERSION_KEY: b"1"}
+    pq.write_table(old.replace_schema_metadata(metadata), place)
+    assert read_manifest(tmp_path, ["av_offset_frames"])["av_offset_frames"].to_pylist() == [2, -3, None]
+    answer = query(tmp_path, "SELECT av_offset_frames AS frames FROM clips ORDER BY clip_id")
+    assert answer.schema.field("frames").type == pa.int32()
+    assert answer["frames"].to_pylist() == [2, -3, None]
+    compact(tmp_path, lambda rows: rows)
+    stored = pq.ParquetFile(place).schema_arrow
+    assert stored.field("av_offset_frames").type == pa.int32()
+    assert stored.metadata[VERSION_KEY] == str(SCHEMA_VERSION).encode()
+    assert committed(tmp_path, "german", "va_0") == "f"
 
 
 def test_leftovers_are_invisible_and_swept_once_old(tmp_path):
