@@ -245,7 +245,13 @@ _REGRESSORS_AND_TALKERS = (
         purpose="learned regressor DECA: FLAME 2020 parameters from one image (fit_flame)",
         licence="DECA licence (Max Planck): non-commercial scientific research",
         page="https://drive.google.com/file/d/1rp8kdyLPvErw2dTmqtjISRVvQLj6Yzje/view",
-        files=(AssetFile("deca_model.tar"),),
+        files=(
+            AssetFile(
+                "deca_model.tar",
+                "e714ed293054cba5eea9c96bd3b6b57880074cd84b3fd00d606cbaf0bee7c5c2",
+                434_142_943,
+            ),
+        ),
         folders=(".", "DECA"),
     ),
     Asset(

@@ -25,7 +25,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from assets.fetch import find, require
 from filters.policy import load_policy
 from flows.config import BuildSettings, ConfigError
-from flows.head_models import CANONICAL, load_head_model
+from flows.fitting import Fitter
 from flows.judging import judge
 from flows.plan import Batch, make_plan
 from flows.progress import Counts, TerminalProgress, count_events
@@ -128,8 +128,7 @@ def _check_models(settings: BuildSettings) -> None:
     """Raise for a model file that is missing or unusable, before every clip fails for it."""
     for name in ("face_landmarker", "silero_vad", "whisper_base"):
         require(name)
-    if settings.head_model != CANONICAL:
-        load_head_model(settings.head_model)
+    Fitter(settings).check()
 
 
 def _run_folder(root: Path) -> Path:

@@ -26,11 +26,10 @@ from filters.sync import measure_sync
 from filters.sync_features import SyncClip, sync_clip
 from filters.sync_predictor import SyncPredictor
 from fit_flame.canonical_mesh import read_canonical_mesh
-from fit_flame.fit import FitDiverged, fit_clip
-from fit_flame.head_model import HeadModel
+from fit_flame.fit import FitDiverged
 from fit_flame.motion import Motion
 from flows.config import BuildSettings
-from flows.head_models import load_head_model
+from flows.fitting import Fitter
 from flows.sync import load_predictor
 
 
@@ -75,6 +74,7 @@ class ClipBuilder:
 
     def __init__(self, settings: BuildSettings) -> None:
         self._settings = settings
+        self._fitter = Fitter(settings)
 
     @property
     def steps(self) -> tuple[tuple[Stage, Callable[[ClipData], None]], ...]:
@@ -113,7 +113,7 @@ class ClipBuilder:
     def _fit(self, clip: ClipData) -> None:
         assert clip.track is not None
         try:
-            fit = fit_clip(clip.track.landmarks, clip.track.valid, self._head_model, self._settings.fit)
+            fit = self._fitter.fit(clip.trimmed.clip_path, clip.track.landmarks, clip.track.valid)
         except FitDiverged as error:
             message = f"Clip {clip.annotation.clip_id}: {error}"
             raise ClipError(ErrorCode.FIT_DIVERGED, message, Stage.FIT) from error
@@ -157,10 +157,6 @@ class ClipBuilder:
     @cached_property
     def _canonical_vertices(self) -> npt.NDArray[np.float64]:
         return read_canonical_mesh(require("face_landmarker")).vertices
-
-    @cached_property
-    def _head_model(self) -> HeadModel:
-        return load_head_model(self._settings.head_model)
 
     @cached_property
     def _active_speaker(self) -> ActiveSpeaker | None:

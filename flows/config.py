@@ -20,6 +20,7 @@ from extract.trim import TrimSettings
 from filters.language import LanguageSettings
 from filters.speech import SpeechSettings
 from fit_flame.fit import FitSettings
+from fit_flame.regressors.settings import RegressorSettings
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -83,6 +84,10 @@ class BuildSettings(BaseModel):
     landmarks: LandmarkSettings = Field(default_factory=LandmarkSettings)
     tracks: TrackSettings = Field(default_factory=TrackSettings)
     fit: FitSettings = Field(default_factory=FitSettings)
+    regressor: RegressorSettings | None = Field(
+        None,
+        description="A learned regressor of FLAME 2020 that starts the fit, or stands in for it; none: neither.",
+    )
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
     language: LanguageSettings = Field(default_factory=LanguageSettings)
 
@@ -100,6 +105,8 @@ class BuildSettings(BaseModel):
             include={"trim", "landmarks", "tracks", "fit", "speech", "language", "head_model"},
         )
         outcome["download"] = {"max_height": self.download.max_height}
+        if self.regressor is not None:
+            outcome["regressor"] = self.regressor.model_dump(mode="json", exclude={"batch", "device"})
         outcome["pipeline_version"] = PIPELINE_VERSION
         return hashlib.sha256(json.dumps(outcome, sort_keys=True).encode()).hexdigest()
 

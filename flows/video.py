@@ -18,6 +18,7 @@ from extract.pace import Pace
 from extract.trim import TrimRequest, TrimResult, trim_clips
 from flows.clip import ClipBuilder, ClipData
 from flows.config import BuildSettings
+from flows.fitting import regressor_version
 from flows.plan import AnnotatedVideo, source_url
 from flows.sync import PREDICTOR, VERSION_KEY, predictor_version
 from flows.versions import tool_versions
@@ -57,6 +58,8 @@ class VideoBuilder:
         predictor = self.settings.root / PREDICTOR
         if predictor.exists():
             self.versions = {**self.versions, VERSION_KEY: predictor_version(predictor)}
+        if self.settings.regressor is not None:
+            self.versions = {**self.versions, "regressor": regressor_version(self.settings.regressor)}
 
     def build(
         self, video: AnnotatedVideo, download: DownloadedVideo | ClipError, progress: Callable[[], None]
