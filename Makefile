@@ -1,11 +1,12 @@
 # make demo     everything from nothing, then a small dataset built offline
+# make demo-train    the same, then a talker trained on it and measured on held-out speakers
 # make test     everything from nothing, then the tests
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-quick test-all lint system-libraries clean
+.PHONY: setup demo demo-train test test-quick test-all lint system-libraries clean
 
 setup: $(READY)
 
@@ -25,6 +26,9 @@ system-libraries:
 demo: setup
 	$(BIN)/multitalk demo
 
+demo-train: setup
+	$(BIN)/multitalk demo --train
+
 test: setup lint
 	$(BIN)/pytest -q
 
@@ -40,4 +44,4 @@ lint: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo-dataset demo-dataset-source
+	rm -rf $(VENV) demo-dataset demo-dataset-source demo-dataset-models

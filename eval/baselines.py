@@ -22,7 +22,9 @@ BASELINES: dict[Baseline, str] = {
 """What each baseline predicts."""
 
 
-def write_baseline(name: Baseline, truth: GroundTruth, folder: Path) -> int:
+def write_baseline(
+    name: Baseline, truth: GroundTruth, folder: Path, learnt_from: GroundTruth | None = None
+) -> int:
     """Write a baseline's prediction of every clip as `<language>/<clip_id>.npy`, (T, V, 3) float32 metres.
 
     Parameters
@@ -33,6 +35,9 @@ def write_baseline(name: Baseline, truth: GroundTruth, folder: Path) -> int:
         Gives the clips, their lengths and templates.
     folder
         To write to; made where it is not there.
+    learnt_from
+        Clips that the mean face is taken of, such as those a model was trained on; None takes `truth`, whose
+        own mean no model can know.
 
     Returns
     -------
@@ -45,7 +50,7 @@ def write_baseline(name: Baseline, truth: GroundTruth, folder: Path) -> int:
         A clip has no template, or there are too few clips to shuffle.
     """
     clip_ids = list(truth.clip_ids)
-    mean = _mean_face(truth, clip_ids) if name == "mean" else None
+    mean = _mean_face(learnt_from or truth) if name == "mean" else None
     others = _partners(truth, clip_ids) if name == "shuffled" else {}
     for clip_id in clip_ids:
         clip = truth.load(clip_id)
@@ -62,10 +67,10 @@ def write_baseline(name: Baseline, truth: GroundTruth, folder: Path) -> int:
     return len(clip_ids)
 
 
-def _mean_face(truth: GroundTruth, clip_ids: Sequence[str]) -> Float32Array:
+def _mean_face(truth: GroundTruth) -> Float32Array:
     """(V, 3) mean over all frames of all clips."""
     total, frames = 0.0, 0
-    for clip_id in clip_ids:
+    for clip_id in truth.clip_ids:
         vertices = truth.load(clip_id).vertices
         total, frames = total + vertices.sum(axis=0, dtype=np.float64), frames + len(vertices)
     return np.asarray(total / max(1, frames), dtype=np.float32)

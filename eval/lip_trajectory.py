@@ -36,7 +36,9 @@ def lip_warping_distance(pair: MotionPair) -> float:
 
 def lip_correlation(pair: MotionPair) -> float:
     """Pearson correlation over time of each lip coordinate, averaged over those that move in both."""
-    centred = [(v - v.mean(axis=0)).astype(np.float64) for v in pair.lips]
+    # From the first frame on: the mean of a still face differs from it by rounding, its first frame does not.
+    moved = [(v - v[:1]).astype(np.float64) for v in pair.lips]
+    centred = [v - v.mean(axis=0) for v in moved]
     spread = [np.sqrt((v**2).sum(axis=0)) for v in centred]
     product = spread[0] * spread[1]
     moving = product > 1e-14 * max(1.0, float(product.max()))
@@ -139,6 +141,7 @@ def speech_lip_correlation(
 
 def pearson(a: Float64Array, b: Float64Array) -> float:
     """Pearson correlation of two series; NaN where one of them does not vary."""
+    a, b = a - a[0], b - b[0]  # what does not vary is now zero, whatever its mean is rounded to
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a**2).sum() * (b**2).sum()))
     return float((a * b).sum()) / norm if norm > 0 else float("nan")

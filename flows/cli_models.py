@@ -160,7 +160,7 @@ def _train(options: argparse.Namespace) -> int:
 
     names = ("root", "preset", "out", "resume", "release", "steps", "audio_encoder", "audio_tuning")
     settings = validated(TrainSettings, {name: getattr(options, name) for name in names})
-    _quiet_lightning()
+    quiet_lightning()
     from flows.models import train
 
     def told(what: str, done: int, of: int) -> None:
@@ -174,7 +174,7 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _quiet_lightning() -> None:
+def quiet_lightning() -> None:
     """Keep Lightning's tips and notes off the terminal; errors are raised."""
     import logging
     import warnings

@@ -79,6 +79,11 @@ def add_commands(commands: Any) -> None:
     )
     demo.add_argument("--root", type=Path, default=Path("demo-dataset"), metavar="DIR")
     demo.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
+    demo.add_argument(
+        "--train",
+        action="store_true",
+        help="go on: train a prior and a talker in minutes, and measure them on held-out speakers",
+    )
     demo.set_defaults(run=_demo, runs_flow=True)
 
 
@@ -157,4 +162,15 @@ def _demo(options: argparse.Namespace) -> int:
     quiet_prefect()
     from flows.demo_build import run_demo
 
-    return run_demo(options.root, workers=options.workers)
+    status = run_demo(options.root, workers=options.workers)
+    if status != 0 or not options.train:
+        return status
+    from flows.cli_models import quiet_lightning
+
+    quiet_lightning()
+    from flows.demo_train import print_models, train_demo
+
+    print_models(
+        options.root, train_demo(options.root, options.root.with_name(options.root.name + "-models"))
+    )
+    return 0

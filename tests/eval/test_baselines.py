@@ -41,6 +41,15 @@ def test_still_and_mean_faces(truth, tmp_path):
     np.testing.assert_allclose(mean["a"][3], expected, atol=1e-6)
 
 
+def test_a_mean_face_may_come_from_training_clips(truth, tmp_path):
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    np.save(seen / "d.npy", clip(3, 6))
+    assert write_baseline("mean", truth, tmp_path / "mean", FolderTruth(seen, TEMPLATE)) == 3
+    made = read_vertices(tmp_path / "mean/german/a.npy")
+    np.testing.assert_allclose(made, np.repeat(clip(3, 6).mean(axis=0)[None], 5, axis=0), atol=1e-6)
+
+
 def test_shuffled_motion_is_another_clips_of_the_language(truth, tmp_path):
     made = predictions("shuffled", truth, tmp_path / "shuffled")
     np.testing.assert_array_equal(made["b"], clip(0, 5)[:3])

@@ -77,6 +77,18 @@ def test_misalignment_is_the_time_by_which_the_mouth_is_late(late):
     assert mean_temporal_misalignment(pair(gap, delayed)) == pytest.approx(late / 25, abs=0.006)
 
 
+def test_a_still_mouth_correlates_with_nothing_whatever_its_mean_is_rounded_to():
+    gap = 0.01 * np.sin(np.arange(197) / 3)
+    still = MotionPair(
+        mouth(gap).astype(np.float32),
+        np.repeat(np.random.default_rng(0).normal(size=(1, 2, 3)).astype(np.float32), 197, axis=0),
+        REGIONS,
+        fps=25.0,
+    )
+    assert np.isnan(lip_correlation(still))
+    assert np.isnan(opening_correlation(still))
+
+
 def test_misalignment_of_a_still_mouth_is_not_a_number():
     gap = 0.005 * (1 - np.cos(np.arange(50) / 4))
     assert np.isnan(mean_temporal_misalignment(pair(gap, np.full(50, 0.004))))

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -198,3 +199,18 @@ def commands():
 
 def assert_same(found, expected):
     pd.testing.assert_frame_equal(found.drop(columns=RUN_COLUMNS), expected.drop(columns=RUN_COLUMNS))
+
+
+def test_a_talker_trained_on_it_beats_answers_that_do_not_hear(built, tmp_path):
+    from flows.demo_train import HELD_OUT, MEAN_FACE, MEAN_MOTION, TALKER, lip_errors, train_demo, worth
+
+    models = train_demo(shutil.copytree(built[0], tmp_path / "dataset"), tmp_path / "models", steps=20)
+    for _, first, last, _ in models.losses.rows:
+        assert last < first
+    scores = models.evaluation.scores[TALKER]
+    assert {score.source for score in scores} == set(HELD_OUT)
+    # After 20 steps it has less than half of the mean's error; chance does not get there.
+    errors = lip_errors(models.evaluation)
+    assert errors[TALKER] < 0.7 * min(errors[MEAN_MOTION], errors[MEAN_FACE])
+    assert worth(models.evaluation) in (models.folder / "evaluation.md").read_text()
+    assert (models.folder / "side-by-side.mp4").stat().st_size > 100_000
