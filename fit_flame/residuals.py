@@ -20,6 +20,10 @@ from fit_flame.rotation import to_matrix
 
 JAW_SIZE, POSE_SIZE = 3, 6  # pose: rotation 3, image position 2, log scale 1
 
+_PAIR_OUTLIER = 5
+"""Pairs are outliers that many times later: their standard deviation is small, and a mouth that shuts between two
+frames starts far from where it was seen; its points tell an outlier."""
+
 
 class FrameState(NamedTuple):
     """Unknowns of every frame; C clips of T frames."""
@@ -136,12 +140,15 @@ def residuals(observations: Observations, frame: FrameState, points: Points) -> 
     upper, lower = observations.pairs.unbind(1)
     confidence = torch.minimum(observations.confidence[..., upper], observations.confidence[..., lower])
     gap = difference[..., upper, :] - difference[..., lower, :]
-    pair_weight, gap_cost = _robust(gap, confidence * observations.pair_precision, observations.outlier)
+    pair_weight, gap_cost = _robust(
+        gap, confidence * observations.pair_precision, _PAIR_OUTLIER * observations.outlier
+    )
     pair_force = pair_weight[..., None] * gap
     force = weight[..., None] * difference
     force = force.index_add(2, upper, pair_force).index_add(2, lower, -pair_force)
     depth = frame.log_scale.exp()[..., None] * points.camera[:, :, observations.depth_rows, 2]
-    trust = observations.depth_precision * observations.confidence.mean(-1, keepdim=True)
+    trust = observations.depth_precision * observations.confidence[..., observations.depth_rows]
+    trust = trust.mean(-1, keepdim=True)
     behind = centred(depth) - observations.depths
     depth_cost = 0.5 * (trust * behind.square()).sum(-1)
     total = cost.sum(-1) + gap_cost.sum(-1) + depth_cost
