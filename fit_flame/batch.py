@@ -41,7 +41,8 @@ def prepare(
     ids = basis.landmarks.cpu().numpy()
     frames = max(map(len, valids))
     points = np.zeros((len(valids), frames, len(ids), 2), np.float32)
-    rows = np.arange(0, len(ids), max(1, len(ids) // _DEPTHS)) if landmarks[0].shape[2] == 3 else np.arange(0)
+    staying = np.flatnonzero(np.isnan(basis.yaw.cpu().numpy()))
+    rows = staying[:: max(1, len(staying) // _DEPTHS)] if landmarks[0].shape[2] == 3 else staying[:0]
     depths = np.zeros((*points.shape[:2], len(rows)), np.float32)
     trust = np.zeros(points.shape[:3], np.float32)
     valid = np.zeros(points.shape[:2], bool)

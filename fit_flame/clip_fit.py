@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fit_flame import landmark_layout as layout
 from fit_flame.batch import Batch, prepare
+from fit_flame.contour import at_yaw, narrowed
 from fit_flame.decode import root_joint
 from fit_flame.gaze import gaze
 from fit_flame.head_model import HeadModel
@@ -82,6 +83,7 @@ def fit_batch(
             None if confidences is None else [confidences[i] for i in usable],
             image_size,
         )
+        basis, batch = narrowed(basis, batch)
         start = None
         if regressed is not None:
             start = start_from([regressed[i] for i in usable], basis, batch, head_model, image_size)
@@ -103,10 +105,11 @@ def solve(
 
     A start is tried beside the first guess; each frame goes on from whichever fits it better.
     """
-    seen, valid = batch.seen, batch.valid
-    like = basis.rest.template
+    valid, like = batch.valid, basis.rest.template
+    seen = at_yaw(basis, batch.seen, None)
     prior = Prior(like.new_tensor(JAW_MEAN), like.new_tensor(JAW_SIGMA) ** -2)
     frame = first_guess(basis, seen, valid)
+    seen = at_yaw(basis, batch.seen, frame.rotation)
 
     def kappa(fov_deg: float) -> Tensor:
         """Inverse focal length in inter-ocular distances."""
@@ -136,9 +139,11 @@ def solve(
         expression=key_state.expression[rows, like_key], jaw=key_state.jaw[rows, like_key]
     )
     frame = refined(basis, seen, prior, clip, guesses)
+    seen = at_yaw(basis, batch.seen, frame.rotation)
     frame, blocks = _fit_frames(basis, seen, prior, clip, frame, settings.frame_iterations)
     if settings.chain_iterations and valid.shape[1] > 1:
-        frame = _fit_chain(basis, batch, prior, clip, frame, blocks, settings)
+        together = batch._replace(seen=at_yaw(basis, batch.seen, frame.rotation))
+        frame = _fit_chain(basis, together, prior, clip, frame, blocks, settings)
     return clip, frame
 
 
@@ -204,7 +209,7 @@ def _results(
 ) -> list[FitResult | FitDiverged]:
     """Measure each clip's errors and turn its state into a motion."""
     image = place(basis, clip, frame).image
-    trust = batch.seen.confidence
+    trust = at_yaw(basis, batch.seen, frame.rotation).confidence
     error = (image - batch.seen.points).norm(dim=-1)
     names = layout.regions()[basis.landmarks.cpu().numpy()]
     of_lips = torch.as_tensor(np.flatnonzero(names == "lips"), device=error.device)

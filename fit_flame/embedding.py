@@ -21,6 +21,17 @@ CONTOUR_LANDMARKS = (127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 3
 """MediaPipe's outline points that lie where the contour's 17 do, from the right ear to the left."""
 
 _CONTOUR_STEPS = 39  # degrees of yaw to either side
+_FITTED_YAWS = (
+    -39,
+    -30,
+    -20,
+    -10,
+    0,
+    10,
+    20,
+    30,
+    39,
+)  # degrees; between two the contour moves by millimetres
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ def read_mediapipe_embedding(
     faces
         (F, 3) FLAME's triangles.
     contour
-        If given, its 17 contour points at zero yaw are added, tied to MediaPipe's outline.
+        If given, its 17 points are added for several yaws, tied to MediaPipe's outline.
 
     Raises
     ------
@@ -67,13 +78,22 @@ def read_mediapipe_embedding(
             landmarks = stored["landmark_indices"].astype(np.int64)
     except (OSError, ValueError, KeyError) as error:
         raise HeadModelError(f"{path} is no MediaPipe landmark embedding: {error}") from error
+    yaw = None
     if contour is not None:
-        triangles = np.concatenate([triangles, contour.contour_faces[0]])
-        barycentric = np.concatenate([barycentric, contour.contour_barycentric[0]])
-        landmarks = np.concatenate([landmarks, CONTOUR_LANDMARKS])
+        rows = [degrees if degrees >= 0 else _CONTOUR_STEPS - degrees for degrees in _FITTED_YAWS]
+        yaw = np.append(
+            np.full(len(landmarks), np.nan), np.repeat(np.radians(_FITTED_YAWS), len(CONTOUR_LANDMARKS))
+        ).astype(np.float32)
+        triangles = np.concatenate([triangles, contour.contour_faces[rows].ravel()])
+        barycentric = np.concatenate([barycentric, contour.contour_barycentric[rows].reshape(-1, 3)])
+        landmarks = np.concatenate([landmarks, np.tile(CONTOUR_LANDMARKS, len(rows))])
     _check(path, triangles, barycentric, faces)
     return LandmarkEmbedding(
-        landmarks, faces[triangles], barycentric.astype(np.float32), np.array(FLAME_IRISES, np.int64)
+        landmarks,
+        faces[triangles],
+        barycentric.astype(np.float32),
+        yaw=yaw,
+        iris_vertices=np.array(FLAME_IRISES, np.int64),
     )
 
 

@@ -32,6 +32,8 @@ class LandmarkEmbedding:
     """(L, 3) vertex ids."""
     barycentric: FloatArray
     """(L, 3) weights, rows sum to 1."""
+    yaw: FloatArray | None = None
+    """(L,) radians of yaw for which a landmark of the outline lies there; NaN, or None for all, if it stays."""
     iris_vertices: IntArray | None = None
     """(10,) vertex ids of the landmarks 468 to 477, or None if the model has no eyeballs to follow."""
 

@@ -59,7 +59,8 @@ def normal_matrices(
         product = flat.mT @ flat
         if len(observations.depth_rows):
             depths = depth_jacobian(basis, clip, state, here, observations.depth_rows, columns)
-            trust = observations.depth_precision * observations.confidence[:, part].mean(-1)
+            confidence = observations.confidence[:, part, observations.depth_rows]
+            trust = observations.depth_precision * confidence.mean(-1)
             product += (depths.mT @ depths) * trust[..., None, None]
         chunks.append(product)
     return torch.cat(chunks, 1)

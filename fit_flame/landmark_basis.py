@@ -40,6 +40,8 @@ class LandmarkBasis(NamedTuple):
 
     landmarks: Tensor
     """(L,) which of the 478 detected ones; those that the jaw moves come first."""
+    yaw: Tensor
+    """(L,) radians of the head's yaw at which a landmark of the outline counts, NaN for all others."""
     rest: LinearPart
     """s of all L landmarks, relative to `centre`."""
     jaw: LinearPart
@@ -82,7 +84,8 @@ def landmark_basis(
     jaw[0] -= total[:, None] * (regressor @ model.v_template)
     jaw[1] -= total[:, None, None] * np.einsum("v,vcs->cs", regressor, model.shapedirs)
     jaw[2] -= total[:, None, None] * np.einsum("v,vce->ce", regressor, model.expressiondirs)
-    centre = rest[0].mean(axis=0)
+    yaw = np.full(len(order), np.nan) if model.embedding.yaw is None else model.embedding.yaw[order]
+    centre = rest[0][np.isnan(yaw) | (yaw == 0)].mean(axis=0)
     rest[0] -= centre
 
     def tensor(array: np.ndarray) -> Tensor:
@@ -90,6 +93,7 @@ def landmark_basis(
 
     return LandmarkBasis(
         landmarks=torch.as_tensor(model.embedding.landmarks[order], device=device),
+        yaw=tensor(yaw),
         rest=LinearPart(*map(tensor, rest)),
         jaw=LinearPart(*map(tensor, jaw)),
         has_correctives=bool(rest[3].any()),
