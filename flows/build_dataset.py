@@ -24,6 +24,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from assets.fetch import find, require
 from filters.policy import load_policy
+from flows.artifact import build_markdown
 from flows.config import BuildSettings, ConfigError
 from flows.fitting import Fitter
 from flows.judging import judge
@@ -68,7 +69,7 @@ def build_dataset(settings: BuildSettings) -> BuildSummary:
     create_table_artifact(
         key="build-languages", table=summary.language_rows(), description="Clips by language"
     )
-    create_markdown_artifact(key="build-summary", markdown=summary.markdown(), description="Summary")
+    create_markdown_artifact(key="build-summary", markdown=build_markdown(summary), description="Summary")
     return summary
 
 

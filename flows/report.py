@@ -29,16 +29,28 @@ def write_dataset_report(
     DatasetError
         When there is no dataset at `root`.
     """
-    policy = load_policy(policy_of(root), MANIFEST)
-    clips = read_manifest(root, sorted({*metric_columns(policy), "accepted", "head_model"}))
-    verdicts = evaluate(policy, clips)
-    rows, notes = [], []
-    if clips["accepted"].null_count < len(clips):
-        rows = explained_rows(policy, waterfall(verdicts))
-        accepted = pc.fill_null(clips["accepted"], False).to_numpy()
-        if (accepted != verdicts.accepted).any():
-            notes.append("the clips' verdicts are not up to date with policy.yaml: run `multitalk filter`")
-    models, missing = models_here(clips["head_model"].unique().to_pylist(), head_model)
+    rows, notes = judged_waterfall(root)
+    keys = read_manifest(root, ["head_model"])["head_model"].unique().to_pylist()
+    models, missing = models_here(keys, head_model)
     picture = clip_picture(root, models)
     write_report(root, out, title=title, waterfall=rows, picture=picture, gallery_size=gallery_size)
     return notes + missing
+
+
+def judged_waterfall(root: Path) -> tuple[list[dict[str, str | int]], list[str]]:
+    """Return the rows of the waterfall of a dataset's policy, none before any, and what the user should know.
+
+    Raises
+    ------
+    DatasetError
+        When there is no dataset at `root`.
+    """
+    policy = load_policy(policy_of(root), MANIFEST)
+    clips = read_manifest(root, sorted({*metric_columns(policy), "accepted"}))
+    if clips["accepted"].null_count == len(clips):
+        return [], []
+    verdicts = evaluate(policy, clips)
+    accepted = pc.fill_null(clips["accepted"], False).to_numpy()
+    stale = bool((accepted != verdicts.accepted).any())
+    notes = ["the clips' verdicts are not up to date with policy.yaml: run `multitalk filter`"] * stale
+    return explained_rows(policy, waterfall(verdicts)), notes

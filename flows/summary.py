@@ -1,10 +1,10 @@
-"""What a dataset holds, in a few tables: printed after a build, and kept as Prefect artifacts."""
+"""What a build did and what the dataset holds after it: printed by the command; `flows.artifact` adds to it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests import open_dataset, published
+from manifests import open_dataset
 
 _LANGUAGES = """
     SELECT language,
@@ -78,29 +78,6 @@ class BuildSummary:
                 row["fit_error_percent"] = round(row["fit_error_percent"], 2)
         return [*rows, {name: total[name] for name in rows[0]}] if rows else []
 
-    def markdown(self) -> str:
-        """Return the summary as Markdown, for Prefect's artifact."""
-        lines = [
-            f"## Dataset `{self.root}`",
-            f"{self.built_videos} source videos built in {self.seconds:.0f} s, {self.skipped_videos} done before.",
-            f"MultiTalk as published: {len(published.HOURS)} languages, {published.CLIPS:,} clips, "
-            f"{published.TOTAL_HOURS:.1f} hours.",
-            "",
-            *_markdown_table(
-                [
-                    {**row, "hours_in_multitalk": published.HOURS.get(row["language"])}
-                    for row in self.language_rows()
-                ]
-            ),
-        ]
-        lines += ["", *self.notes] if self.notes else []
-        if self.failures:
-            lines += ["", "### Failed clips", "", *_markdown_table([asdict(r) for r in self.failures])]
-        if self.rejections:
-            rows = [{k: v for k, v in asdict(r).items() if k != "message"} for r in self.rejections]
-            lines += ["", "### Clips rejected by the policy, by rule", "", *_markdown_table(rows)]
-        return "\n".join(lines)
-
 
 def summarise(
     root: Path, *, built: int, skipped: int, seconds: float, notes: tuple[str, ...] = ()
@@ -123,13 +100,3 @@ def summarise(
         rejections=tuple(Reason(**row) for row in rows(_REJECTIONS)),
         notes=notes,
     )
-
-
-def _markdown_table(rows: list[dict[str, Any]]) -> list[str]:
-    if not rows:
-        return []
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    for row in rows:
-        cells = ("" if value is None else str(value) for value in row.values())
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return lines

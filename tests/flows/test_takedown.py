@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from extract.errors import ErrorCode, Stage
+from flows.artifact import build_markdown
 from flows.config import BuildSettings
 from flows.summary import summarise
 from flows.video import commit_failure, download_video
@@ -36,8 +37,8 @@ def test_a_listed_video_is_refused_before_any_download_and_buried(tmp_path, monk
         ("gone42_0", "removed", None),
         ("gone42_1", "removed", None),
     }
-    page = summarise(tmp_path, built=1, skipped=0, seconds=1.0).markdown()
-    assert "| removed | 2 | gone42_0 |" in page
+    page = build_markdown(summarise(tmp_path, built=1, skipped=0, seconds=1.0))
+    assert "| removed |  | 2 | 1 | gone42_0 |" in page
     assert "423.2 hours" in page
     assert "| 16.25 |" in page
 

@@ -1,0 +1,93 @@
+"""The report page's summary in Markdown, for Prefect's artifact: the same questions, the same numbers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flows.report import judged_waterfall
+from flows.summary import BuildSummary
+from manifests import published
+from manifests.report_data import Distribution, ReportData, collect
+
+_HEIGHTS = "▁▂▃▄▅▆▇█"
+
+
+def build_markdown(summary: BuildSummary) -> str:
+    """Return what a build did and what its dataset holds, as Markdown.
+
+    Raises
+    ------
+    DatasetError
+        When there is no dataset at the summary's root.
+    """
+    root = Path(summary.root)
+    data = collect(root, gallery_size=0)
+    parts = [
+        f"## Dataset `{summary.root}`",
+        f"{summary.built_videos} source videos built in {summary.seconds:.0f} s, {summary.skipped_videos} done before.",
+        *summary.notes,
+        _totals(data),
+        _table(
+            [
+                {**row, "hours in MultiTalk": published.HOURS.get(row["language"])}
+                for row in summary.language_rows()
+            ]
+        ),
+    ]
+    waterfall, notes = judged_waterfall(root)
+    if waterfall:
+        parts += [
+            "### What the policy takes away",
+            "First: clips that pass every rule above it and fail this one. Alone: clips that no other rule rejects.",
+            _table(waterfall),
+            *notes,
+        ]
+    measured = [item for item in data.distributions if item.median is not None]
+    if measured:
+        parts += [
+            "### Distributions of the clips that were built",
+            _table([_line(item) for item in measured]),
+        ]
+    if data.failures:
+        parts += ["### Clips that failed", _table(data.failures)]
+    return "\n\n".join(parts)
+
+
+def _totals(data: ReportData) -> str:
+    totals = data.totals
+    return (
+        f"**{totals['clips']:,}** clips annotated, **{totals['ok']:,}** built, **{totals['accepted']:,}** accepted; "
+        f"**{totals['hours']:.2f}** hours built, {totals['accepted_hours']:.2f} accepted; {totals['videos']:,} source "
+        f"videos, {totals['languages']} languages. MultiTalk as published: {len(published.HOURS)} languages, "
+        f"{published.CLIPS:,} clips, {published.TOTAL_HOURS:.1f} hours."
+    )
+
+
+def _line(item: Distribution) -> dict[str, Any]:
+    """One metric's line: its histogram is drawn in characters between the ends of its axis."""
+    metric = item.metric
+    counts = [a + o for a, o in zip(item.accepted, item.others, strict=True)]
+    most = max(counts)
+    bars = "".join(" " if not n else _HEIGHTS[(len(_HEIGHTS) * n - 1) // most] for n in counts)
+    return {
+        "metric": metric.title,
+        "clips": sum(counts),
+        "median": f"{item.median:.3g}{metric.unit}",
+        "distribution": f"{metric.low:g}{metric.unit} `{bars}` {metric.high:g}{metric.unit}",
+        "note": metric.note,
+    }
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return "None."
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+    for row in rows:
+        cells = ("" if value is None else str(value) for value in row.values())
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Keep a text, which may come from a server's error page, one cell of plain words."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
