@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from manifests.report_data import BARS, Distribution
@@ -9,20 +10,22 @@ from manifests.report_data import BARS, Distribution
 WIDTH, HEIGHT = 280.0, 110.0
 
 
-def bar(accepted: int, built: int, clips: int, most: int) -> str:
-    """One row's bar: accepted, built and all clips on a scale of `most`."""
-    text = (
-        f"{accepted:,} accepted, {built:,} built, {clips:,} in all" if accepted else f"{built:,} of {clips:,}"
-    )
-    spans = ((0, clips, "axis pale"), (accepted, built, "bad"), (0, accepted, "good"))
+def bar(spans: Sequence[tuple[str, int, int]], most: int, text: str) -> str:
+    """One row's bar.
+
+    Parameters
+    ----------
+    spans
+        Class in the page's style, start and end of each piece, on a scale of `most`.
+    text
+        The same in words.
+    """
     boxes = "".join(
         f'<rect class="{kind}" x="{100 * low / most:.3f}" width="{100 * (high - low) / most:.3f}" height="10"/>'
-        for low, high, kind in spans
+        for kind, low, high in spans
         if high > low
     )
-    return (
-        f'<svg role="img" aria-label="{text}" viewBox="0 0 100 10" preserveAspectRatio="none">{boxes}</svg>'
-    )
+    return f'<svg role="img" aria-label="{escape(text)}" viewBox="0 0 100 10" preserveAspectRatio="none">{boxes}</svg>'
 
 
 def histogram(item: Distribution) -> str:

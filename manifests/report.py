@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests import charts, published
+from manifests.evaluations import Cell, Evaluation, EvaluationTable, read_evaluations
 from manifests.files import atomic
 from manifests.gallery import Picture, gallery
 from manifests.report_data import ReportData, Row, collect
@@ -51,27 +52,28 @@ def write_report(
         When there is no dataset at `root`.
     """
     data = collect(root, gallery_size)
-    page = _page(title or root.resolve().name, data, waterfall, picture)
+    sections = [
+        ("languages", "Languages", _languages(data)),
+        ("distributions", "Distributions", _distributions(data)),
+        ("policy", "What the policy takes away", _waterfall(data, waterfall)),
+        ("failures", "Clips that failed", _failures(data)),
+        *_evaluations(read_evaluations(root)),
+        ("gallery", "Clips", gallery(data.gallery, picture)),
+    ]
+    page = _page(title or root.resolve().name, data, sections)
     with atomic(out) as temporary:
         temporary.write_text(page, "utf-8")
     return out
 
 
-def _page(
-    title: str, data: ReportData, waterfall: Sequence[Mapping[str, Any]], picture: Picture | None
-) -> str:
+def _page(title: str, data: ReportData, sections: Sequence[tuple[str, str, str]]) -> str:
     folder = resources.files("manifests") / "page"
     style, script = ((folder / name).read_text("utf-8") for name in ("page.css", "page.js"))
     # Only this very script may run, whatever a transcript says, and nothing is loaded from anywhere.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    sections = [
-        _section("languages", "Languages", _languages(data)),
-        _section("distributions", "Distributions", _distributions(data)),
-        _section("policy", "What the policy takes away", _waterfall(data, waterfall)),
-        _section("failures", "Clips that failed", _failures(data)),
-        _section("gallery", "Clips", gallery(data.gallery, picture)),
-    ]
+    body = "".join(_section(*section) for section in sections)
+    links = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in sections)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -84,8 +86,8 @@ def _page(
 </head>
 <body>
 <a class="skip" href="#gallery">Skip to the clips</a>
-<header>{_header(title, data.totals)}</header>
-<main>{"".join(sections)}</main>
+<header>{_header(title, data.totals)}<nav aria-label="Sections"><ul>{links}</ul></nav></header>
+<main>{body}</main>
 <footer>{_footer(data)}</footer>
 <script>{script}</script>
 </body>
@@ -139,7 +141,7 @@ def _languages(data: ReportData) -> str:
     body = "".join(
         "<tr>"
         f'<th scope="row">{escape(row["language"])}</th>'
-        f'<td class="bar">{charts.bar(row["accepted"], row["ok"], row["clips"], most)}</td>'
+        f'<td class="bar">{_language_bar(row, most)}</td>'
         + "".join(f'<td class="n">{row[name]:,}</td>' for name in ("videos", "clips", "ok", "accepted"))
         + "".join(
             f'<td class="n">{row[name] * factor:,.{digits}f}</td>' for name in ("hours", "accepted_hours")
@@ -149,8 +151,13 @@ def _languages(data: ReportData) -> str:
     )
     absent = sorted(published.HOURS.keys() - {row["language"] for row in data.languages})
     note = f'<p class="soft below">In MultiTalk and not here: {", ".join(absent)}.</p>' if absent else ""
-    table = f"<table>{_head('language', '', *titles)}<tbody>{body}</tbody></table>"
-    return f'{_KEY_ALL}<div class="scroll">{table}</div>{note}'
+    return _KEY_ALL + _table("Clips by language", _head("language", "share", *titles), body) + note
+
+
+def _language_bar(row: Row, most: int) -> str:
+    accepted, built, clips = row["accepted"], row["ok"], row["clips"]
+    spans = (("good", 0, accepted), ("bad", accepted, built), ("pale", built, clips))
+    return charts.bar(spans, most, f"{accepted:,} accepted, {built:,} built, {clips:,} in all")
 
 
 def _distributions(data: ReportData) -> str:
@@ -168,20 +175,26 @@ def _distributions(data: ReportData) -> str:
 def _waterfall(data: ReportData, waterfall: Sequence[Mapping[str, Any]]) -> str:
     if not waterfall:
         return "<p>No policy has been applied: <code>multitalk filter</code> does it.</p>"
-    head = _head("rule", "", "#first", "#alone", "#in all", "why")
-    most = max(row["all"] for row in waterfall) or 1
-    body = "".join(
-        f'<tr><th scope="row">{escape(row["rule"])}</th>'
-        f'<td class="bar">{charts.bar(0, row["first"], row["all"], most)}</td>'
-        f'<td class="n">{row["first"]:,}</td><td class="n">{row["alone"]:,}</td><td class="n">{row["all"]:,}</td>'
-        f'<td class="message soft">{escape(row.get("reason", ""))}</td></tr>'
-        for row in waterfall
-    )
+    head = _head("rule", "share", "#first", "#left", "#alone", "#in all", "why")
+    left, body = data.totals["clips"], ""
+    for row in waterfall:
+        before, left = left, left - row["first"]
+        spans = (("good", 0, left), ("bad", left, before))
+        bar = charts.bar(
+            spans, data.totals["clips"] or 1, f"{row['first']:,} of {before:,} taken, {left:,} left"
+        )
+        numbers = (row["first"], left, row["alone"], row["all"])
+        body += (
+            f'<tr><th scope="row">{escape(row["rule"])}</th><td class="bar">{bar}</td>'
+            + "".join(f'<td class="n">{number:,}</td>' for number in numbers)
+            + f'<td class="message soft">{escape(row.get("reason", ""))}</td></tr>'
+        )
     note = (
-        "First: clips that pass every rule above it and fail this one. Alone: clips that no other rule rejects. "
+        "Rules in their order, each with what is left after it. First: clips that pass every rule above and fail this "
+        "one. Alone: clips that no other rule rejects, which dropping the rule would give back. "
         f"{data.totals['accepted']:,} of {data.totals['clips']:,} clips pass every rule."
     )
-    return f'<p class="soft">{note}</p><div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
+    return f'<p class="soft">{note}</p>{_KEY_LEFT}' + _table("Clips taken by each rule", head, body)
 
 
 def _failures(data: ReportData) -> str:
@@ -194,7 +207,50 @@ def _failures(data: ReportData) -> str:
         f'<td>{escape(row["example"])}</td><td class="message">{escape(row["message"] or "")}</td></tr>'
         for row in data.failures
     )
-    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
+    return _table("Failed clips by reason", head, body)
+
+
+def _evaluations(found: Sequence[Evaluation]) -> list[tuple[str, str, str]]:
+    content = "".join(
+        f'<p class="soft">{escape(evaluation.complaint)}</p>'
+        if evaluation.complaint
+        else "".join(_evaluation(evaluation.name, table) for table in evaluation.tables)
+        for evaluation in found
+    )
+    return [("evaluations", "Evaluations", content)] if content else []
+
+
+def _evaluation(name: str, table: EvaluationTable) -> str:
+    numbers = [
+        all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.columns))
+    ]
+    head = _head(
+        *("#" * number + escape(column) for number, column in zip(numbers, table.columns, strict=True))
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td class="{"n" if number else "message"}">{escape(_plain(cell))}</td>'
+            for number, cell in zip(numbers, row, strict=True)
+        )
+        + "</tr>"
+        for row in table.rows
+    )
+    note = f'<p class="soft below">{escape(table.note)}</p>' if table.note else ""
+    title = f"{name}: {table.title}" if table.title else name
+    return f"<h3>{escape(title)}</h3>" + _table(escape(title), head, body) + note
+
+
+def _plain(cell: Cell) -> str:
+    return "" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def _table(label: str, head: str, body: str) -> str:
+    """Return a table that scrolls by itself where it is too wide, by keyboard, too; `label` is HTML."""
+    return (
+        f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">'
+        f"<table>{head}<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _head(*titles: str) -> str:
@@ -232,4 +288,7 @@ def _share(part: float, whole: float) -> str:
 
 
 _KEY = '<ul class="key"><li><i class="a"></i>accepted</li><li><i class="r"></i>built, not accepted</li></ul>'
+_KEY_LEFT = (
+    '<ul class="key"><li><i class="a"></i>left</li><li><i class="r"></i>taken away by the rule</li></ul>'
+)
 _KEY_ALL = _KEY.replace("</ul>", '<li><i class="f"></i>failed</li></ul>')

@@ -29,8 +29,8 @@ class Metric:
 
 
 METRICS = (
-    Metric("Clip length", "duration_sec", 0, 16, "s", "MultiTalk: median 3.6 s, mean 4.8 s"),
-    Metric("Face size", "face_size_px", 0, 240, "px", "between the outer eye corners, of 512 px"),
+    Metric("Clip length", "duration_sec", 0, 16, " s", "MultiTalk: median 3.6 s, mean 4.8 s"),
+    Metric("Face size", "face_size_px", 0, 240, " px", "between the outer eye corners, of 512 px"),
     Metric("Enlargement of the source", "source_scale", 0, 4, "x", "above 1 the picture was enlarged"),
     Metric("Head turned (yaw)", "yaw_deg[2]", -60, 60, "°", "median over the clip; 0 faces the camera"),
     Metric("Head nodded (pitch)", "pitch_deg[2]", -40, 40, "°", "median over the clip; up is positive"),

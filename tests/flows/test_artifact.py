@@ -25,6 +25,6 @@ def test_the_artifact_has_totals_waterfall_distributions_and_failures(tmp_path):
     assert "| rule | first | alone | all | reason |" in text
     assert "| status | 1 | 1 | 1 |  |" in text
     assert "| fit | 1 | 1 | 1 | Mean distance of the vertices" in text
-    assert "| Clip length | 2 | 4s | 0s `      █                 ` 16s |" in text
+    assert "| Clip length | 2 | 4 s | 0 s `      █                 ` 16 s |" in text
     assert "| no_face |  | 1 | 1 | v_2 | &lt;b>a \\| b c&lt;/b> |" in text
     assert "Head turned" not in text, "what was not measured has no line"

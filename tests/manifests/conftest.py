@@ -78,7 +78,7 @@ def _accept_ok(table):
     return table
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def accept_ok():
     """Accept every clip that is ok: a policy without rules."""
     return _accept_ok
