@@ -4,6 +4,7 @@ Only speech is shown to Whisper, never a clip without: it would invent some. Wor
 dearly (one clip's English fell from 0.94 to 0.03), so stretches of speech keep 0.2 s on both sides and pauses
 up to half a second. One encoder pass per clip serves both questions, over a window of 15 s. Whisper's own is
 30 s; the shorter one is three times faster and moves the probabilities of real speech by a few per cent.
+On a GPU, windows of many clips go through Whisper together: one alone would leave it idle.
 """
 
 import zlib
@@ -18,14 +19,12 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from filters.language_codes import NAME_OF_CODE, whisper_code
-from filters.speech import SAMPLE_RATE, Interval, as_float, speech_part
+from filters.speech import Interval, as_float
+from filters.speech_windows import SpeechWindow, batched, speech_windows
 from filters.transcript import character_error_rate
 
-_LONGEST_WINDOW_SEC = 30.0  # what Whisper was trained on
 _STEPS_PER_SEC = 100  # of its log-mel spectrogram
-_PADDING = SAMPLE_RATE // 5  # kept on both sides of speech
-_PAUSE = SAMPLE_RATE // 2  # kept where shorter; also put in front of the speech
-_SHORTEST_TAIL_SEC = 1.0  # a rest of a long speech shorter than this says nothing about the language
+_CUDA_BATCH = 16
 _MODEL_FILES = ("config.json", "model.bin", "tokenizer.json", "vocabulary.txt")
 
 
@@ -38,6 +37,11 @@ class LanguageSettings(BaseModel):
         default="auto", description="Where Whisper runs: int8 on the CPU, float16 on CUDA."
     )
     threads: int = Field(default=1, ge=1, description="CPU threads of Whisper in each worker.")
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Windows of speech that Whisper takes at once; none: 16 on CUDA, 1 on the CPU.",
+    )
     transcribe: bool = Field(
         default=True, description="Also recognise the words and compare them with the annotated transcript."
     )
@@ -79,6 +83,20 @@ class LanguageMetrics:
     """Character error rate against the annotated transcript (`filters.transcript`); None without one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What is asked about one clip."""
+
+    samples: npt.NDArray[Any]
+    """(N,) int16, or floats in -1..1, 16 kHz."""
+    intervals: Sequence[Interval]
+    """Its stretches of speech, from `measure_speech`."""
+    language: str
+    """Annotated language, one of MultiTalk's names or another of Whisper's."""
+    transcript: str = ""
+    """Annotated transcript; may be empty."""
+
+
 class LanguageIdentifier:
     """Whisper behind one question per clip. Deterministic on the CPU; not to be shared between threads.
 
@@ -115,6 +133,7 @@ class LanguageIdentifier:
             cpu_threads=self._settings.threads,
             local_files_only=True,
         )
+        self.batch_size = self._settings.batch_size or (_CUDA_BATCH if device == "cuda" else 1)
         if not self._whisper.model.is_multilingual:
             raise ValueError(f"the Whisper model in {model} knows English only: use a multilingual one")
 
@@ -138,91 +157,109 @@ class LanguageIdentifier:
         transcript
             Annotated transcript; may be empty.
         """
-        if not intervals:
-            return LanguageMetrics()
-        audio = as_float(samples)
-        speech = speech_part(audio, _with_surroundings(intervals, len(audio)))
-        windows = [self._encode(part) for part in _windows(speech)]
-        probabilities = self._language_probabilities(windows)
-        annotated = whisper_code(language)
-        detected = max(probabilities, key=lambda code: probabilities[code])
-        heard = detected
-        if annotated and probabilities.get(annotated, 0.0) >= self._settings.min_transcribe_probability:
-            heard = annotated
-        text = self._transcribe(windows, heard) if self._settings.transcribe else None
-        return LanguageMetrics(
-            detected_language=NAME_OF_CODE.get(detected, detected),
-            detected_language_probability=probabilities[detected],
-            annotated_language_probability=probabilities.get(annotated, 0.0) if annotated else None,
-            recognised_transcript=text,
-            transcript_cer=character_error_rate(transcript, text, annotated or heard)
-            if text is not None
-            else None,
-        )
+        [metrics] = self.measure_all([Utterance(samples, intervals, language, transcript)])
+        return metrics
 
-    def _encode(self, audio: npt.NDArray[np.float32]) -> "_Window":
-        seconds = len(audio) / SAMPLE_RATE
-        # Whole multiples of 5 s, with some silence on both sides, as a model of padded windows expects.
-        length = min(_LONGEST_WINDOW_SEC, max(self._settings.min_window_sec, 5 * ceil((seconds + 1) / 5)))
-        padding = max(0, int(length * SAMPLE_RATE) - _PAUSE - len(audio))
-        features = self._whisper.feature_extractor(np.pad(audio, (_PAUSE, padding)))
-        return _Window(self._whisper.encode(features[:, : int(length * _STEPS_PER_SEC)]), seconds)
+    def measure_all(self, clips: Sequence[Utterance]) -> list[LanguageMetrics]:
+        """Measure several clips, `batch_size` windows of speech at a time; see `measure`."""
+        shortest = self._settings.min_window_sec
+        windows = [
+            window
+            for number, clip in enumerate(clips)
+            for window in speech_windows(number, as_float(clip.samples), clip.intervals, shortest)
+        ]
+        batches = [self._encode(batch) for batch in batched(windows, self.batch_size)]
+        probabilities = [self._language_probabilities(batches, number) for number in range(len(clips))]
+        heard = [
+            self._language_to_hear(clip, found) for clip, found in zip(clips, probabilities, strict=True)
+        ]
+        texts = self._transcribe(batches, heard) if self._settings.transcribe else {}
+        return [
+            _metrics(*known, texts.get(number))
+            for number, known in enumerate(zip(clips, probabilities, heard, strict=True))
+        ]
 
-    def _language_probabilities(self, windows: "list[_Window]") -> dict[str, float]:
-        """Mean over the windows, weighted by their seconds, of each language's probability, by code."""
-        total = sum(window.seconds for window in windows)
+    def _encode(self, windows: list[SpeechWindow]) -> "_Batch":
+        steps = int(windows[0].length_sec * _STEPS_PER_SEC)
+        features = [self._whisper.feature_extractor(window.padded())[:, :steps] for window in windows]
+        encoded = self._whisper.encode(np.stack(features))
+        languages = self._whisper.model.detect_language(encoded)
+        return _Batch(windows, encoded, [{token[2:-2]: p for token, p in found} for found in languages])
+
+    @staticmethod
+    def _language_probabilities(batches: "list[_Batch]", clip: int) -> dict[str, float]:
+        """Mean over a clip's windows, weighted by their seconds, of each language's probability, by code."""
+        found = [
+            (window.seconds, languages)
+            for batch in batches
+            for window, languages in zip(batch.windows, batch.languages, strict=True)
+            if window.clip == clip
+        ]
+        total = sum(seconds for seconds, _ in found)
         mean: dict[str, float] = {}
-        for window in windows:
-            for token, probability in self._whisper.model.detect_language(window.encoded)[0]:
-                code = token[2:-2]  # "<|de|>"
-                mean[code] = mean.get(code, 0.0) + probability * window.seconds / total
+        for seconds, languages in found:
+            for code, probability in languages.items():
+                mean[code] = mean.get(code, 0.0) + probability * seconds / total
         return mean
 
-    def _transcribe(self, windows: "list[_Window]", code: str) -> str | None:
+    def _language_to_hear(self, clip: Utterance, probabilities: dict[str, float]) -> str | None:
+        if not probabilities:
+            return None
+        annotated = whisper_code(clip.language)
+        if annotated and probabilities.get(annotated, 0.0) >= self._settings.min_transcribe_probability:
+            return annotated
+        return max(probabilities, key=lambda code: probabilities[code])
+
+    def _transcribe(self, batches: "list[_Batch]", heard: Sequence[str | None]) -> dict[int, str | None]:
+        """Words of each clip that has speech; None where recognition ran into a loop."""
+        texts: dict[int, list[str]] = {}
+        for batch in batches:
+            tokenizers = [self._tokenizer(heard[window.clip]) for window in batch.windows]
+            prompts = [[*t.sot_sequence, t.no_timestamps] for t in tokenizers]
+            tokens = ceil(self._settings.max_tokens_per_sec * max(window.seconds for window in batch.windows))
+            results = self._whisper.model.generate(
+                batch.encoded,
+                prompts,
+                beam_size=self._settings.beam_size,
+                max_length=min(
+                    448, 2 * (tokens + len(prompts[0]))
+                ),  # CTranslate2 generates half of this at most
+            )
+            for window, tokenizer, result in zip(batch.windows, tokenizers, results, strict=True):
+                texts.setdefault(window.clip, []).append(tokenizer.decode(result.sequences_ids[0]).strip())
+        return {clip: None if any(map(_is_loop, parts)) else " ".join(parts) for clip, parts in texts.items()}
+
+    def _tokenizer(self, code: str | None) -> Any:
         from faster_whisper.tokenizer import Tokenizer
 
-        tokenizer = Tokenizer(self._whisper.hf_tokenizer, multilingual=True, task="transcribe", language=code)
-        prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        texts = []
-        for window in windows:
-            tokens = ceil(self._settings.max_tokens_per_sec * window.seconds)
-            result = self._whisper.model.generate(
-                window.encoded,
-                [prompt],
-                beam_size=self._settings.beam_size,
-                max_length=min(448, 2 * (tokens + len(prompt))),  # CTranslate2 generates half of this at most
-            )[0]
-            text = tokenizer.decode(result.sequences_ids[0]).strip()
-            if _is_loop(text):
-                return None
-            texts.append(text)
-        return " ".join(texts)
+        return Tokenizer(self._whisper.hf_tokenizer, multilingual=True, task="transcribe", language=code)
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class _Batch:
+    windows: list[SpeechWindow]
     encoded: Any
-    """Whisper's encoder output, a ctranslate2.StorageView."""
-    seconds: float
-    """Of speech in it."""
+    """Whisper's encoder output of all of them, a ctranslate2.StorageView."""
+    languages: list[dict[str, float]]
+    """Of each window the probability of each language, by code."""
 
 
-def _with_surroundings(intervals: Sequence[Interval], n_samples: int) -> tuple[Interval, ...]:
-    """Pad the stretches of speech, and join those between which only a short pause is left."""
-    joined: list[Interval] = []
-    for start, end in intervals:
-        padded = (max(0, start - _PADDING), min(n_samples, end + _PADDING))
-        if joined and padded[0] - joined[-1][1] < _PAUSE:
-            joined[-1] = (joined[-1][0], padded[1])
-        else:
-            joined.append(padded)
-    return tuple(joined)
-
-
-def _windows(speech: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    size = int(_LONGEST_WINDOW_SEC * SAMPLE_RATE) - _PAUSE
-    parts = [speech[start : start + size] for start in range(0, len(speech), size)]
-    return [part for part in parts if part is parts[0] or len(part) >= _SHORTEST_TAIL_SEC * SAMPLE_RATE]
+def _metrics(
+    clip: Utterance, probabilities: dict[str, float], heard: str | None, text: str | None
+) -> LanguageMetrics:
+    if heard is None:
+        return LanguageMetrics()
+    annotated = whisper_code(clip.language)
+    detected = max(probabilities, key=lambda code: probabilities[code])
+    return LanguageMetrics(
+        detected_language=NAME_OF_CODE.get(detected, detected),
+        detected_language_probability=probabilities[detected],
+        annotated_language_probability=probabilities.get(annotated, 0.0) if annotated else None,
+        recognised_transcript=text,
+        transcript_cer=None
+        if text is None
+        else character_error_rate(clip.transcript, text, annotated or heard),
+    )
 
 
 def _is_loop(text: str) -> bool:

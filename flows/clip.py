@@ -19,7 +19,7 @@ from extract.trim import TrimResult
 from filters.active_speaker import ActiveSpeaker
 from filters.appearance import FaceAppearance, face_appearance
 from filters.image import measure_face
-from filters.language import LanguageIdentifier
+from filters.language import LanguageIdentifier, Utterance
 from filters.pose import head_rotation
 from filters.speech import SpeechDetector, measure_speech
 from filters.sync import measure_sync
@@ -46,6 +46,8 @@ class ClipData:
     track: FaceTrack | None = None
     motion: Motion | None = None
     sync: SyncClip | None = None
+    said: Utterance | None = None
+    """Speech whose language is still to be told, in a batch with that of the video's other clips."""
 
     def motion_row(self) -> dict[str, Any]:
         """Return the clip's row of the motion file."""
@@ -87,7 +89,16 @@ class ClipBuilder:
         )
 
     def pool_over_video(self, clips: Sequence[ClipData]) -> None:
-        """Measure sync over all clips of a source video, since one clip is often too short to tell."""
+        """Measure what concerns all clips of a source video together.
+
+        Languages, where a GPU takes many clips at once; sync, for which one clip is often too short to tell.
+        """
+        waiting = [(clip, clip.said) for clip in clips if clip.said is not None]
+        if waiting:
+            languages = self._language_identifier.measure_all([said for _, said in waiting])
+            for (clip, _), language in zip(waiting, languages, strict=True):
+                clip.row.update(asdict(language))
+                clip.said = None
         measurable = [(clip, clip.sync) for clip in clips if clip.sync is not None]
         if not measurable:
             return
@@ -141,10 +152,12 @@ class ClipBuilder:
         samples = _read_wav(clip)
         speech, intervals = measure_speech(samples, self._speech_detector)
         annotation = clip.annotation
-        language = self._language_identifier.measure(
-            samples, intervals, annotation.language, annotation.transcript
-        )
-        clip.row.update(asdict(speech) | asdict(language))
+        clip.row.update(asdict(speech))
+        said = Utterance(samples, intervals, annotation.language, annotation.transcript)
+        if self._language_identifier.batch_size == 1:
+            clip.row.update(asdict(self._language_identifier.measure_all([said])[0]))
+        else:
+            clip.said = said
         clip.sync = sync_clip(clip.track.landmarks, samples, intervals)
         if self._active_speaker is not None:
             score = self._active_speaker.measure(clip.trimmed.clip_path, clip.track.landmarks, samples)

@@ -103,6 +103,7 @@ class BuildSettings(BaseModel):
         outcome = self.model_dump(
             mode="json",
             include={"trim", "landmarks", "tracks", "fit", "speech", "language", "head_model"},
+            exclude={"language": {"batch_size"}},
         )
         outcome["download"] = {"max_height": self.download.max_height}
         if self.regressor is not None:

@@ -263,6 +263,17 @@ def test_metrics_of_a_clip(her_face):
     assert metrics.bbox_iou == pytest.approx((box[2] - box[0]) * (box[3] - box[1]) / SIDE**2, rel=0.02)
 
 
+def test_two_faces_in_the_picture_are_counted(portrait, seen):
+    side = smaller(portrait, 0.5)[SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4]
+    both = np.full_like(portrait, 90)
+    both[128 : 128 + len(side)] = np.hstack([side, side[:, ::-1]])
+    found = seen([both] * 5)
+    faces = [faces for _, faces in found]
+    metrics = measure(faces, [[look()] * len(frame) for frame in faces])
+    assert metrics.face_count_max == 2
+    assert metrics.face_coverage == 1
+
+
 def test_a_second_face_in_two_frames_is_a_mistake(her_face):
     other = Face(her_face.points * np.float32(0.6))
     faces = [[her_face, other] if frame in (5, 6) else [her_face] for frame in range(40)]

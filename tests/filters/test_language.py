@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from assets.fetch import require
-from filters.language import LanguageIdentifier, LanguageMetrics, LanguageSettings
+from filters.language import LanguageIdentifier, LanguageMetrics, LanguageSettings, Utterance
 from filters.speech import measure_speech
+from filters.speech_windows import batched, speech_windows
 
 RATE = 16_000
 
@@ -86,6 +87,38 @@ def test_recognition_is_bounded_by_tokens_not_by_what_whisper_invents(detector):
             metrics.recognised_transcript, add_special_tokens=False
         )
         assert len(tokens.ids) <= 14
+
+
+def test_clips_in_batches_are_measured_as_one_by_one(identifier, german, synthesise):
+    """As on a GPU: windows of one length go through Whisper together, whatever their clips and languages."""
+    french = synthesise("Bonsoir mesdames et messieurs, et bienvenue dans notre émission.", "fr")
+    clips = [
+        Utterance(french, [(0, len(french))], "french", "Bonsoir mesdames et messieurs"),
+        Utterance(np.zeros(RATE, np.int16), (), "french", "bonjour"),
+        Utterance(np.tile(german, 7), [(0, 7 * len(german))], "german"),
+        Utterance(german, [(0, len(german))], "italian", "buongiorno"),
+    ]
+    together = LanguageIdentifier(require("whisper_base"), LanguageSettings(batch_size=3)).measure_all(clips)
+    assert together[1] == LanguageMetrics()
+    for clip, found in zip(clips, together, strict=True):
+        alone = identifier.measure(clip.samples, clip.intervals, clip.language, clip.transcript)
+        assert found.detected_language == alone.detected_language
+        # int8 arithmetic rounds by the batch
+        assert found.detected_language_probability == pytest.approx(
+            alone.detected_language_probability, abs=0.03
+        )
+        assert found.transcript_cer == pytest.approx(alone.transcript_cer, abs=0.1)
+
+
+def test_batches_are_full_and_of_one_length():
+    audio = np.zeros(40 * RATE, np.float32)
+    windows = [
+        w for n, end in enumerate((3, 40, 4, 12, 5)) for w in speech_windows(n, audio, [(0, end * RATE)], 15)
+    ]
+    assert [(w.clip, w.length_sec) for w in windows] == [(0, 15), (1, 30), (1, 15), (2, 15), (3, 15), (4, 15)]
+    assert [[w.clip for w in batch] for batch in batched(windows, 4)] == [[0, 1, 2, 3], [4], [1]]
+    assert [[w.clip for w in batch] for batch in batched(windows, 1)] == [[0], [1], [1], [2], [3], [4]]
+    assert {len(w.padded()) for w in windows} == {15 * RATE, 30 * RATE}
 
 
 def test_a_folder_without_the_model_says_what_is_missing(tmp_path):

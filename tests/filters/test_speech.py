@@ -48,6 +48,25 @@ def test_a_tone_and_noise_are_not_speech(detector):
         assert measure_speech(audio, detector)[0].speech_ratio < 0.1
 
 
+def test_music_is_not_speech(detector):
+    """Chords of plucked strings with overtones and a beat of noise, which change twice a second."""
+    rng = np.random.default_rng(0)
+    time = np.arange(RATE // 2) / RATE
+    bars = []
+    for root in (220.0, 174.6, 261.6, 196.0) * 4:
+        notes = [
+            np.exp(-3 * time) * np.sin(2 * np.pi * harmonic * root * step * time) / harmonic
+            for step in (1, 1.26, 1.5)
+            for harmonic in (1, 2, 3, 4)
+        ]
+        beat = np.exp(-40 * time) * rng.normal(0, 1, len(time))
+        bars.append(sum(notes) + beat)
+    music = np.concatenate(bars)
+    assert (
+        measure_speech((0.5 * music / np.abs(music).max()).astype(np.float32), detector)[0].speech_ratio < 0.1
+    )
+
+
 def test_loudness_of_a_full_scale_sine_is_minus_3_dbfs(detector):
     sine = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
     assert measure_speech(sine, detector)[0].loudness_dbfs == pytest.approx(-3.01, abs=0.01)

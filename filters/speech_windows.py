@@ -1,0 +1,94 @@
+"""A clip's speech cut into the windows that are shown to Whisper."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+
+from filters.speech import SAMPLE_RATE, Interval, speech_part
+
+LONGEST_WINDOW_SEC = 30.0
+"""What Whisper was trained on."""
+
+_PADDING = SAMPLE_RATE // 5  # kept on both sides of speech
+_PAUSE = SAMPLE_RATE // 2  # kept where shorter; also put in front of the speech
+_SHORTEST_TAIL_SEC = 1.0  # a rest of a long speech shorter than this says nothing about the language
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechWindow:
+    """A piece of a clip's speech that Whisper hears at once."""
+
+    clip: int
+    """Number of the clip that it belongs to."""
+    speech: npt.NDArray[np.float32]
+    """(N,) up to 30 s less the pause in front, 16 kHz."""
+    length_sec: float
+    """Length of the window with the silence around the speech, seconds."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of the speech."""
+        return len(self.speech) / SAMPLE_RATE
+
+    def padded(self) -> npt.NDArray[np.float32]:
+        """Put some silence on both sides, as a model of padded windows expects."""
+        rest = int(self.length_sec * SAMPLE_RATE) - _PAUSE - len(self.speech)
+        return np.pad(self.speech, (_PAUSE, max(0, rest)))
+
+
+def speech_windows(
+    clip: int, audio: npt.NDArray[np.float32], intervals: Sequence[Interval], shortest_sec: float
+) -> list[SpeechWindow]:
+    """Cut a clip's speech into windows; none without speech.
+
+    Parameters
+    ----------
+    clip
+        Number of the clip.
+    audio
+        (N,) in -1..1, 16 kHz.
+    intervals
+        Its stretches of speech.
+    shortest_sec
+        Shortest window; longer ones are whole multiples of 5 s up to 30.
+    """
+    if not intervals:
+        return []
+    speech = speech_part(audio, _with_surroundings(intervals, len(audio)))
+    size = int(LONGEST_WINDOW_SEC * SAMPLE_RATE) - _PAUSE
+    parts = [speech[start : start + size] for start in range(0, len(speech), size)]
+    parts = [part for part in parts if part is parts[0] or len(part) >= _SHORTEST_TAIL_SEC * SAMPLE_RATE]
+    lengths = [max(shortest_sec, 5 * ceil((len(part) / SAMPLE_RATE + 1) / 5)) for part in parts]
+    return [
+        SpeechWindow(clip, part, min(LONGEST_WINDOW_SEC, length))
+        for part, length in zip(parts, lengths, strict=True)
+    ]
+
+
+def batched(windows: Sequence[SpeechWindow], size: int) -> list[list[SpeechWindow]]:
+    """Put up to `size` windows of one length together; one at a time, their order stays."""
+    if size > 1:
+        windows = sorted(windows, key=lambda window: window.length_sec)
+    batches: list[list[SpeechWindow]] = []
+    for window in windows:
+        last = batches[-1] if batches else []
+        if last and len(last) < size and last[0].length_sec == window.length_sec:
+            last.append(window)
+        else:
+            batches.append([window])
+    return batches
+
+
+def _with_surroundings(intervals: Sequence[Interval], n_samples: int) -> tuple[Interval, ...]:
+    """Pad the stretches of speech, and join those between which only a short pause is left."""
+    joined: list[Interval] = []
+    for start, end in intervals:
+        padded = (max(0, start - _PADDING), min(n_samples, end + _PADDING))
+        if joined and padded[0] - joined[-1][1] < _PAUSE:
+            joined[-1] = (joined[-1][0], padded[1])
+        else:
+            joined.append(padded)
+    return tuple(joined)
