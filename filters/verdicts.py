@@ -150,13 +150,15 @@ class RuleOutcome:
 
 
 def explain(policy: PolicySettings, clip: pa.Table) -> list[RuleOutcome]:
-    """Say what each rule finds on one clip, a table of one manifest row."""
+    """Say what each rule finds on one clip, a table of one manifest row; of a failed clip, why it failed."""
     row = clip.to_pylist()[0]
-    status = f"status = {row['status']}" + (f" ({row['error_code']})" if row.get("error_code") else "")
+    status = f"status = {row['status']}"
+    if row["status"] != "ok":
+        status += f" ({row.get('error_code')}): {row.get('error_message') or ''}"
     outcomes = [
         RuleOutcome(STATUS_RULE, row["status"] == "ok", status, "A failed clip has nothing to judge.")
     ]
-    for rule in policy.rules:
+    for rule in policy.rules if row["status"] == "ok" else ():
         holds = bool(_numpy(_holds(rule, clip))[0])
         outcomes.append(RuleOutcome(rule.name, holds, _describe(rule, clip), rule.reason))
     return outcomes
@@ -225,9 +227,10 @@ def _describe(condition: ConditionSettings, clip: pa.Table) -> str:
     threshold = condition.languages.get(language, condition.threshold)
     name = f"|{condition.metric}|" if condition.absolute else condition.metric
     if value is None:
-        return f"{name} was not measured ({condition.missing})"
+        return f"{name} was not measured, which the rule {condition.missing}s"
     shown = f"{value:.4g}" if isinstance(value, float) else repr(value)
-    return f"{name} = {shown}, asked {condition.comparison} {threshold}"
+    asked = f"{threshold:g}" if isinstance(threshold, float) else threshold
+    return f"{name} = {shown}, asked {condition.comparison} {asked}"
 
 
 def _numpy(values: pa.ChunkedArray) -> BoolArray:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from dataclasses import asdict
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -156,6 +157,8 @@ def _compare(options: argparse.Namespace, policy: Any) -> int:
     ):
         ids = clips.filter(gained)["clip_id"].to_pylist()
         reasons = verdicts.rejected_by().filter(gained).to_pylist()
+        counts = Counter(rule for broken in reasons for rule in broken).most_common()
+        print_table([{"rule": r, "clips": n} for r, n in counts], title=f"{name}: {len(ids)} clips")
         rows = [{"clip": c, "rejected by": ", ".join(r)} for c, r in zip(ids[:20], reasons[:20], strict=True)]
-        print_table(rows, title=f"{name}: {len(ids)} clips" + (" (the first 20)" if len(ids) > 20 else ""))
+        print_table(rows, title="the first 20 of them" if len(ids) > 20 else "which are")
     return 0

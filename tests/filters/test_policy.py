@@ -160,7 +160,7 @@ def test_shipped_policies_judge_as_the_planted_faults_ask():
 
 
 def test_every_number_of_a_shipped_policy_has_a_reason():
-    assert shipped_policies() == ["default", "multitalk-paper", "strict"]
+    assert shipped_policies() == ["default", "imported", "multitalk-paper", "strict"]
     for name in shipped_policies():
         loaded = load_policy(name, MANIFEST)
         assert loaded.name == name
@@ -226,7 +226,7 @@ def test_a_wrong_policy_is_refused_with_the_line(tmp_path, rules, message):
 
 
 def test_missing_and_empty_files_are_explained(tmp_path):
-    with pytest.raises(PolicyError, match=r"no policy 'defalt'.*default, multitalk-paper, strict"):
+    with pytest.raises(PolicyError, match=r"no policy 'defalt'.*default, imported, multitalk-paper, strict"):
         load_policy("defalt", MANIFEST)
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(PolicyError, match="line 1: "):
@@ -277,9 +277,13 @@ def test_explain_says_what_each_rule_found():
     )
     by_rule = {outcome.rule: outcome for outcome in outcomes}
     assert [name for name, outcome in by_rule.items() if not outcome.holds] == ["frontal"]
-    assert by_rule["frontal"].what == "|yaw_deg.p50| = 51.25, asked <= 45.0"
-    assert by_rule["mouth_visible"].what == "mouth_visibility was not measured (accept)"
+    assert by_rule["frontal"].what == "|yaw_deg.p50| = 51.25, asked <= 45"
+    assert by_rule["mouth_visible"].what == "mouth_visibility was not measured, which the rule accepts"
     assert "far corner of the mouth" in by_rule["frontal"].reason
+    failed = clips({"status": "failed", "error_code": "no_face", "error_message": "no face in 97 frames"})
+    [outcome] = explain(load_policy("default", MANIFEST), failed)
+    assert not outcome.holds
+    assert outcome.what == "status = failed (no_face): no face in 97 frames"
 
 
 def test_two_policies_are_compared():
