@@ -30,21 +30,39 @@ def at_yaw(basis: LandmarkBasis, seen: Observations, rotation: Tensor | None) ->
     rotation
         (C, T, 3, 3) of the head; None: facing the camera.
     """
-    moving = ~basis.yaw.isnan()
-    if not bool(moving.any()):
+    if bool(basis.yaw.isnan().all()):
         return seen
     if rotation is None:
         rotation = torch.eye(3, dtype=basis.yaw.dtype, device=basis.yaw.device)[None, None]
-    steps = _steps(basis)
+    return seen._replace(confidence=seen.confidence * counting(basis.yaw, rotation))
+
+
+def counting(yaw: Tensor, rotation: Tensor) -> Tensor:
+    """Tell which landmarks count.
+
+    Parameters
+    ----------
+    yaw
+        (L,) radians for which each landmark is meant; NaN if for all.
+    rotation
+        (..., 3, 3) of the head.
+
+    Returns
+    -------
+    Tensor
+        (..., L) bool.
+    """
+    steps = _steps(yaw)
+    if not len(steps):
+        return torch.ones(*rotation.shape[:-2], len(yaw), dtype=torch.bool, device=yaw.device)
     nearest = steps[(_yaw(rotation)[..., None] - steps).abs().argmin(-1)]
-    counts = ~moving | (basis.yaw == nearest[..., None])
-    return seen._replace(confidence=seen.confidence * counts)
+    return yaw.isnan() | (yaw == nearest[..., None])
 
 
-def _steps(basis: LandmarkBasis) -> Tensor:
+def _steps(yaw: Tensor) -> Tensor:
     """(n,) yaws for which there is a contour, ascending."""
-    steps = np.unique(basis.yaw[~basis.yaw.isnan()].cpu().numpy())
-    return torch.as_tensor(steps, device=basis.yaw.device)
+    steps = np.unique(yaw[~yaw.isnan()].cpu().numpy())
+    return torch.as_tensor(steps, device=yaw.device)
 
 
 def _yaw(rotation: Tensor) -> Tensor:
@@ -59,7 +77,7 @@ def narrowed(basis: LandmarkBasis, batch: Batch) -> tuple[LandmarkBasis, Batch]:
         return basis, batch
     guess = first_guess(basis, at_yaw(basis, batch.seen, None), batch.valid)
     yaw = _yaw(guess.rotation)[batch.valid]
-    steps = _steps(basis)
+    steps = _steps(basis.yaw)
     ends = torch.stack([yaw.min() - _MARGIN, yaw.max() + _MARGIN])
     first, last = (steps - ends[:, None]).abs().argmin(-1).tolist()
     keep = ~moving | torch.isin(basis.yaw, steps[first : last + 1])

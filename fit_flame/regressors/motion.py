@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from fit_flame import landmark_layout as layout
+from fit_flame.contour import counting
 from fit_flame.decode import decode, project, root_joint
 from fit_flame.gaze import gaze
 from fit_flame.head_model import HeadModel
@@ -71,14 +72,16 @@ def regressed_motion(
     eyes = landmarks[valid, layout.RIGHT_EYE_OUTER, :2] - landmarks[valid, layout.LEFT_EYE_OUTER, :2]
     interocular = float(np.median(np.linalg.norm(eyes, axis=1)))
     errors = np.linalg.norm(points - seen, axis=-1) / interocular
-    mean = errors.mean(axis=1)
+    counts = _counting(motion, model)
+    mean = np.average(errors, axis=1, weights=counts)
     total = float(mean[valid].mean())
     if not total <= max_error:
         raise FitDiverged(
             f"mean landmark error of the regressor {total:.3f} of the inter-ocular distance is above {max_error}"
         )
     lips = layout.regions()[model.embedding.landmarks] == "lips"
-    second = np.diff(points / interocular, n=2, axis=0)[valid[2:] & valid[1:-1] & valid[:-2]]
+    staying = points[:, counts.all(axis=0)] / interocular
+    second = np.diff(staying, n=2, axis=0)[valid[2:] & valid[1:-1] & valid[:-2]]
     residual = np.where(valid, mean, np.nan).astype(np.float32)
     return FitResult(
         motion=replace(motion, residual=residual, eyes=gaze(motion, model, landmarks)),
@@ -114,6 +117,15 @@ def _placed(regressed: Coefficients, model: HeadModel, image_size: int, fps: flo
         valid=regressed.valid,
         residual=np.full(frames, np.nan, np.float32),
     )
+
+
+def _counting(motion: Motion, model: HeadModel) -> npt.NDArray[np.bool_]:
+    """(T, L) landmarks that count: of a moving contour, those of the frame's yaw."""
+    rotation = to_matrix(torch.from_numpy(motion.rotation))
+    yaw = model.embedding.yaw
+    known = torch.full((len(model.embedding.landmarks),), torch.nan) if yaw is None else torch.from_numpy(yaw)
+    counts: npt.NDArray[np.bool_] = counting(known, rotation).numpy()
+    return counts
 
 
 def _embedded(motion: Motion, model: HeadModel) -> FloatArray:

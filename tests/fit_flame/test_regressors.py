@@ -155,6 +155,23 @@ def test_motion_shows_what_the_regressor_saw(flame, truth):
     assert result.motion.head_model == flame.key
 
 
+def test_of_a_moving_contour_only_the_part_of_the_frames_yaw_counts(flame, truth):
+    """A second set of landmarks, meant for a head turned by 39 degrees, is wrong and must not matter."""
+    given = coefficients(truth, flame)
+    landmarks = landmarks_of(truth, flame)
+    wanted = regressed_motion(given, landmarks, flame, max_error=1)
+    own = flame.embedding
+    embedding = replace(
+        own,
+        landmarks=np.tile(own.landmarks, 2),
+        vertices=np.concatenate([own.vertices, own.vertices[::-1]]),
+        barycentric=np.tile(own.barycentric, (2, 1)),
+        yaw=np.repeat(np.float32([0, np.radians(39)]), len(own.landmarks)),
+    )
+    found = regressed_motion(given, landmarks, replace(flame, embedding=embedding), max_error=1)
+    assert found.landmark_error == pytest.approx(wanted.landmark_error)
+
+
 def test_a_regressor_that_missed_the_face_says_so(flame, truth):
     given = coefficients(truth, flame)
     landmarks = landmarks_of(truth, flame)

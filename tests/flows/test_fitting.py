@@ -62,7 +62,10 @@ def flame_file(canonical, tmp_path_factory):
 def flame(flame_file, canonical):
     ids = np.arange(468)
     embedding = LandmarkEmbedding(
-        ids, np.column_stack([ids] * 3), np.tile(np.float32([1, 0, 0]), (468, 1)), np.arange(468, 478)
+        ids,
+        np.column_stack([ids] * 3),
+        np.tile(np.float32([1, 0, 0]), (468, 1)),
+        iris_vertices=np.arange(468, 478),
     )
     return flame_head_model(read_flame(flame_file), embedding, "flame_2020")
 
