@@ -132,13 +132,9 @@ def _add_train(commands: Any) -> None:
         description="Train on accepted clips, or on a release. The talker speaks through the prior of --out.",
     )
     train.add_argument("kind", choices=("prior", "talker"))
-    train.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the dataset")
-    train.add_argument(
-        "--preset", required=True, metavar="NAME", help="multitalk-reference, multitalk or tiny"
-    )
-    train.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the experiment: gets prior/ and talker/"
-    )
+    train.add_argument("--root", type=Path, metavar="DIR", help="folder of the dataset")
+    train.add_argument("--preset", metavar="NAME", help="multitalk (default), multitalk-reference or tiny")
+    train.add_argument("--out", type=Path, metavar="DIR", help="the experiment: gets prior/ and talker/")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     train.add_argument("--release", metavar="NAME", help="train on this release")
     train.add_argument("--steps", type=int, metavar="N", help="optimiser steps, instead of the preset's")
@@ -148,18 +144,22 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--audio-tuning",
         choices=("frozen", "lora", "top_layers", "full"),
-        default="frozen",
-        help="how much of a wav2vec 2.0 in --audio-encoder is trained along with the talker",
+        help="how much of a wav2vec 2.0 in --audio-encoder is trained along with the talker; default: frozen",
+    )
+    train.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML with any setting; options win over it"
     )
     train.set_defaults(run=_train)
 
 
 def _train(options: argparse.Namespace) -> int:
-    from flows.config import validated
+    from flows.config import read_config, validated
     from flows.model_config import TrainSettings
 
-    names = ("root", "preset", "out", "resume", "release", "steps", "audio_encoder", "audio_tuning")
-    settings = validated(TrainSettings, {name: getattr(options, name) for name in names})
+    values = read_config(options.config) if options.config else {}
+    names = ("root", "preset", "out", "release", "steps", "audio_encoder", "audio_tuning")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    settings = validated(TrainSettings, values | given | ({"resume": True} if options.resume else {}))
     quiet_lightning()
     from flows.models import train
 

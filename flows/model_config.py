@@ -1,7 +1,7 @@
 """Settings of the commands and flows about models; light to import, so that the command line can show them."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -53,4 +53,9 @@ class TrainSettings(_Settings):
     )
     audio_tuning: Literal["frozen", "lora", "top_layers", "full"] = Field(
         "frozen", description="how much of a wav2vec 2.0 in `audio_encoder` is trained along"
+    )
+    changes: dict[str, Any] = Field(
+        default_factory=dict,
+        description="any setting of the preset that is to be another, e.g. {training: {logger: wandb}}; "
+        "`run.json` of an experiment shows them all",
     )

@@ -1,10 +1,11 @@
 """Training and using models: what a command or a flow has to bring together for it."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from assets.fetch import require
 from fit_flame.head_model import HeadModel
+from flows.config import validated
 from flows.head_models import load_head_model
 from flows.heads import only_model
 from flows.model_config import TrainSettings
@@ -12,11 +13,12 @@ from training.audio_encoder import AudioEncoder, load_audio_encoder
 from training.fit import Progress, TrainedModel
 from training.loop import train_prior, train_talker
 from training.presets import prior_preset, talker_preset
-from training.run_settings import AudioSettings, TrainingSettings
+from training.run_settings import AudioSettings, PriorRun, TalkerRun
 from training.settings import AudioEncoderError, TuningSettings
 
 Kind = Literal["prior", "talker"]
 Tuning = Literal["frozen", "lora", "top_layers", "full"]
+Run = TypeVar("Run", PriorRun, TalkerRun)
 
 
 def train(kind: Kind, settings: TrainSettings, progress: Progress | None = None) -> TrainedModel:
@@ -34,35 +36,32 @@ def train(kind: Kind, settings: TrainSettings, progress: Progress | None = None)
     ------
     TrainingError, NoTrainingDataError, UnknownPresetError, AudioEncoderError, CheckpointError
         Training can not begin or go on; the message says what to do.
+    ConfigError
+        A change does not fit the preset.
     DatasetError, MotionError
         The dataset can not be used, or was fitted with several head models.
     """
-    head_model = _head_model(settings)
     resume = settings.resume
     if kind == "prior":
-        prior = prior_preset(settings.preset)
-        prior = prior.model_copy(update={"training": _training(prior.training, settings)})
+        prior = _run(prior_preset(settings.preset), settings)
+        head_model = _head_model(settings)
         return train_prior(settings.root, prior, settings.out, head_model, resume=resume, progress=progress)
-    talker = talker_preset(settings.preset)
-    talker = talker.model_copy(update={"training": _training(talker.training, settings)})
-    encoder = None
+    talker = _run(talker_preset(settings.preset), settings)
+    encoder, audio = None, AudioSettings(encoder="wav2vec2", directory=settings.audio_encoder)
     if talker.model.architecture == "multitalk":
-        audio = _audio(settings.audio_encoder, settings.audio_tuning)
-        encoder = load_audio_encoder(audio)
+        chosen = _audio(settings.audio_encoder, settings.audio_tuning)
+        encoder = load_audio_encoder(chosen)
         # Its folder may be another when the run goes on elsewhere.
-        audio = audio.model_copy(update={"directory": None})
-    elif settings.audio_tuning == "frozen":
-        audio = AudioSettings(encoder="wav2vec2", directory=settings.audio_encoder)
-    else:
+        audio = chosen.model_copy(update={"directory": None})
+    elif settings.audio_tuning != "frozen":
         raise AudioEncoderError(
             f"preset {settings.preset} always trains its audio encoder: leave out the tuning"
         )
-    talker = talker.model_copy(update={"audio": audio})
     return train_talker(
         settings.root,
-        talker,
+        talker.model_copy(update={"audio": audio}),
         settings.out,
-        head_model,
+        _head_model(settings),
         audio_encoder=encoder,
         resume=resume,
         progress=progress,
@@ -165,9 +164,21 @@ def _head_model(settings: TrainSettings) -> HeadModel:
     return only_model(clips.filter(pc.fill_null(clips["accepted"], False))["head_model"])
 
 
-def _training(preset: TrainingSettings, settings: TrainSettings) -> TrainingSettings:
-    data = preset.data.model_copy(update={"release": settings.release})
-    chosen: dict[str, object] = {"data": data}
+def _run(preset: Run, settings: TrainSettings) -> Run:
+    """Change a preset's run as the settings say."""
+    wanted: dict[str, Any] = {"training": {"data": {"release": settings.release}}}
     if settings.steps is not None:
-        chosen |= {"steps": settings.steps, "round_steps": min(settings.steps, preset.round_steps)}
-    return preset.model_copy(update=chosen)
+        round_steps = min(settings.steps, preset.training.round_steps)
+        wanted["training"] |= {"steps": settings.steps, "round_steps": round_steps}
+    values = _merged(_merged(preset.model_dump(), wanted), settings.changes)
+    return validated(type(preset), values)
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Put `changes` over `values`, mapping by mapping."""
+    merged = dict(values)
+    for name, change in changes.items():
+        old = values.get(name)
+        nested = isinstance(old, dict) and isinstance(change, dict)
+        merged[name] = _merged(dict(old or {}), change) if nested else change
+    return merged

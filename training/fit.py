@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,7 @@ def fit(
         accelerator=settings.accelerator,
         devices=settings.devices or ("auto" if settings.accelerator != "cpu" else 1),
         num_nodes=settings.nodes,
+        strategy=_strategy(settings, task),
         precision=settings.precision,
         max_epochs=rounds.count,
         accumulate_grad_batches=settings.accumulate,
@@ -113,12 +115,23 @@ def fit(
     return TrainedModel(folder / "best.pt", folder / "last.pt", figures)
 
 
+def _strategy(settings: TrainingSettings, task: Task) -> str:
+    """Tell processes to expect that some parameters get no gradient, where layers are left out by chance."""
+    import torch
+
+    gpus = torch.cuda.device_count() if settings.accelerator != "cpu" else 1
+    several = (settings.devices or gpus) * settings.nodes > 1
+    return "ddp_find_unused_parameters_true" if several and task.leaves_out_layers else "auto"
+
+
 def _logger(settings: TrainingSettings, folder: Path) -> Logger | bool:
     if settings.logger == "none":
         return False
     if settings.logger == "wandb":
         from lightning.pytorch.loggers import WandbLogger
 
+        if find_spec("wandb") is None:
+            raise TrainingError("`training.logger` is wandb, which is not installed: pip install wandb")
         return WandbLogger(save_dir=folder, project="multitalk", name=f"{folder.parent.name}-{folder.name}")
     from lightning.pytorch.loggers import TensorBoardLogger
 

@@ -223,7 +223,8 @@ def _language_rows(packed: PackedMotion, languages: tuple[str, ...]) -> dict[str
     unknown = sorted(set(packed.language.tolist()) - set(languages))
     if unknown:
         raise TrainingError(
-            f"the talker has no row for {', '.join(unknown)}: add them to `model.languages` of the configuration"
+            f"the talker has no row for {', '.join(unknown)}: set `model.languages` in the `changes` of a "
+            "--config file"
         )
     return {name: row for row, name in enumerate(languages)}
 

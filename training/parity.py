@@ -27,6 +27,11 @@ from training.settings import ReferencePriorSettings, ReferenceTalkerSettings, W
 
 TOLERANCE = 1e-4
 INPUTS = {"s1_x", "s1_template", "s2_audio", "s2_short_audio", "s2_language_index"}
+OUTPUTS = {
+    "s1_reconstruction", "s1_quant_loss", "s1_perplexity", "s1_code_indices", "s1_rec_loss", "s1_total_loss",
+    "s2_loss_motion", "s2_loss_reg", "s2_loss", "s2_prediction", "s2_prediction_frames_given",
+    "s2_prediction_mix", "s2_prediction_short_audio",
+}  # fmt: skip
 MIX = {1: 0.3, 2: 0.7}
 """Rows of the language table, and their weights, in `s2_prediction_mix`."""
 
@@ -53,10 +58,23 @@ def compare(directory: Path) -> list[Comparison]:
         When a file is missing, unreadable, or a checkpoint does not fit the configuration.
     """
     golden, config, audio = _read(directory)
-    prior = load_reference_prior(directory / "stage1.pth.tar", _prior_settings(config))
-    talker = load_reference_talker(directory / "stage2.pth.tar", _talker_settings(config, audio))
-    with torch.inference_mode():
-        ours = dict(_stage_1(prior, golden)) | dict(_stage_2(prior, talker, golden))
+    try:
+        prior = load_reference_prior(directory / "stage1.pth.tar", _prior_settings(config))
+        talker = load_reference_talker(directory / "stage2.pth.tar", _talker_settings(config, audio))
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{directory / 'config.json'}: not the reference's options ({error!r})"
+        ) from error
+    try:
+        with torch.inference_mode():
+            ours = dict(_stage_1(prior, golden)) | dict(_stage_2(prior, talker, golden))
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{directory / 'golden.npz'}: its inputs do not fit the models ({reason})"
+        ) from error
     return [_compared(name, golden[name], ours.get(name)) for name in golden if name not in INPUTS]
 
 
@@ -71,11 +89,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (CheckpointError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    width = max(len(row.name) for row in rows)
+    width = max(len(name) for name in OUTPUTS | {row.name for row in rows})
     sys.stdout.write(f"{'array':<{width}}  {'shape':<14}  {'largest difference':>18}\n")
     for row in rows:
         verdict = "" if row.agrees else "  DIFFERS"
         sys.stdout.write(f"{row.name:<{width}}  {row.shape!s:<14}  {row.difference:>18.3g}{verdict}\n")
+    for name in sorted(OUTPUTS - {row.name for row in rows}):
+        sys.stdout.write(f"{name:<{width}}  not stored\n")
     wrong = sum(not row.agrees for row in rows)
     sys.stdout.write(f"{len(rows) - wrong} of {len(rows)} agree to {TOLERANCE:g} (codes exactly)\n")
     return 1 if wrong else 0
@@ -99,7 +119,6 @@ def _stage_2(prior: ReferencePrior, talker: ReferenceTalker, golden: Arrays) -> 
     audio, short = list(_tensor(golden, "s2_audio")), list(_tensor(golden, "s2_short_audio"))
     names = talker.settings.languages
     style = talker.style({names[int(golden["s2_language_index"].item())]: 1.0})[None]
-    mix = talker.style({names[row]: weight for row, weight in MIX.items()})[None]
     losses = talker(prior, audio, style, x - template)
     yield "s2_loss_motion", losses.motion.mean()
     yield "s2_loss_reg", losses.latent.mean()
@@ -108,7 +127,9 @@ def _stage_2(prior: ReferencePrior, talker: ReferenceTalker, golden: Arrays) -> 
     frames = [x.shape[1]]
     yield "s2_prediction", decoder.predict(audio, style)[0][None] + template
     yield "s2_prediction_frames_given", decoder.predict(audio, style, frames)[0][None] + template
-    yield "s2_prediction_mix", decoder.predict(audio, mix)[0][None] + template
+    if "s2_prediction_mix" in golden:
+        mix = talker.style({names[row]: weight for row, weight in MIX.items()})[None]
+        yield "s2_prediction_mix", decoder.predict(audio, mix)[0][None] + template
     yield "s2_prediction_short_audio", decoder.predict(short, style, frames)[0][None] + template
 
 

@@ -44,8 +44,12 @@ def load_wav2vec2(directory: Path) -> Wav2Vec2:
 
 
 def settings_of(config: dict[str, object]) -> Wav2Vec2Settings:
-    """Sizes out of the hub's `config.json`."""
+    """Sizes, and rates of training where they are given, out of the hub's `config.json`."""
     names = {
+        "dropout": "hidden_dropout",
+        "layer_drop": "layerdrop",
+        "mask_probability": "mask_time_prob",
+        "mask_length": "mask_time_length",
         "hidden": "hidden_size",
         "layers": "num_hidden_layers",
         "heads": "num_attention_heads",
@@ -55,7 +59,10 @@ def settings_of(config: dict[str, object]) -> Wav2Vec2Settings:
     }
     channels = config["conv_dim"]
     assert isinstance(channels, list)
-    sizes = {ours: config[theirs] for ours, theirs in names.items()}
+    optional = ("dropout", "layer_drop", "mask_probability", "mask_length")
+    sizes = {
+        ours: config[theirs] for ours, theirs in names.items() if ours not in optional or theirs in config
+    }
     return Wav2Vec2Settings.model_validate({"conv_dim": channels[0], **sizes})
 
 

@@ -250,8 +250,14 @@ def pairs(x: Tensor) -> Tensor:
 
 
 def slopes(heads: int, device: torch.device) -> Tensor:
-    """ALiBi's slopes (Press et al. 2022), (heads,): powers of 2^(-8 / heads); `heads` is a power of two."""
-    return torch.exp2(-8 / heads * torch.arange(1, heads + 1, device=device))
+    """ALiBi's slopes (Press et al. 2022), (heads,): powers of 2^(-8 / n), n the power of two below `heads`.
+
+    Where that leaves heads without one, they take every other of the slopes for 2 n.
+    """
+    power = 1 << (heads.bit_length() - 1)
+    first = torch.exp2(-8 / power * torch.arange(1, power + 1, device=device))
+    more = torch.exp2(-4 / power * (2 * torch.arange(heads - power, device=device) + 1))
+    return torch.cat([first, more])
 
 
 def _squared_error(x: Tensor, y: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class ReferenceTalkerSettings(ModelSettings):
     latent: PositiveInt = Field(default=1024, description="width of the prior's latents: its `hidden`")
     hidden: PositiveInt = Field(default=1024, description="width of the decoder")
     layers: PositiveInt = Field(default=6, description="decoder layers")
-    heads: PositiveInt = Field(default=4, description="attention heads, a power of two")
+    heads: PositiveInt = Field(default=4, description="attention heads")
     period: PositiveInt = Field(default=25, description="frames after which the positions repeat")
     languages: tuple[str, ...] = Field(
         default=REFERENCE_LANGUAGES, description="rows of the language table, in order"

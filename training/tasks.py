@@ -16,20 +16,21 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from training.codebook import Codebook
 from training.face import Face
 from training.motion_data import Batch
 from training.motion_prior import MotionPrior
 from training.objectives import Losses, Prior, prior_losses, talker_losses
+from training.optimiser import averaged_copy, make_optimiser
 from training.reference_decoding import ReferenceDecoder
 from training.reference_prior import ReferencePrior
 from training.reference_talker import ReferenceTalker
-from training.run_settings import OptimiserSettings, TrainingSettings
+from training.run_settings import TrainingSettings
 from training.schedule import learning_rate_factor
 from training.talker import Talker
-from training.wav2vec2 import normalise
+from training.tuning import Ears
+from training.wav2vec2 import Encoder, normalise
 
 Export = Callable[[nn.Module, str], None]
 """Writes a model under a name."""
@@ -78,7 +79,7 @@ class Task(lightning.LightningModule, ABC):
         # synchronise.
         self.frozen: tuple[nn.Module, ...] = (face,)
         decay = settings.optimiser.ema_decay
-        self.averaged = _averaged(model, decay) if decay else None
+        self.averaged = averaged_copy(model, decay) if decay else None
         self.register_buffer("best", torch.tensor(float("inf")))
         self._errors: list[tuple[Tensor, Tensor]] = []
 
@@ -88,6 +89,11 @@ class Task(lightning.LightningModule, ABC):
         face = self.frozen[0]
         assert isinstance(face, Face)
         return face
+
+    @property
+    def leaves_out_layers(self) -> bool:
+        """Whether a step may leave some layers of the model without a gradient."""
+        return any(isinstance(module, Ears | Encoder) for module in self.model.modules())
 
     @abstractmethod
     def losses(self, batch: Batch) -> Losses:
@@ -156,7 +162,7 @@ class Task(lightning.LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """Adam or AdamW with the settings' schedule, step by step."""
         settings = self.settings.optimiser
-        optimiser = _optimiser(settings, self.model)
+        optimiser = make_optimiser(settings, self.model)
         factor = learning_rate_factor(settings, self.plan.steps, self.plan.steps_per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -256,32 +262,3 @@ class TalkerTask(Task):
         motion = model.generate(prior, list(batch.sound), model.languages(batch.language))
         offsets: Tensor = self.face(torch.stack(motion))
         return offsets
-
-
-def _averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """Exponential moving average of the weights, that forgets faster at the start."""
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        now = min(decay, (1 + float(count)) / (10 + float(count)))
-        return averaged.lerp(current, 1 - now)
-
-    averaged = AveragedModel(model, avg_fn=average)
-    averaged.requires_grad_(False)
-    return averaged
-
-
-def _optimiser(settings: OptimiserSettings, model: nn.Module) -> torch.optim.Optimizer:
-    """Make it for all that is trained; a tuned audio encoder learns more slowly than the rest."""
-    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups[name.startswith("ears.")].append(parameter)
-    rate = settings.learning_rate
-    chosen: list[dict[str, Any]] = [
-        {"params": parameters, "lr": rate * settings.audio_share if of_ears else rate}
-        for of_ears, parameters in groups.items()
-        if parameters
-    ]
-    if settings.kind == "adam":
-        return torch.optim.Adam(chosen)
-    return torch.optim.AdamW(chosen, weight_decay=settings.weight_decay)

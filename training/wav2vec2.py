@@ -236,7 +236,9 @@ class Wav2Vec2(nn.Module):
 
 
 def masked(x: Tensor, vector: Tensor, settings: Wav2Vec2Settings) -> Tensor:
-    """SpecAugment over time of (B, L, D): at least two spans of every clip become the vector (D,)."""
+    """SpecAugment over time of (B, L, D): two spans of every clip or more become the vector (D,)."""
+    if not settings.mask_probability:
+        return x
     clips, tokens = x.shape[:2]
     length = min(settings.mask_length, tokens)
     spans = max(2, round(settings.mask_probability * tokens / length))

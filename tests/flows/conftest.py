@@ -1,8 +1,16 @@
 import json
-from dataclasses import dataclass
+import wave
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from assets.fetch import require
+from fit_flame.canonical import canonical_head_model
+from fit_flame.synthetic import speaking
+from manifests import paths
+from manifests.store import commit_fragment
 
 
 @dataclass(frozen=True)
@@ -38,3 +46,26 @@ def small_source(demo_source, demo_url, tmp_path_factory):
     path = tmp_path_factory.mktemp("small") / "annotations.json"
     path.write_text(json.dumps(chosen))
     return SmallSource(path, demo_url)
+
+
+@pytest.fixture(scope="session")
+def talking_dataset(tmp_path_factory):
+    """Twelve short clips in two languages, fitted with the bundled head model: noise, and a mouth that moves."""
+    head, root = canonical_head_model(require("face_landmarker")), tmp_path_factory.mktemp("talking")
+    random = np.random.default_rng(0)
+    for number in range(12):
+        language, frames = ("german", "japanese")[number % 2], 20 + number % 3
+        video, motion = f"video{number:02}", asdict(speaking(head, frames))
+        clip = f"{video}_0"
+        sound = paths.audio_path(root, language, clip)
+        sound.parent.mkdir(parents=True, exist_ok=True)
+        with wave.open(str(sound), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", ""))
+            file.writeframes(random.normal(0, 2000, 640 * frames).astype("<i2").tobytes())
+        row = {"clip_id": clip, "status": "ok", "frame_count": frames, "duration_sec": frames / 25}
+        row |= {"head_model": head.key, "accepted": True, "transcript": "guten Tag"}
+        moved = {"expression": motion["expression"] * random.uniform(0.5, 1.5)}
+        commit_fragment(
+            root, language, video, [row], motion_rows=[motion | moved | {"clip_id": clip}], fingerprint="f"
+        )
+    return root

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.fetch import find
 from manifests import open_dataset
 
 pytestmark = pytest.mark.slow
@@ -33,9 +36,10 @@ def ended(process):
         process.kill()
 
 
-@pytest.fixture
-def prefect(tmp_path):
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory):
     """Start a server with a database of its own; gives a function that runs a prefect command."""
+    tmp_path = tmp_path_factory.mktemp("prefect")
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     environment = {
@@ -53,7 +57,7 @@ def prefect(tmp_path):
             [PREFECT, *arguments], cwd=PROJECT, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
 
-    def run(*arguments, timeout=240):
+    def run(*arguments, timeout=240, status=0):
         done = subprocess.run(
             [PREFECT, *arguments],
             check=False,
@@ -63,13 +67,14 @@ def prefect(tmp_path):
             text=True,
             timeout=timeout,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     server = start("server", "start", "--host", "127.0.0.1", "--port", str(port))
     try:
         wait_for(url + "/health", tmp_path / "server.log")
         run("work-pool", "create", "multitalk", "--type", "process")
+        run("--no-prompt", "deploy", "--all")
         worker = start("worker", "start", "--pool", "multitalk", "--type", "process")
         try:
             yield run
@@ -89,23 +94,19 @@ def wait_for(url, log):
     raise AssertionError(f"the server did not start:\n{log.read_text()}")
 
 
+def run_deployment(prefect, name, settings, status=0):
+    parameters = ["--param", f"settings={json.dumps(settings)}"]
+    return prefect("deployment", "run", name, *parameters, "--watch", timeout=500, status=status)
+
+
 def test_deployment_builds_a_dataset(prefect, small_source, tmp_path):
-    prefect("--no-prompt", "deploy", "--all")
     settings = {
         "annotations": [str(small_source.annotations)],
         "root": str(tmp_path / "dataset"),
         "source_url": small_source.url,
         "workers": 1,
     }
-    output = prefect(
-        "deployment",
-        "run",
-        "build-dataset/build-dataset",
-        "--param",
-        f"settings={json.dumps(settings)}",
-        "--watch",
-        timeout=500,
-    )
+    output = run_deployment(prefect, "build-dataset/build-dataset", settings)
     assert "Completed" in output
     clips = open_dataset(tmp_path / "dataset").clips().set_index("clip_id")
     assert dict(clips["status"]) == {
@@ -118,3 +119,24 @@ def test_deployment_builds_a_dataset(prefect, small_source, tmp_path):
     assert "video_unavailable" in prefect("artifact", "inspect", "build-summary")
     assert "german" in prefect("artifact", "inspect", "build-languages")
     prefect("artifact", "inspect", "build-progress")
+
+
+@pytest.mark.timeout(1500)
+def test_training_fails_with_the_reason_and_goes_on_when_run_again(prefect, talking_dataset, tmp_path):
+    if find("whisper_base") is None:
+        pytest.skip("Whisper base is not on this machine")
+    root = shutil.copytree(talking_dataset, tmp_path / "data")
+    changes = {"training": {"data": {"batch_size": 4}, "validation_clips": 2}}
+    settings = {"root": str(root), "out": str(tmp_path / "run"), "preset": "tiny", "steps": 4, "resume": True}
+    settings |= {"changes": changes}
+    assert "Completed" in run_deployment(prefect, "train-motion-prior/train-motion-prior", settings)
+    assert "val/lve" in prefect("artifact", "inspect", "train-prior")
+    (root / "wav").rename(root / "elsewhere")
+    output = run_deployment(prefect, "train-talker/train-talker", settings, status=1)
+    run_id = re.search(r"UUID: (\S+)", output)[1]
+    # The terminal's width breaks lines anywhere.
+    told = "".join(prefect("flow-run", "inspect", run_id).split())
+    assert "FAILED" in told and "_0.wav:notareadableWAVfile" in told
+    (root / "elsewhere").rename(root / "wav")
+    assert "Completed" in run_deployment(prefect, "train-talker/train-talker", settings)
+    assert (tmp_path / "run" / "talker" / "best.pt").is_file()

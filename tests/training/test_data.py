@@ -1,5 +1,6 @@
 """From a dataset to batches."""
 
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -172,3 +173,33 @@ def test_validation_is_the_same_every_time_and_takes_each_language(packed):
     clips = [clip for plan in plans for clip in plan.clips]
     assert len(clips) == 4 and {str(packed.language[clip]) for clip in clips} == {"french", "thai"}
     assert set(clips) <= set(packed.of_split("val").tolist())
+
+
+def test_a_release_says_what_is_trained_on_and_what_validates(toy_dataset, tmp_path):
+    import pyarrow.compute as pc
+
+    from manifests.release import create_release, read_release
+
+    root = shutil.copytree(toy_dataset, tmp_path / "data")
+
+    def judge(clips):
+        """Accept French clips of more than 20 frames, those that the manifest says were rejected too."""
+        verdict = pc.and_(pc.equal(clips["language"], "french"), pc.greater(clips["frame_count"], 20))
+        accepted = pc.and_(pc.fill_null(verdict, False), pc.equal(clips["status"], "ok"))
+        place = clips.schema.get_field_index("accepted")
+        return clips.set_column(place, clips.schema.field(place), accepted)
+
+    create_release(root, "long", policy="", judge=judge)
+    released = read_release(root, "long")
+    sides = dict(zip(released["clip_id"].to_pylist(), released["split"].to_pylist(), strict=True))
+    packed = packed_motion(open_dataset(root), tmp_path / "cache", "long")
+    clips = [str(clip) for clip in packed.clip_id]
+    assert {
+        clip: ("train", "val", "test")[side] for clip, side in zip(clips, packed.split, strict=True)
+    } == sides
+    assert len(set(sides.values())) == 3 and len(sides) < 24
+    rounds = Rounds(packed, {}, None, TrainingSettings(data=DataSettings(batch_size=4), steps=20))
+    trained = {clips[clip] for plan in rounds.plans(0) for clip in plan.clips}
+    assert trained == {clip for clip, side in sides.items() if side == "train"}
+    validated = {clips[clip] for plan in rounds.validation_plans() for clip in plan.clips}
+    assert validated == {clip for clip, side in sides.items() if side == "val"}

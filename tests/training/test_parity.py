@@ -101,6 +101,44 @@ def test_an_array_that_nothing_computes_is_a_difference(directory):
     assert [row.name for row in compare(directory) if not row.agrees] == ["s3_unknown"]
 
 
+def test_what_is_not_stored_is_named(directory, capsys):
+    arrays = dict(np.load(directory / "golden.npz"))
+    del arrays["s2_prediction_mix"], arrays["s1_perplexity"]
+    np.savez(directory / "golden.npz", **arrays)
+    assert main([str(directory)]) == 0
+    told = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    absent = [line[0] for line in told if line[-1] == "not stored"]
+    assert absent == ["s1_perplexity", "s2_prediction_mix"]
+    del arrays["s2_audio"]
+    np.savez(directory / "golden.npz", **arrays)
+    assert main([str(directory)]) == 2
+    assert "misses s2_audio" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"n_embed": None}, "not the reference's options"),
+        ({"hidden_size": 64}, "do not fill 64"),
+        ({"num_layers": 1}, "layers.1.linear1.weight is not part of the model"),
+        ({"in_dim": 33}, "should be (32, 33)"),
+        ({"train_subjects": "French German"}, "learnable_style_emb.weight is (3, 32), should be (2, 32)"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(directory, capsys, change, said):
+    config = json.loads((directory / "config.json").read_text()) | change
+    (directory / "config.json").write_text(json.dumps(config))
+    assert main([str(directory)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_inputs_that_do_not_fit_are_named(directory, capsys):
+    arrays = dict(np.load(directory / "golden.npz"))
+    np.savez(directory / "golden.npz", **arrays | {"s2_language_index": np.array(7)})
+    assert main([str(directory)]) == 2
+    assert "do not fit the models" in capsys.readouterr().err
+
+
 def test_an_empty_directory_is_refused(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     assert "not a directory of golden results" in capsys.readouterr().err

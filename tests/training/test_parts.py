@@ -11,6 +11,7 @@ from training.codebook import Codebook
 from training.packed_linear import packed_copy
 from training.presets import UnknownPresetError, prior_preset
 from training.quantiser import Quantiser
+from training.reference_talker import slopes
 from training.run_settings import OptimiserSettings
 from training.schedule import learning_rate_factor
 
@@ -79,3 +80,11 @@ def test_packed_maps_compute_and_count_the_same():
 def test_an_unknown_preset_names_the_known():
     with pytest.raises(UnknownPresetError, match="multitalk-reference, multitalk, tiny"):
         prior_preset("huge")
+
+
+@pytest.mark.parametrize("heads", [1, 4, 6, 8, 12])
+def test_slopes_of_any_number_of_heads(heads):
+    n = 2 ** math.floor(math.log2(heads))
+    expected = [2 ** (-8 * i / n) for i in range(1, n + 1)]
+    expected += [2 ** (-8 * i / (2 * n)) for i in range(1, 2 * n + 1)][0::2][: heads - n]
+    torch.testing.assert_close(slopes(heads, torch.device("cpu")), torch.tensor(expected))

@@ -1,6 +1,8 @@
 """Several processes: two train as one does, and a killed run goes on."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.loop import train_prior
-from training.run_settings import DataSettings, OptimiserSettings, PriorRun, TrainingSettings
-from training.settings import MotionPriorSettings
+from training.audio_encoder import Wav2Vec2Encoder
+from training.loop import train_prior, train_talker
+from training.run_settings import (
+    AudioSettings,
+    DataSettings,
+    OptimiserSettings,
+    PriorRun,
+    TalkerRun,
+    TrainingSettings,
+)
+from training.settings import MotionPriorSettings, TalkerSettings, TuningSettings
 
 pytestmark = pytest.mark.slow
 
@@ -22,31 +32,45 @@ from pathlib import Path
 import numpy as np
 import torch
 from fit_flame.head_model import HeadModel, LandmarkEmbedding
-from training.loop import train_prior
-from training.run_settings import PriorRun
+from training.audio_encoder import Wav2Vec2Encoder
+from training.loop import train_prior, train_talker
+from training.run_settings import PriorRun, TalkerRun
 torch.set_num_threads(1)
-root, run, out, head, resume = sys.argv[1:]
+kind, root, run, out, head, more = sys.argv[1:]
 arrays = dict(np.load(head))
 embedding = LandmarkEmbedding(*(arrays.pop(n) for n in ("landmarks", "vertices", "barycentric")))
 head_model = HeadModel(name="toy", hash="0123456789abcdef", embedding=embedding, **arrays)
-train_prior(Path(root), PriorRun.model_validate_json(Path(run).read_text()), Path(out), head_model, resume=bool(resume))
+text = Path(run).read_text()
+if kind == "prior":
+    train_prior(Path(root), PriorRun.model_validate_json(text), Path(out), head_model, resume=bool(more))
+else:
+    encoder = Wav2Vec2Encoder(Path(more))
+    train_talker(Path(root), TalkerRun.model_validate_json(text), Path(out), head_model, audio_encoder=encoder)
 """
 
 
+def training(steps, round_steps, devices=1, **changes):
+    values = {
+        "data": DataSettings(batch_size=4, max_frames=24),
+        "optimiser": OptimiserSettings(learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
+        "revive_steps": 5,
+    }
+    of_machine = {"accelerator": "cpu", "devices": devices, "logger": "none"}
+    return TrainingSettings(steps=steps, round_steps=round_steps, **of_machine, **(values | changes))
+
+
 def run_settings(steps, round_steps, devices=1):
-    return PriorRun(
-        model=MotionPriorSettings(hidden=16, blocks=2, codes_per_frame=2, codebook_size=16, code_dim=4),
-        training=TrainingSettings(
-            data=DataSettings(batch_size=4, max_frames=24),
-            optimiser=OptimiserSettings(learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
-            steps=steps,
-            round_steps=round_steps,
-            revive_steps=5,
-            accelerator="cpu",
-            devices=devices,
-            logger="none",
-        ),
-    )
+    model = MotionPriorSettings(hidden=16, blocks=2, codes_per_frame=2, codebook_size=16, code_dim=4)
+    return PriorRun(model=model, training=training(steps, round_steps, devices))
+
+
+def talker_settings(tuning, devices=1):
+    """Settings without random numbers: dropout, masks and own predictions differ between processes."""
+    talker = TalkerSettings(hidden=16, layers=1, heads=2, feed_forward=16, dropout=0, own_feedback=0)
+    audio = AudioSettings(encoder="wav2vec2", tuning=TuningSettings(kind=tuning))
+    steady = OptimiserSettings(learning_rate=3e-3, warmup_steps=5, ema_decay=0.9, clip_norm=0.5)
+    run = training(6, 3, devices, optimiser=steady, accumulate=2, revive_steps=0)
+    return TalkerRun(model=talker, audio=audio, training=run)
 
 
 @pytest.fixture
@@ -69,10 +93,11 @@ def command(toy_dataset, head_model, tmp_path):
     np.savez(tmp_path / "head.npz", **{name: getattr(head_model, name) for name in names}, **embedding)
     (tmp_path / "train.py").write_text(SCRIPT)
 
-    def build(run: PriorRun, out: Path, resume: str = "") -> list[str]:
+    def build(run: PriorRun | TalkerRun, out: Path, more: str = "") -> list[str]:
         (tmp_path / "run.json").write_text(run.model_dump_json())
-        paths = (tmp_path / "train.py", toy_dataset, tmp_path / "run.json", out, tmp_path / "head.npz")
-        return [*map(str, paths), resume]
+        kind = "prior" if isinstance(run, PriorRun) else "talker"
+        paths = (toy_dataset, tmp_path / "run.json", out, tmp_path / "head.npz")
+        return [str(tmp_path / "train.py"), kind, *map(str, paths), more]
 
     return build
 
@@ -81,28 +106,52 @@ def environment():
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 
 
-def weights(out, name="last.pt"):
-    return torch.load(out / "prior" / name, weights_only=True)["state_dict"]
+def weights(out, kind="prior"):
+    return torch.load(out / kind / "last.pt", weights_only=True)["state_dict"]
 
 
-def test_two_processes_train_to_the_weights_of_one(toy_dataset, head_model, command, tmp_path):
-    train_prior(toy_dataset, run_settings(20, 10), tmp_path / "one", head_model)
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        "29533",
-    ]
-    arguments = command(run_settings(20, 10, devices=2), tmp_path / "two")
+def with_two_processes(arguments):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     done = subprocess.run(
         [*torchrun, *arguments], env=environment(), capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_two_processes_train_to_the_weights_of_one(toy_dataset, head_model, command, tmp_path):
+    train_prior(toy_dataset, run_settings(20, 10), tmp_path / "one", head_model)
+    with_two_processes(command(run_settings(20, 10, devices=2), tmp_path / "two"))
     for name, tensor in weights(tmp_path / "one").items():
         torch.testing.assert_close(weights(tmp_path / "two")[name], tensor, atol=2e-4, rtol=2e-3)
+
+
+@pytest.fixture
+def still_encoder(wav2vec2_folder):
+    """A wav2vec 2.0 that does nothing by chance."""
+    path = wav2vec2_folder / "config.json"
+    still = {"hidden_dropout": 0, "layerdrop": 0, "mask_time_prob": 0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | still))
+    return wav2vec2_folder
+
+
+def test_so_they_do_with_a_talker_and_its_encoder(toy_dataset, head_model, command, still_encoder, tmp_path):
+    one, two, encoder = tmp_path / "one", tmp_path / "two", Wav2Vec2Encoder(still_encoder)
+    train_prior(toy_dataset, run_settings(4, 4), one, head_model)
+    shutil.copytree(one / "prior", two / "prior")
+    train_talker(toy_dataset, talker_settings("full"), one, head_model, audio_encoder=encoder)
+    with_two_processes(command(talker_settings("full", devices=2), two, str(still_encoder)))
+    for name, tensor in weights(one, "talker").items():
+        torch.testing.assert_close(weights(two, "talker")[name], tensor, atol=2e-4, rtol=2e-3)
+
+
+def test_two_processes_leave_out_layers_by_chance(
+    command, wav2vec2_folder, toy_dataset, head_model, tmp_path
+):
+    config = json.loads((wav2vec2_folder / "config.json").read_text())
+    (wav2vec2_folder / "config.json").write_text(json.dumps(config | {"layerdrop": 0.7}))
+    train_prior(toy_dataset, run_settings(4, 4), tmp_path, head_model)
+    with_two_processes(command(talker_settings("full", devices=2), tmp_path, str(wav2vec2_folder)))
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path, "talker").values())
 
 
 def test_a_killed_run_goes_on_bit_for_bit(toy_dataset, head_model, command, tmp_path):

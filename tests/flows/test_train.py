@@ -1,0 +1,99 @@
+"""`multitalk train`: a killed run goes on to the same curves, on a release, with any setting changed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from flows.cli import main
+from flows.config import ConfigError
+from flows.model_config import TrainSettings
+from flows.models import train
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def released(talking_dataset, tmp_path):
+    """A copy of the dataset with a release of all its clips."""
+    root = shutil.copytree(talking_dataset, tmp_path / "data")
+    policy = tmp_path / "words.yaml"
+    policy.write_text(
+        "name: words\ndescription: Clips with a transcript.\nrules:\n"
+        "  - {name: words, metric: transcript, comparison: '!=', threshold: '', reason: Words are needed.}\n"
+    )
+    assert main(["release", "--root", str(root), "--name", "v1", "--policy", str(policy)]) == 0
+    return root
+
+
+def curve(folder, name):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "prior" / "curves")).Reload().Scalars(name)
+    return {event.step: event.value for event in events}  # of a step done twice the second
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_curve(released, tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    changes = {"training": {"round_steps": 3, "revive_steps": 5, "data": {"batch_size": 4}}}
+    config.write_text(yaml.safe_dump({"root": str(released), "preset": "tiny", "changes": changes}))
+
+    def arguments(out, *more):
+        given = ["--config", config, "--release", "v1", "--steps", 39, "--out", tmp_path / out]
+        return ["train", "prior", *map(str, given), *more]
+
+    assert main(arguments("whole")) == 0
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-m", "flows.cli", *arguments("killed")]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline, checkpoint = time.monotonic() + 300, tmp_path / "killed" / "prior" / "last.ckpt"
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 0 < torch.load(checkpoint, weights_only=True)["global_step"] < 39
+    capsys.readouterr()
+    assert main(arguments("killed")) == 2
+    assert "go on with --resume" in capsys.readouterr().err
+    assert main(arguments("killed", "--resume")) == 0
+    assert "val/lve/german" in capsys.readouterr().out
+    for name in ("train/loss", "val/lve"):
+        whole = curve(tmp_path / "whole", name)
+        assert len(whole) == 13 and curve(tmp_path / "killed", name) == whole
+    states = (
+        torch.load(tmp_path / out / "prior" / "last.pt", weights_only=True) for out in ("whole", "killed")
+    )
+    whole, killed = (state["state_dict"] for state in states)
+    assert all(torch.equal(killed[name], tensor) for name, tensor in whole.items())
+
+
+def test_a_change_that_fits_no_setting_is_named(talking_dataset, tmp_path):
+    settings = TrainSettings(root=talking_dataset, out=tmp_path, changes={"training": {"rounds": 3}})
+    with pytest.raises(ConfigError, match=r"training\.rounds"):
+        train("prior", settings)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--audio-tuning", "lora"], "Whisper's encoder can only be frozen"),
+        (["--audio-tuning", "full", "--preset", "multitalk-reference"], "always trains its audio encoder"),
+        (["--release", "v9"], "no release 'v9'"),
+        (["--preset", "huge"], "there are multitalk-reference, multitalk, tiny"),
+    ],
+)
+def test_what_can_not_be_trained_is_said_before_anything_is_written(
+    talking_dataset, tmp_path, capsys, more, said
+):
+    out = tmp_path / "out"
+    assert main(["train", "talker", "--root", str(talking_dataset), "--out", str(out), *more]) == 2
+    assert said in capsys.readouterr().err
+    assert not out.exists()
