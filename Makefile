@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo demo-train test test-quick test-all lint system-libraries clean
+.PHONY: setup demo demo-train test test-quick test-all chaos lint system-libraries clean
 
 setup: $(READY)
 
@@ -37,6 +37,11 @@ test-quick: setup
 
 test-all: setup lint
 	$(BIN)/pytest -q -m ""
+
+# Builds through killed workers, a bad server and a full disk; make chaos ROUNDS=5 for a shorter one
+ROUNDS ?= 30
+chaos: setup
+	$(BIN)/python -m tests.chaos --rounds $(ROUNDS)
 
 lint: setup
 	$(BIN)/ruff check .

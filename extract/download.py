@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import random
 import shutil
@@ -17,7 +16,7 @@ from extract.annotations import is_safe_name
 from extract.download_errors import Failure, classify, explain, retry_after_seconds
 from extract.download_process import Limits, run_worker
 from extract.download_settings import DownloadSettings, yt_dlp_options
-from extract.errors import ClipError, ErrorCode, Stage
+from extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from extract.pace import Pace
 from extract.probe import SourceVideo, probe
 
@@ -142,7 +141,7 @@ def _try(
         video = _verify(Path(answer["path"]), answer["duration"], scratch, resumed=resumed)
         Path(answer["path"]).replace(destination)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in NO_SPACE
         raise _TryError(
             ErrorCode.DISK_FULL if full else ErrorCode.INTERNAL, f"can not be written: {error}"
         ) from error

@@ -6,7 +6,6 @@ A message that no rule knows is never taken for permanent.
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from extract.errors import ErrorCode
+from extract.errors import NO_SPACE, ErrorCode
 
 MESSAGES: tuple[tuple[str, ErrorCode], ...] = (
-    (r"no space left on device|disk quota exceeded", ErrorCode.DISK_FULL),
+    (r"no space left on device|disk quota exceeded|file too large", ErrorCode.DISK_FULL),
     (r"requested format|no video formats", ErrorCode.DOWNLOAD_FAILED),
     (r"confirm you.{1,8}re not a (ro)?bot|captcha|unusual traffic", ErrorCode.BOT_CHECK),
     (r"page needs to be reloaded", ErrorCode.BOT_CHECK),
@@ -105,7 +104,7 @@ def describe(error: BaseException) -> Failure:
 
 def classify(failure: Failure) -> ErrorCode:
     """Return the error code that a failure means; ``download_failed`` when no rule knows it."""
-    if failure.os_errno in (errno.ENOSPC, errno.EDQUOT):
+    if failure.os_errno in NO_SPACE:
         return ErrorCode.DISK_FULL
     text = failure.message.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     by_text = next((code for pattern, code in MESSAGES if re.search(pattern, text)), None)

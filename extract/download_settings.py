@@ -77,7 +77,7 @@ def yt_dlp_options(settings: DownloadSettings, folder: Path, *, local_files: boo
         # An unknown frame rate passes (a plain file's is); what is too slow comes last, not never:
         # the trimmer refuses it with a better message than "format not available".
         "format": f"bestvideo*{fast_enough}+bestaudio/best{fast_enough}/bestvideo*+bestaudio/best",
-        # The original language before all (dubbed tracks exist); no HDR, since nothing tone maps.
+        # The original language before all (dubbed tracks exist); HDR last, since tone mapping only guesses.
         "format_sort": ["lang", f"res:{settings.max_height}", "hdr:sdr", "fps", "vcodec:h264"],
         "merge_output_format": "mp4",
         "postprocessors": [{"key": "FFmpegVideoRemuxer", "preferedformat": "mp4"}],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""System errors that mean: the disk, the user's quota, or what a file may hold at most is full."""
 
 
 class ErrorCode(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from functools import cache
@@ -22,12 +23,22 @@ class FfmpegError(RuntimeError):
         The last lines that it wrote, which say why.
     timed_out
         Whether it was ended for running past its time.
+    signal
+        The signal that ended it otherwise; None where it ended by itself.
     """
 
-    def __init__(self, message: str, stderr_tail: str, *, timed_out: bool) -> None:
+    def __init__(
+        self,
+        message: str,
+        stderr_tail: str,
+        *,
+        timed_out: bool = False,
+        signal_: signal.Signals | None = None,
+    ) -> None:
         super().__init__(f"{message}: {stderr_tail}" if stderr_tail else message)
         self.stderr_tail = stderr_tail
         self.timed_out = timed_out
+        self.signal = signal_
 
 
 @cache
@@ -84,9 +95,11 @@ def run_ffmpeg(arguments: Sequence[str], timeout_sec: float) -> bytes:
     except subprocess.TimeoutExpired as expired:
         message = f"ffmpeg did not end within {timeout_sec:.0f} s"
         raise FfmpegError(message, _tail(expired.stderr), timed_out=True) from None
+    if done.returncode < 0:
+        ended_by = signal.Signals(-done.returncode)
+        raise FfmpegError(f"ffmpeg was ended by {ended_by.name}", _tail(done.stderr), signal_=ended_by)
     if done.returncode != 0:
-        message = f"ffmpeg ended with status {done.returncode}"
-        raise FfmpegError(message, _tail(done.stderr), timed_out=False)
+        raise FfmpegError(f"ffmpeg ended with status {done.returncode}", _tail(done.stderr))
     return done.stdout
 
 

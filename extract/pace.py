@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 _LONGEST_SEC = 3600.0
 """YouTube names an hour as the longest time that a session stays limited."""
+_SPREAD = 0.1
 
 
 class Pace:
@@ -33,13 +35,18 @@ class Pace:
 
     def remaining_sec(self) -> float:
         """Return how long nobody should start a download, at most an hour."""
-        until, _ = self._read()
-        # A clock that was set back must not stop the run for good.
-        return min(max(until - self._clock(), 0.0), _LONGEST_SEC)
+        return self._remaining(0.0)
 
     def wait(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Sleep until the pause is over, also when it is prolonged meanwhile."""
-        while (remaining := self.remaining_sec()) > 0:
+        """Sleep until the pause is over, also when it is prolonged meanwhile.
+
+        All who wait go on one after the other, over a tenth of the pause: if the limit still holds, the first
+        one meets it and the others go on waiting.
+        """
+        later = random.uniform(0, _SPREAD)  # noqa: S311 (no secret)
+        waited = False
+        while (remaining := self._remaining(later if waited else 0.0)) > 0:
+            waited = True
             sleep(min(remaining, 5.0))
 
     def slow_down(self, at_least_sec: float | None = None) -> float:
@@ -54,6 +61,11 @@ class Pace:
         length = min(length, _LONGEST_SEC)
         self._write(now + length, last if now < until else length)
         return length
+
+    def _remaining(self, later: float) -> float:
+        until, length = self._read()
+        # A clock that was set back must not stop the run for good.
+        return min(max(until + later * length - self._clock(), 0.0), _LONGEST_SEC)
 
     def _read(self) -> tuple[float, float]:
         try:

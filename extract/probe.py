@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.errors import ClipError, ErrorCode, Stage
+from extract.tone_map import TRANSFERS, Transfer
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -45,6 +46,8 @@ class SourceVideo:
     square_pixels: bool
     """False when pictures must be stretched to `width` x `height` before anything is measured."""
     interlaced: bool
+    transfer: Transfer
+    """How brightness is coded: high dynamic range must be tone mapped."""
     has_audio: bool
     audio_language: str | None
     """The language that the file names for its sound; most files name none."""
@@ -98,6 +101,7 @@ def _read(container: InputContainer, path: Path, stage: Stage) -> SourceVideo:
         video_end_sec=end_sec,
         square_pixels=square,
         interlaced=frame.interlaced_frame,
+        transfer=TRANSFERS.get(int(stream.codec_context.color_trc), "sdr"),
         has_audio=bool(sound),
         audio_language=_language(sound[0].language) if sound else None,
     )

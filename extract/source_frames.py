@@ -14,6 +14,7 @@ from extract.annotations import FPS
 from extract.errors import ClipError, ErrorCode, Stage
 from extract.ffmpeg import FfmpegError, ffmpeg_exe, run_ffmpeg
 from extract.probe import OPEN_OPTIONS, SourceVideo
+from extract.tone_map import tone_map_filters
 from extract.trim_command import WAV_RATE
 
 Frame = npt.NDArray[np.uint8]
@@ -50,6 +51,8 @@ def source_frames(source: Path, video: SourceVideo) -> Iterator[Frame]:
     """
     width, height = _frame_size(video)
     filters = f"fps={FPS}:start_time=0:round=near,scale={width}:{height}:flags=area"
+    for name, options in tone_map_filters(video.transfer):
+        filters += f",{name}=" + ":".join(f"{option}='{value}'" for option, value in options.items())
     if video.interlaced:
         filters = f"yadif=deint=interlaced,{filters}"
     command = [str(ffmpeg_exe()), "-nostdin", "-v", "error", "-threads", "1", *_input(source)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
+import signal
 import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from extract.annotations import FPS, Annotation
 from extract.crop import CropBox, crop_box
-from extract.errors import ClipError, ErrorCode, Stage
+from extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from extract.ffmpeg import FfmpegError, run_ffmpeg
 from extract.probe import SourceVideo
 from extract.trim_command import CLIP_SIDE, MISSING_FRAMES_FILLED, WAV_RATE, Cut, Encoder, trim_command
@@ -25,6 +25,8 @@ __all__ = ["CropBox", "TrimRequest", "TrimResult", "TrimSettings", "crop_box", "
 
 # Films of 25 frames a second come with mean rates such as 24.97, for the file's rounded length.
 FPS_TOLERANCE = 0.1
+# What the system or its owner sends to a process; a file that makes ffmpeg crash brings on others.
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 class TrimSettings(BaseModel):
@@ -87,7 +89,7 @@ def trim_clips(
 
     Several clips are cut by one process. When that fails, each is cut alone, so that a bad one
     takes no other with it. An interval may end up to two frames after the video: its last frame
-    is repeated, and missing sound becomes silence. High dynamic range is not tone mapped.
+    is repeated, and missing sound becomes silence. High dynamic range is tone mapped.
 
     Only one process at a time may cut a clip: its files are written beside their places under fixed
     temporary names.
@@ -206,7 +208,8 @@ def _run(source: Path, video: SourceVideo, cuts: Sequence[Cut], settings: TrimSe
 
 
 def _ffmpeg_failure(source: Path, error: FfmpegError) -> ClipError:
-    if os.strerror(errno.ENOSPC) in error.stderr_tail:
+    full = any(os.strerror(number) in error.stderr_tail for number in NO_SPACE)
+    if full or error.signal is signal.SIGXFSZ:
         return _error(
             ErrorCode.DISK_FULL, f"{source.name}: no space left for the clip; free some and run again"
         )
@@ -214,6 +217,8 @@ def _ffmpeg_failure(source: Path, error: FfmpegError) -> ClipError:
         return _error(
             ErrorCode.INTERNAL, f"{source.name}: {error}. Run again; raise the trim timeouts if it stays"
         )
+    if error.signal in _FROM_OUTSIDE:
+        return _error(ErrorCode.INTERNAL, f"{source.name}: {error}. Too little memory? Run again")
     return _error(ErrorCode.CORRUPT_MEDIA, f"{source.name} can not be decoded where the clip lies: {error}")
 
 
@@ -271,7 +276,7 @@ def _disk_errors(source: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        code = ErrorCode.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else ErrorCode.INTERNAL
+        code = ErrorCode.DISK_FULL if error.errno in NO_SPACE else ErrorCode.INTERNAL
         raise _error(code, f"{source.name}: a clip can not be written: {error}") from error
 
 

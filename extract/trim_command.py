@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from extract.annotations import FPS
 from extract.crop import CropBox
 from extract.probe import OPEN_OPTIONS, SourceVideo
+from extract.tone_map import tone_map_filters
 
 if TYPE_CHECKING:
     from ffmpeg.nodes import FilterableStream, OutputStream
@@ -122,12 +123,11 @@ def _picture(stream: FilterableStream, video: SourceVideo, cut: Cut) -> Filterab
     )
     if not video.square_pixels:
         stream = stream.filter("scale", video.width, video.height)
-    return (
-        stream.filter("crop", cut.crop.width, cut.crop.height, cut.crop.x, cut.crop.y)
-        .filter("scale", CLIP_SIDE, CLIP_SIDE, flags="bicubic")
-        .filter("setsar", 1)
-        .filter("format", "yuv420p")
-    )
+    stream = stream.filter("crop", cut.crop.width, cut.crop.height, cut.crop.x, cut.crop.y)
+    stream = stream.filter("scale", CLIP_SIDE, CLIP_SIDE, flags="bicubic")
+    for name, options in tone_map_filters(video.transfer):
+        stream = stream.filter(name, **options)
+    return stream.filter("setsar", 1).filter("format", "yuv420p")
 
 
 def _sound(

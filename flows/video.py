@@ -4,7 +4,6 @@ Every annotated clip ends as a row. A clip that fails at a stage keeps what was 
 reason; a failed download fails all clips of its source video. Nothing in here knows Prefect.
 """
 
-import errno
 import logging
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 
 from extract.annotations import Annotation, InvalidAnnotation
 from extract.download import DownloadedVideo, download
-from extract.errors import ClipError, ErrorCode, Stage
+from extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from extract.pace import Pace
 from extract.trim import TrimRequest, TrimResult, trim_clips
 from flows.clip import ClipBuilder, ClipData
@@ -195,7 +194,7 @@ def as_clip_error(error: Exception, name: str, stage: Stage) -> ClipError:
     """Give any exception the code that fits it; one that nobody foresaw is logged with its trace."""
     if isinstance(error, ClipError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
         message = f"{name}: no space left on the disk at stage {stage}; free some and run again"
         return ClipError(ErrorCode.DISK_FULL, message, stage)
     _log.error("%s, stage %s:\n%s", name, stage, "".join(traceback.format_exception(error)))

@@ -11,8 +11,8 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from extract.errors import ClipError
 from flows.config import BuildSettings
 from flows.plan import AnnotatedVideo, Batch
 from flows.video import VideoBuilder, download_video
+
+_SIGN_OF_LIFE_SEC = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,19 @@ def run(job: Job) -> None:
 
         for video, download in _downloads(job.batch.videos, job.settings):
             emit("started", video)
-            outcome = download.result()
+            outcome = _await(download, progress=lambda v=video: emit("progress", v))  # type: ignore[misc]
             rows = builder.build(video, outcome, progress=lambda v=video: emit("progress", v))  # type: ignore[misc]
             failed = sum(row["status"] == "failed" for row in rows)
             emit("finished", video, ok=len(rows) - failed, failed=failed)
+
+
+def _await(
+    download: Future[DownloadedVideo | ClipError], progress: Callable[[], None]
+) -> DownloadedVideo | ClipError:
+    """Wait for a download. It has limits of its own, and rightly takes hours in a pause: it never counts as hung."""
+    while not wait([download], _SIGN_OF_LIFE_SEC).done:
+        progress()
+    return download.result()
 
 
 def _downloads(

@@ -27,8 +27,31 @@ def test_a_pause_holds_other_workers_too(tmp_path, clock):
     assert first.slow_down() == 60
     assert second.remaining_sec() == 60
     second.wait(clock.sleep)
-    assert clock.now == pytest.approx(1060)
+    assert 1060 <= clock.now <= 1066
     assert first.remaining_sec() == 0
+
+
+def test_those_who_wait_go_on_one_after_the_other(tmp_path):
+    ends = []
+    for _ in range(20):
+        clock, path = Clock(), tmp_path / f"{len(ends)}.json"
+        Pace(path, 60, clock).slow_down()
+        Pace(path, 60, clock).wait(clock.sleep)
+        ends.append(clock.now)
+    assert max(ends) - min(ends) > 1
+
+
+def test_who_waits_waits_on_when_another_meets_the_limit_again(tmp_path, clock):
+    pace = Pace(tmp_path / "pause.json", 60, clock)
+    pace.slow_down()
+
+    def sleep(seconds):
+        clock.sleep(seconds)
+        if pace.remaining_sec() == 0 and clock.now < 1070:
+            assert pace.slow_down() == 120
+
+    pace.wait(sleep)
+    assert clock.now >= 1180
 
 
 def test_workers_that_meet_the_same_limit_make_one_pause(tmp_path, clock):

@@ -1,0 +1,1 @@
+"""Builds while everything goes wrong; `python -m tests.chaos`."""
