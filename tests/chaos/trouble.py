@@ -107,7 +107,9 @@ class SmallDisk:
 
 def limit_files(pid: int, largest: int) -> None:
     """Let a process, and what it starts from now on, write no file beyond so many bytes."""
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest, largest))
+    _, now = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    if now == resource.RLIM_INFINITY:  # a limit can not be raised again
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest, largest))
 
 
 def processes_of(root: Path) -> Iterator[tuple[int, str]]:
