@@ -6,19 +6,21 @@ import importlib.metadata
 import random
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from extract.annotations import is_safe_name
+from extract.annotations import FPS, is_safe_name
 from extract.download_errors import Failure, classify, explain, retry_after_seconds
 from extract.download_process import Limits, run_worker
 from extract.download_settings import DownloadSettings, yt_dlp_options
 from extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from extract.pace import Pace
 from extract.probe import SourceVideo, probe
+from extract.sections import Interval, wanted_parts
+from extract.trim_command import MISSING_FRAMES_FILLED
 
 __all__ = ["YOUTUBE", "DownloadSettings", "DownloadedVideo", "Pace", "download", "source_url"]
 
@@ -76,6 +78,8 @@ def download(
     settings: DownloadSettings,
     pace: Pace | None = None,
     sleep: Callable[[float], None] = time.sleep,
+    *,
+    clips: Sequence[Interval] = (),
 ) -> DownloadedVideo:
     """Fetch one video.
 
@@ -93,6 +97,10 @@ def download(
     pace
         The pause that this run's downloads share: kept before each try, and begun by a bot check
         or a rate limit.
+    clips
+        Beginnings and ends, in seconds, of the clips that the video is wanted for. A video that is announced
+        to hold them but came without the last one counts as broken off; with `DownloadSettings.sections`
+        only they are fetched.
 
     Raises
     ------
@@ -107,7 +115,7 @@ def download(
         if pace is not None:
             pace.wait(sleep)
         try:
-            return _try(url, destination, scratch, settings, attempt)
+            return _try(url, destination, scratch, settings, clips, attempt)
         except _TryError as error:
             pause = _pause(error, settings, attempt, pace)
             if pause is None:
@@ -132,13 +140,18 @@ def _pause(error: _TryError, settings: DownloadSettings, attempt: int, pace: Pac
 
 
 def _try(
-    url: str, destination: Path, scratch: Path, settings: DownloadSettings, attempt: int
+    url: str,
+    destination: Path,
+    scratch: Path,
+    settings: DownloadSettings,
+    clips: Sequence[Interval],
+    attempt: int,
 ) -> DownloadedVideo:
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         resumed = any(scratch.iterdir())
-        answer = _fetch(url, scratch, settings)
-        video = _verify(Path(answer["path"]), answer["duration"], scratch, resumed=resumed)
+        answer = _fetch(url, scratch, settings, clips)
+        video = _verify(answer, clips, scratch, resumed=resumed)
         Path(answer["path"]).replace(destination)
     except OSError as error:
         full = error.errno in NO_SPACE
@@ -157,18 +170,22 @@ def _try(
     )
 
 
-def _fetch(url: str, scratch: Path, settings: DownloadSettings) -> dict[str, Any]:
+def _fetch(url: str, scratch: Path, settings: DownloadSettings, clips: Sequence[Interval]) -> dict[str, Any]:
     options = yt_dlp_options(settings, scratch, local_files=url.startswith("file:"))
     limits = Limits(settings.timeout_sec, settings.stall_timeout_sec, settings.min_bytes_per_sec)
-    answer = run_worker(url, options, scratch, limits)
+    parts = wanted_parts(clips) if settings.sections and clips else ()
+    answer = run_worker(url, options, scratch, limits, parts=parts)
     if isinstance(answer, Failure):
         code = classify(answer)
         raise _TryError(code, explain(answer, code), retry_after_seconds(answer))
     return answer
 
 
-def _verify(path: Path, announced_sec: float | None, scratch: Path, *, resumed: bool) -> SourceVideo:
-    """Probe what came. A file that is no video, or a part of one, is removed."""
+def _verify(
+    answer: dict[str, Any], clips: Sequence[Interval], scratch: Path, *, resumed: bool
+) -> SourceVideo:
+    """Probe what came. A file that is no video, or too short a part of one, is removed."""
+    path = Path(answer["path"])
     try:
         video = probe(path)
     except ClipError as error:
@@ -176,9 +193,12 @@ def _verify(path: Path, announced_sec: float | None, scratch: Path, *, resumed: 
         # After a resumed transfer it may be two halves of different files: a fresh start tells.
         code = ErrorCode.NETWORK if resumed else error.code
         raise _TryError(code, error.message.removeprefix(f"{path.name}: ")) from error
-    if announced_sec and video.video_end_sec < 0.98 * announced_sec - 2:
+    announced_sec = answer["duration"] or 0.0
+    needed_sec = max((end for _, end in clips if end <= announced_sec), default=0.0)
+    whole_sec = 0.0 if answer["fps"] else 0.98 * announced_sec - 2
+    if video.video_end_sec < max(needed_sec - MISSING_FRAMES_FILLED / FPS, whole_sec):
         shutil.rmtree(scratch)
         raise _TryError(
-            ErrorCode.NETWORK, f"only {video.video_end_sec:.0f} s of the announced {announced_sec:.0f} s came"
+            ErrorCode.NETWORK, f"only {video.video_end_sec:.1f} s of the announced {announced_sec:.1f} s came"
         )
-    return video
+    return replace(video, fps=answer["fps"]) if answer["fps"] else video  # gaps make the file's own one wrong

@@ -57,6 +57,13 @@ _TYPES = {
     "SSLError": ErrorCode.NETWORK,
     "CertificateVerifyError": ErrorCode.NETWORK,
     "PostProcessingError": ErrorCode.CORRUPT_MEDIA,
+    # FFmpeg's own, where only parts are fetched.
+    "HTTPNotFoundError": ErrorCode.VIDEO_UNAVAILABLE,
+    "HTTPUnauthorizedError": ErrorCode.PRIVATE,
+    "HTTPForbiddenError": ErrorCode.BOT_CHECK,
+    "HTTPServerError": ErrorCode.NETWORK,
+    "InvalidDataError": ErrorCode.CORRUPT_MEDIA,
+    "EOFError": ErrorCode.NETWORK,
 }
 
 _ADVICE = {

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,13 @@ class Limits:
 
 
 def run_worker(
-    url: str, options: Mapping[str, Any], folder: Path, limits: Limits, *, expand: bool = False
+    url: str,
+    options: Mapping[str, Any],
+    folder: Path,
+    limits: Limits,
+    *,
+    expand: bool = False,
+    parts: Sequence[tuple[float, float]] = (),
 ) -> dict[str, Any] | Failure:
     """Run `extract.download_worker` on one address.
 
@@ -41,12 +47,14 @@ def run_worker(
         Where yt-dlp writes.
     expand
         List the videos behind the address (a playlist, a channel) instead of fetching one.
+    parts
+        Fetch only these, in seconds, where the source gives plain files; empty: all.
 
     Returns
     -------
     dict or Failure
-        ``path``, ``format_id``, ``language``, ``duration`` of what came (``videos`` with ``id`` and
-        ``url`` where the address was expanded), or what went wrong.
+        ``path``, ``format_id``, ``language``, ``duration`` of what came, ``fps`` where only parts did
+        (``videos`` with ``id`` and ``url`` where the address was expanded), or what went wrong.
     """
     package_root = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
@@ -59,7 +67,7 @@ def run_worker(
         start_new_session=True,  # a group of its own, so that its ffmpeg goes with it
     )
     try:
-        job = {"url": url, "options": options, "expand": expand}
+        job = {"url": url, "options": options, "expand": expand, "parts": list(parts)}
         return _converse(process, json.dumps(job), folder, limits)
     finally:
         if process.poll() is None:

@@ -19,6 +19,11 @@ class DownloadSettings(BaseModel):
         default=1080, ge=144, description="Largest shorter side in pixels of the format to choose"
     )
     min_fps: float = Field(default=25.0, ge=0, description="Formats with fewer frames a second come last")
+    sections: bool = Field(
+        default=False,
+        description="Fetch only the parts of a video that its clips need; slower, for small disks. Not from "
+        "playlists of pieces (HLS, DASH) nor through a SOCKS proxy: these come whole",
+    )
     cookies_file: Path | None = Field(
         default=None, description="Netscape cookies file, for videos behind a login; it is only read"
     )

@@ -1,7 +1,8 @@
 """Run yt-dlp once, in a process of its own that can be killed when it hangs.
 
 Reads one line of JSON, the job, from standard input: ``{"url": ..., "options": {...}}``, with
-``"expand": true`` to list an address's videos instead of fetching one. Writes one line of JSON to
+``"expand": true`` to list an address's videos instead of fetching one, or ``"parts": [[start, end], ...]`` to
+fetch only these, in seconds. Writes one line of JSON to
 standard output: ``{"info": {...}}`` or ``{"failure": {...}}``. When its
 standard input closes, whoever started it is gone: it ends itself and ffmpeg with it.
 """
@@ -14,11 +15,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from extract.download_errors import Failure, describe
+from extract.sections import Interval, Media, copy_parts
 
 
 class _Silent:
@@ -39,7 +42,9 @@ def _skip_live(info: dict[str, Any], *, incomplete: bool) -> str | None:
     return "live" if info.get("live_status") in ("is_live", "is_upcoming") else None
 
 
-def _download(url: str, options: dict[str, Any], *, expand: bool) -> dict[str, Any]:
+def _download(
+    url: str, options: dict[str, Any], *, expand: bool, parts: Sequence[Interval]
+) -> dict[str, Any]:
     import yt_dlp
 
     cookies = options.pop("cookiefile", None)
@@ -54,6 +59,8 @@ def _download(url: str, options: dict[str, Any], *, expand: bool) -> dict[str, A
         with yt_dlp.YoutubeDL(options) as ydl:
             if expand:
                 return _videos(ydl.extract_info(url, download=False))
+            if parts and (partial := _parts(ydl, ydl.extract_info(url, download=False), parts)):
+                return partial
             return _outcome(ydl.extract_info(url))
     except Exception as error:  # the boundary: whatever happens must reach the parent as data
         return {"failure": asdict(describe(error))}
@@ -61,6 +68,28 @@ def _download(url: str, options: dict[str, Any], *, expand: bool) -> dict[str, A
 
 def _pause(n: int) -> float:
     return min(2.0**n / 4, 10.0)
+
+
+def _parts(ydl: Any, info: dict[str, Any] | None, parts: Sequence[Interval]) -> dict[str, Any] | None:
+    """Fetch parts of a video; None where it is not given as plain files over HTTP."""
+    files = (info or {}).get("requested_formats") or [info or {}]
+    proxy = ydl.params.get("proxy")
+    plain = all(file.get("protocol") in ("http", "https") for file in files)
+    if info is None or not plain or (proxy and not proxy.startswith("http:")):
+        return None
+    media = [Media(file["url"], _headers(ydl, file)) for file in files]
+    path = Path(ydl.prepare_filename(info)).with_suffix(".mp4")
+    fps = copy_parts(media, parts, path, timeout_sec=ydl.params["socket_timeout"], proxy=proxy)
+    answer = _outcome(info | {"requested_downloads": [{"filepath": str(path)}]})
+    answer["info"]["fps"] = fps
+    return answer
+
+
+def _headers(ydl: Any, file: dict[str, Any]) -> dict[str, str]:
+    headers = dict(file.get("http_headers") or {})
+    if cookies := ydl.cookiejar.get_cookie_header(file["url"]):
+        headers["Cookie"] = cookies
+    return headers
 
 
 def _outcome(info: dict[str, Any] | None) -> dict[str, Any]:
@@ -79,6 +108,7 @@ def _outcome(info: dict[str, Any] | None) -> dict[str, Any]:
             "format_id": info.get("format_id"),
             "language": sound.get("language"),
             "duration": info.get("duration"),
+            "fps": None,
         }
     }
 
@@ -104,7 +134,9 @@ def main() -> None:
     """Do the one job that standard input tells of."""
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    answer = _download(job["url"], job["options"], expand=job.get("expand", False))
+    answer = _download(
+        job["url"], job["options"], expand=job.get("expand", False), parts=job.get("parts", ())
+    )
     print(json.dumps(answer), flush=True)  # noqa: T201
 
 

@@ -42,7 +42,7 @@ def tone_map_filters(transfer: Transfer) -> list[Filter]:
         return []
     linear = f"maxval*{_rolled_off(_LINEAR[transfer].format(v='(val/maxval)'))}"
     gamma = "maxval*pow(val/maxval,1/2.4)"  # ITU-R BT.1886
-    mixer = {
+    mixer: dict[str, str | float] = {
         f"{out}{into}": weight
         for out, row in zip("rgb", _PRIMARIES, strict=True)
         for into, weight in zip("rgb", row, strict=True)

@@ -175,7 +175,8 @@ def download_video(video: AnnotatedVideo, settings: BuildSettings) -> Downloaded
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         pace = Pace(settings.root / ".pause.json", settings.download.first_pause_sec)
-        return download(source_url(video, settings), place, settings.download, pace)
+        clips = [(clip.start_sec, clip.end_sec) for clip in video.annotations]
+        return download(source_url(video, settings), place, settings.download, pace, clips=clips)
     except Exception as error:
         return as_clip_error(error, video.file_id, Stage.DOWNLOAD)
 
