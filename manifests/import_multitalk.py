@@ -26,6 +26,7 @@ from manifests import paths
 from manifests.files import atomic
 from manifests.paths import DatasetError
 from manifests.store import commit_fragment, committed
+from manifests.takedown import read_takedown
 
 FPS, AUDIO_RATE = 25, 16_000
 MAX_FRAMES = 15_000
@@ -87,35 +88,31 @@ def import_multitalk(
     Raises
     ------
     DatasetError
-        When `source` has no clips at all.
+        When `source` has no clips at all, or `root` has one of its videos that was not imported.
     """
     videos, refused = _find(source)
     if not videos:
         hint = "".join(f"; {name}: {why}" for name, why in list(refused.items())[:1])
         raise DatasetError(f"{source} has no clips: expected files npy/<Language>_<clip_id>.npz{hint}")
+    removed = read_takedown(root)
     clips = failed = skipped = 0
     for (language, video_id), stems in videos.items():
         print_of_files = _fingerprint(source, stems, fingerprint)
-        if committed(root, language, video_id) == print_of_files:
+        known = committed(root, language, video_id)
+        if known == print_of_files:
             skipped += len(stems)
             continue
-        rows, motion = [], []
-        for stem in stems:
-            try:
-                row, arrays = _clip(source, root, language, stem, encode, vertex_count)
-                motion.append(arrays)
-            except ClipRefused as error:
-                row = {
-                    "clip_id": _clip_id(stem),
-                    "status": "failed",
-                    "error_code": error.code,
-                    "error_message": f"{stem}: {error}",
-                    "stage": "import",
-                }
-                failed += 1
-            rows.append({**row, "attempts": 1})
+        if known is not None and not known.startswith(_PREFIX):
+            raise DatasetError(
+                f"{root} has video {video_id} of {language} already, built from its source: import into another folder"
+            )
+        if video_id in removed:  # `commit_fragment` makes tombstones of them; no sound may be written
+            rows, motion = [{"clip_id": _clip_id(stem), "status": "failed"} for stem in stems], []
+        else:
+            rows, motion = _video(source, root, language, stems, encode, vertex_count)
         commit_fragment(root, language, video_id, rows, motion_rows=motion, fingerprint=print_of_files)
         clips += len(motion)
+        failed += len(rows) - len(motion)
     return ImportResult(clips, failed, skipped, len(videos), refused)
 
 
@@ -149,10 +146,32 @@ def _fingerprint(source: Path, stems: Sequence[str], fingerprint: str) -> str:
             digest.update(f"{place.name} {about.st_size} {about.st_mtime_ns}\n".encode())
         except OSError:
             digest.update(f"{place.name} missing\n".encode())
-    return digest.hexdigest()[:16]
+    return _PREFIX + digest.hexdigest()[:16]
 
 
+_PREFIX = "import-"
 _PARTS = (("npy", ".npz"), ("wav", ".wav"))
+
+
+def _video(
+    source: Path, root: Path, language: str, stems: Sequence[str], encode: Encode, vertex_count: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Manifest rows of all clips, and motion rows of those that are ok."""
+    rows, motion = [], []
+    for stem in stems:
+        try:
+            row, arrays = _clip(source, root, language, stem, encode, vertex_count)
+            motion.append(arrays)
+        except ClipRefused as error:
+            row = {
+                "clip_id": _clip_id(stem),
+                "status": "failed",
+                "error_code": error.code,
+                "error_message": f"{stem}: {error}",
+                "stage": "import",
+            }
+        rows.append({**row, "attempts": 1})
+    return rows, motion
 
 
 def _clip(

@@ -96,6 +96,21 @@ def test_a_second_run_does_nothing_and_says_so(built, multitalk):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_a_removed_video_stays_out_of_later_builds_even_when_asked_for(built, multitalk, tmp_path):
+    root, arguments, _ = built
+    copy = shutil.copytree(root, tmp_path / "copy")
+    before = rows(copy)
+    gone = before.query("status == 'ok'").iloc[0]["video_id"]
+    multitalk("remove", gone, "--root", copy, "--reason", "asked by the speaker")
+    assert not list(copy.rglob(f"*{gone}*"))
+    again = [copy if argument == root else argument for argument in arguments]
+    multitalk(*again, "--retry", "removed")
+    after = rows(copy)
+    assert set(after.loc[after["video_id"] == gone, "error_code"]) == {"removed"}
+    assert not list(copy.rglob(f"*{gone}*"))
+    assert_same(after[after["video_id"] != gone], before[before["video_id"] != gone])
+
+
 def test_a_killed_run_is_continued_to_the_same_manifest(
     built, multitalk, demo_source, demo_url, environment, tmp_path
 ):

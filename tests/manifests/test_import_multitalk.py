@@ -151,3 +151,20 @@ def test_a_stopped_import_goes_on_and_a_changed_file_is_taken_in_again(tmp_path)
     result = take(source, root, counting)
     assert (result.clips, result.skipped) == (1, 2)
     assert open_dataset(root).clips().set_index("clip_id").frame_count["a_0"] == 30
+
+
+def test_removed_videos_stay_out_and_built_ones_are_not_replaced(tmp_path, commit_video):
+    source, root = tmp_path / "source", tmp_path / "root"
+    for stem in ("German_gone_0", "German_here_0"):
+        write_clip(source, stem)
+    root.mkdir()
+    (root / "takedown.txt").write_text("gone asked by the speaker\n")
+    result = take(source, root)
+    assert (result.clips, result.failed) == (1, 1)
+    assert not list(root.rglob("*gone_0*"))
+    clips = open_dataset(root).clips().set_index("clip_id")
+    assert clips.error_code["gone_0"] == "removed"
+    assert verify(root) == []
+    commit_video(tmp_path / "other", "german", "here")
+    with pytest.raises(DatasetError, match="has video here of german already"):
+        take(source, tmp_path / "other")
