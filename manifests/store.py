@@ -12,6 +12,7 @@ under way or killed, that holds for everyone who reads the folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -168,16 +169,22 @@ def compact(root: Path, change: Change | None = None, languages: Sequence[str] |
     ----------
     change
         For instance a policy that fills `accepted` and `rejected_by`. Must return the same rows in the same
-        order.
+        order. It is called from several threads.
     languages
         Languages to compact, all by default.
     """
     paths.languages(root)  # before the lock makes the folder
     with locked(root, exclusive=True):
-        for language in paths.languages(root) if languages is None else sorted(languages):
+        found = paths.languages(root) if languages is None else sorted(languages)
+
+        def settle(language: str) -> None:
             _merge(root, language)
             if change is not None:
                 _rewrite(root, language, change)
+
+        # Reading and writing Parquet let other threads run. Few of them, as each holds a language's rows.
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(settle, found))
 
 
 def forget(root: Path, language: str, video_ids: Collection[str]) -> None:
