@@ -107,9 +107,11 @@ def import_multitalk(
                 f"{root} has video {video_id} of {language} already, built from its source: import into another folder"
             )
         if video_id in removed:  # `commit_fragment` makes tombstones of them; no sound may be written
-            rows, motion = [{"clip_id": _clip_id(stem), "status": "failed"} for stem in stems], []
-        else:
-            rows, motion = _video(source, root, language, stems, encode, vertex_count)
+            graves = [{"clip_id": _clip_id(stem), "status": "failed"} for stem in stems]
+            commit_fragment(root, language, video_id, graves, fingerprint=print_of_files)
+            failed += len(graves)
+            continue
+        rows, motion = _video(source, root, language, stems, encode, vertex_count)
         commit_fragment(root, language, video_id, rows, motion_rows=motion, fingerprint=print_of_files)
         clips += len(motion)
         failed += len(rows) - len(motion)
@@ -157,7 +159,8 @@ def _video(
     source: Path, root: Path, language: str, stems: Sequence[str], encode: Encode, vertex_count: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Manifest rows of all clips, and motion rows of those that are ok."""
-    rows, motion = [], []
+    rows: list[dict[str, Any]] = []
+    motion: list[dict[str, Any]] = []
     for stem in stems:
         try:
             row, arrays = _clip(source, root, language, stem, encode, vertex_count)
