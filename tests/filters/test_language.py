@@ -76,6 +76,16 @@ def test_two_languages_in_long_speech_share_the_probability(listener, german, sy
     assert 0.3 < metrics.annotated_language_probability < 0.7
 
 
+@pytest.mark.parametrize("order", [0, 1], ids=["german first", "english first"])
+def test_switching_languages_within_one_window_lowers_the_probability(listener, german, synthesise, order):
+    english = synthesise("Good evening ladies and gentlemen, and a very warm welcome to our programme.", "en")
+    audio = np.concatenate([english, german] if order else [german, english])
+    assert len(audio) < 15 * RATE
+    metrics = listener.measure(audio, [(0, len(audio))], "english")
+    assert 0.2 < metrics.annotated_language_probability < 0.85
+    assert listener.measure(english, [(0, len(english))], "english").annotated_language_probability > 0.9
+
+
 def test_recognition_is_bounded_by_tokens_not_by_what_whisper_invents(detector):
     noise = (np.random.default_rng(0).normal(0, 0.2, 10 * RATE) * 32767).clip(-32768, 32767).astype(np.int16)
     identifier = LanguageIdentifier(require("whisper_base"), LanguageSettings(max_tokens_per_sec=1))
