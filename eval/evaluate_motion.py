@@ -155,7 +155,7 @@ def _measure_clip(
             continue
         try:
             samples = [read_vertices(p, settings.metres_per_unit) for p in model.files[clip.clip_id].paths]
-            true, samples, was_cut = _fit_lengths(clip.vertices, samples, settings.length_tolerance)
+            true, samples, was_cut = fit_lengths(clip.vertices, samples, settings.length_tolerance)
             own = clip.template if template is None else template
             pair = MotionPair(true, samples[0], plan.regions, own, clip.fps, _frames_of(closures, clip))
         except (VertexFileError, ValueError) as error:
@@ -177,9 +177,16 @@ def _frames_of(closures: Closures, clip: TrueClip) -> list[tuple[int, int]] | No
     return None if spans is None else [(int(start * clip.fps), int(end * clip.fps)) for start, end in spans]
 
 
-def _fit_lengths(
+def fit_lengths(
     true: FloatArray, samples: Sequence[FloatArray], tolerance: int
 ) -> tuple[FloatArray, list[FloatArray], bool]:
+    """Cut sequences to the shortest one, and say whether any was.
+
+    Raises
+    ------
+    ValueError
+        They differ by more frames than `tolerance`.
+    """
     lengths = [len(true), *(len(sample) for sample in samples)]
     if max(lengths) - min(lengths) > tolerance:
         raise ValueError(f"{lengths[1]} frames, the ground truth has {lengths[0]}")

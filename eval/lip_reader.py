@@ -48,6 +48,8 @@ class LipReader:
     decoder: SpeechDecoder
     vocabulary: Vocabulary
     name: str = ""
+    version: str = ""
+    """Changes when the checkpoint does."""
 
     @property
     def device(self) -> torch.device:
@@ -122,7 +124,9 @@ def load_lip_reader(folder: Path, device: str = "cpu") -> LipReader:
     CheckpointError, WeightsError, VocabularyError
         One can not be used.
     """
-    checkpoint = read_checkpoint(_first(folder, _CHECKPOINTS))
+    weights = _first(folder, _CHECKPOINTS)
+    vocabulary = _vocabulary(folder)
+    checkpoint = read_checkpoint(weights)
     encoder = encoder_from_tensors(checkpoint.tensors, _encoder_heads(checkpoint.settings))
     decoder = decoder_from_tensors(
         checkpoint.tensors,
@@ -130,13 +134,14 @@ def load_lip_reader(folder: Path, device: str = "cpu") -> LipReader:
         # transformers' name for it; MuAViC's own models do not scale
         scale_embedding=checkpoint.settings.get("scale_embedding") is True,
     )
-    vocabulary = _vocabulary(folder)
     if len(vocabulary.pieces) != decoder.shape.vocabulary:
         raise VocabularyError(
             f"{folder}: the vocabulary has {len(vocabulary.pieces)} pieces, the checkpoint "
             f"{decoder.shape.vocabulary}: they belong to different models"
         )
-    return LipReader(encoder.to(device), decoder.to(device), vocabulary, folder.name)
+    changed = weights.stat()
+    version = f"{weights.name} {changed.st_size} {changed.st_mtime_ns}"
+    return LipReader(encoder.to(device), decoder.to(device), vocabulary, folder.name, version)
 
 
 def _encoder_heads(settings: dict[str, object]) -> int | None:

@@ -30,6 +30,8 @@ Progress = Callable[[int, int], None]
 Sight = Callable[[str], npt.NDArray[np.float32]]
 """Gives a clip's mouth pictures (T, 88, 88), as `eval.mouth.model_input` makes them, by clip id; raises
 LookupError, OSError or ValueError where it has none."""
+Version = Callable[[str], str]
+"""Tells, by clip id, of what file the pictures are made, and changes when it does."""
 
 AUDIO_ONLY = "audio only"
 
@@ -74,8 +76,9 @@ def read_clips(
     settings: LipReadingSettings,
     record: Path,
     progress: Progress | None = None,
+    versions: Mapping[str, Version] | None = None,
 ) -> Readings:
-    """Read all clips, or what an earlier run with the same settings left unread.
+    """Read all clips, or what an earlier run with the same settings, files and noises left unread.
 
     Parameters
     ----------
@@ -90,6 +93,8 @@ def read_clips(
         JSON-lines file that readings are added to.
     progress
         Called with clips done and clips in all.
+    versions
+        By row; without it, pictures are taken to be those of the earlier run.
 
     Raises
     ------
@@ -98,46 +103,68 @@ def read_clips(
     """
     rows: dict[str, Sight | None] = {**sights, **({AUDIO_ONLY: None} if settings.audio_only else {})}
     conditions = [(noise, snr) for noise in noises for snr in settings.snrs_db]
-    kept = _Record(record, _fingerprint(settings, reader.name))
+    keys = _Keys(settings, reader, {noise.name: noise.digest for noise in noises}, versions or {})
+    kept = _Record(record)
     skipped: dict[str, dict[str, str]] = {row: {} for row in rows}
+    readings: list[Reading] = []
     for index, clip in enumerate(clips):
         if progress is not None:
             progress(index, len(clips))
         for row, sight in rows.items():
-            todo = [(n, snr) for n, snr in conditions if (row, clip.clip_id, n.name, snr) not in kept.done]
-            if not todo:
-                continue
             try:
-                made = _read(clip, row, sight, reader, todo, settings)
+                key = keys.of(row, clip.clip_id)
+                todo = [(n, snr) for n, snr in conditions if (key, n.name, snr) not in kept.done]
+                if todo:
+                    kept.add(key, _read(clip, row, sight, reader, todo, settings))
             except (LookupError, OSError, ValueError) as error:
                 skipped[row][clip.clip_id] = str(error) or type(error).__name__
                 continue
-            kept.add(made)
-    wanted = [(row, clip.clip_id, n.name, snr) for row in rows for clip in clips for n, snr in conditions]
-    readings = tuple(kept.done[key] for key in wanted if key in kept.done)
+            readings += [kept.done[key, n.name, snr] for n, snr in conditions]
     if not readings:
         reason = next((why for row in skipped.values() for why in row.values()), "there are no clips")
         raise ValueError(f"not one clip could be read ({reason})")
-    return Readings(readings, skipped)
+    return Readings(tuple(readings), skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What decides a clip's readings in a row, beside noise and ratio, as a hash."""
+
+    settings: LipReadingSettings
+    reader: LipReader
+    digests: Mapping[str, str]
+    """Of the noises, by name."""
+    versions: Mapping[str, Version]
+
+    def of(self, row: str, clip_id: str) -> str:
+        """Raise LookupError or OSError where the row's file of the clip is not there."""
+        version = self.versions[row](clip_id) if row in self.versions else ""
+        decisive = [
+            self.settings.model_dump(mode="json", include={"beam", "max_length"}),
+            [self.reader.name, self.reader.version],
+            self.digests,
+            [row, clip_id, version],
+        ]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class _Record:
-    """The JSON-lines file of a run: what it holds of these settings, and what is added."""
+    """The JSON-lines file of a run: what it holds, by key, noise and ratio, and what is added."""
 
-    def __init__(self, path: Path, key: str) -> None:
-        self._path, self._key = path, key
-        self.done = {(r.row, r.clip_id, r.noise, r.snr_db): r for r in _recorded(path, key)}
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.done = {(key, r.noise, r.snr_db): r for key, r in _recorded(path)}
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
             with path.open("a", encoding="utf-8") as file:
                 file.write("\n")  # an earlier run was stopped in the middle of a line
 
-    def add(self, readings: Sequence[Reading]) -> None:
+    def add(self, key: str, readings: Sequence[Reading]) -> None:
         """Write readings down."""
-        lines = [json.dumps({"key": self._key, **asdict(r)}, ensure_ascii=False) + "\n" for r in readings]
+        lines = [json.dumps({"key": key, **asdict(r)}, ensure_ascii=False) + "\n" for r in readings]
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(lines)
-        self.done.update({(r.row, r.clip_id, r.noise, r.snr_db): r for r in readings})
+        self.done.update({(key, r.noise, r.snr_db): r for r in readings})
 
 
 def _read(
@@ -160,21 +187,12 @@ def _read(
     return readings
 
 
-def _fingerprint(settings: LipReadingSettings, reader_name: str) -> str:
-    """Hash of what decides a reading, beside clip, row, noise and ratio."""
-    decisive = settings.model_dump(
-        mode="json", include={"beam", "max_length", "noises", "babble_speakers", "seed"}
-    )
-    return hashlib.sha256(json.dumps([decisive, reader_name], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _recorded(record: Path, key: str) -> Iterator[Reading]:
+def _recorded(record: Path) -> Iterator[tuple[str, Reading]]:
     if not record.is_file():
         return
     for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             content = json.loads(line)
-            if content.pop("key") == key:
-                yield Reading(**content)
+            yield content.pop("key"), Reading(**content)
         except (ValueError, TypeError, KeyError, AttributeError):
             continue  # the line that an interrupted run was writing

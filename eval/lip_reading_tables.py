@@ -56,7 +56,12 @@ def lip_reading_figures(
 
 
 def lip_reading_table(
-    figures: Sequence[LipReadingFigure], settings: LipReadingSettings, *, detailed: bool
+    figures: Sequence[LipReadingFigure],
+    settings: LipReadingSettings,
+    *,
+    detailed: bool,
+    language: str = "",
+    note: str = "",
 ) -> Table:
     """One line for each row and signal-to-noise ratio, and with `detailed` for each noise; rates in percent."""
     columns = ("row", "SNR dB", "noise", "WER %", "low", "high", "CER %", "CER low", "CER high", "clips")
@@ -65,7 +70,34 @@ def lip_reading_table(
         (f.row, f.snr_db, f.noise, *_percent(f.word_error_rate), *_percent(f.character_error_rate), f.clips)
         for f in chosen
     )
-    return Table(f"Lip reading, protocol {settings.protocol}", columns, rows)
+    title = ", ".join(filter(None, ["Lip reading", language, f"protocol {settings.protocol}"]))
+    return Table(title, columns, rows, note)
+
+
+def readings_table(
+    clips: Sequence[SpokenClip], readings: Readings, settings: LipReadingSettings, language: str = ""
+) -> Table:
+    """Every reading beside its reference, both as they are compared, with the errors counted."""
+    references = {clip.clip_id: normalise(clip.reference, settings.protocol) for clip in clips}
+    rows = []
+    for reading in readings.readings:
+        text = normalise(reading.text, settings.protocol)
+        count = count_errors(references[reading.clip_id], text)
+        errors = (count.word_errors, count.words) if count is not None else (None, None)
+        condition = (reading.clip_id, reading.row, reading.noise, reading.snr_db)
+        rows.append((*condition, references[reading.clip_id], text, *errors))
+    columns = ("clip", "row", "noise", "SNR dB", "reference", "read", "word errors", "words")
+    return Table(", ".join(filter(None, ["Readings", language])), columns, tuple(rows))
+
+
+def unread_table(readings: Readings, language: str = "") -> Table | None:
+    """List the clips that a row has no reading of, and why; None where there are none.
+
+    Rates are over the clips that every row has been read on.
+    """
+    rows = tuple((row, clip, why) for row, clips in readings.skipped.items() for clip, why in clips.items())
+    title = ", ".join(filter(None, ["Not read", language]))
+    return Table(title, ("row", "clip", "reason"), rows) if rows else None
 
 
 def _score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ class Noise(Protocol):
     def name(self) -> str:
         """How tables call it."""
 
+    @property
+    def digest(self) -> str:
+        """Hash of what it is made of."""
+
     def samples(self, source: str, length: int) -> Samples:
         """`length` samples of noise for a clip of the source video `source`."""
 
@@ -34,6 +39,11 @@ class RecordedNoise:
 
     name: str
     recording: Samples
+
+    @property
+    def digest(self) -> str:
+        """Hash of the recording."""
+        return _digest(self.recording)
 
     def samples(self, source: str, length: int) -> Samples:
         """Return the same for every clip."""
@@ -49,6 +59,12 @@ class Babble:
     speakers: int = 8
     seed: int = 0
     name: str = "babble"
+
+    @property
+    def digest(self) -> str:
+        """Hash of all voices, how many speak at once, and the seed."""
+        names = [f"{source}:{_digest(sound)}" for source, sound in sorted(self.speech.items())]
+        return hashlib.sha256(" ".join([*names, str(self.speakers), str(self.seed)]).encode()).hexdigest()
 
     def samples(self, source: str, length: int) -> Samples:
         """Make a babble that depends on nothing but the source, the length and the seed.
@@ -71,6 +87,10 @@ class Babble:
             begin = int(random.integers(len(voice)))
             mixed += np.resize(np.roll(voice, -begin), length) / np.sqrt(np.mean(voice**2))
         return np.asarray(mixed / np.abs(mixed).max() * 32767, dtype=np.int16)
+
+
+def _digest(samples: Samples) -> str:
+    return hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()
 
 
 def choose_noises(settings: LipReadingSettings, sounds: Mapping[str, Path]) -> list[Noise]:

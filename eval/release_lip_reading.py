@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 REAL_VIDEO = "video"
+Detect = Callable[[Path], "npt.NDArray[np.floating]"]
 
 
 def release_clips(root: Path, release: str, language: str, split: str = "test") -> list[SpokenClip]:
@@ -57,7 +59,39 @@ def release_clips(root: Path, release: str, language: str, split: str = "test") 
     return sorted(clips, key=lambda clip: clip.clip_id)
 
 
-def release_video_sight(root: Path, language: str) -> Sight:
+def release_speech(root: Path, release: str, language: str) -> dict[str, Path]:
+    """List a clip's sound for each source video of a release that has one, for babble.
+
+    Those of the language, if there are three or more; else those of all.
+
+    Raises
+    ------
+    DatasetError
+        There is no such release, or it is damaged.
+    """
+    from manifests.paths import audio_path
+    from manifests.release import read_release
+
+    own: dict[str, Path] = {}
+    everybody: dict[str, Path] = {}
+    for row in read_release(root, release).select(["clip_id", "video_id", "language"]).to_pylist():
+        sound = audio_path(root, row["language"], row["clip_id"])
+        if row["video_id"] not in everybody and sound.is_file():
+            everybody[row["video_id"]] = sound
+            if row["language"] == language:
+                own[row["video_id"]] = sound
+    return own if len(own) >= 3 else everybody
+
+
+def release_languages(root: Path, release: str, split: str = "test") -> list[str]:
+    """List the languages of a release's split, sorted; raises as `release_speech`."""
+    from manifests.release import read_release
+
+    rows = read_release(root, release).select(["language", "split"]).to_pylist()
+    return sorted({row["language"] for row in rows if row["split"] == split})
+
+
+def release_video_sight(root: Path, language: str, detect: Detect | None = None) -> Sight:
     """Mouth pictures of a dataset's own clips, by the landmarks that were kept with them.
 
     Parameters
@@ -66,6 +100,8 @@ def release_video_sight(root: Path, language: str) -> Sight:
         Folder of the dataset.
     language
         As the manifest calls it.
+    detect
+        Finds MediaPipe's landmarks in a clip's video, where the dataset did not keep them.
 
     Raises
     ------
@@ -78,7 +114,12 @@ def release_video_sight(root: Path, language: str) -> Sight:
     dataset = open_dataset(root)
 
     def landmarks(clip_id: str) -> npt.NDArray[np.floating]:
-        points: npt.NDArray[np.floating] = dataset.landmarks(clip_id)["landmarks"]
+        try:
+            points: npt.NDArray[np.floating] = dataset.landmarks(clip_id)["landmarks"]
+        except KeyError:
+            if detect is None:
+                raise
+            points = detect(clip_path(root, language, clip_id))
         return points
 
     return video_sight(lambda clip_id: clip_path(root, language, clip_id), landmarks)

@@ -25,6 +25,8 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    """What must be known to read it, in a line or two."""
 
     def __post_init__(self) -> None:
         wrong = [row for row in self.rows if len(row) != len(self.columns)]
@@ -66,7 +68,10 @@ def _terminal(table: Table) -> str:
     for row in table.rows:
         shown.add_row(*(escape(short(cell)) for cell in row))
     out = io.StringIO()
-    Console(file=out, width=160, highlight=False).print(shown)
+    console = Console(file=out, width=160, highlight=False)
+    console.print(shown)
+    if table.note:
+        console.print(escape(table.note))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -74,7 +79,8 @@ def _markdown(table: Table) -> str:
     marks = ["---:" if numeric else "---" for numeric in table.numeric]
     lines = [[c.replace("|", "\\|") for c in map(short, row)] for row in (table.columns, *table.rows)]
     lines.insert(1, marks)
-    return f"**{table.title}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    note = f"\n{table.note}\n" if table.note else ""
+    return f"**{table.title}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + note
 
 
 def _csv(table: Table) -> str:
@@ -92,7 +98,7 @@ def _latex(table: Table) -> str:
     body = "\n".join(line(row) for row in table.rows)
     columns = "".join("r" if numeric else "l" for numeric in table.numeric)
     lines = (
-        f"% {' '.join(table.title.split())}",
+        f"% {' '.join(f'{table.title}. {table.note}'.split())}",
         f"\\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         line(table.columns),
@@ -109,7 +115,8 @@ def _json(table: Table) -> str:
         return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
     rows = [{c: plain(v) for c, v in zip(table.columns, row, strict=True)} for row in table.rows]
-    return json.dumps({"title": table.title, "rows": rows}, indent=1, ensure_ascii=False) + "\n"
+    content = {"title": table.title, "rows": rows, "note": table.note}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 _WRITERS: dict[TableFormat, Callable[[Table], str]] = {

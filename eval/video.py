@@ -82,6 +82,20 @@ def read_frames(path: Path, size: tuple[int, int] | None = None) -> Iterator[Pic
             raise MediaError(f"{path}: its video can not be decoded ({error})") from error
 
 
+def frame_rate(path: Path) -> float:
+    """Return a video's frames a second.
+
+    Raises
+    ------
+    MediaError
+        It can not be read, or has no pictures.
+    """
+    with closing(_open(path)) as container:
+        if not container.streams.video:
+            raise MediaError(f"{path}: has no video")
+        return float(container.streams.video[0].average_rate or 0)
+
+
 def write_video(
     path: Path, frames: Iterable[Picture], fps: float = 25.0, sound: Samples | None = None, crf: int = 18
 ) -> int:

@@ -17,6 +17,7 @@ from flows import (
     apart,
     cli_data,
     cli_discover,
+    cli_evaluate,
     cli_head,
     cli_import,
     cli_models,
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     cli_import.add_commands(commands)
     cli_models.add_commands(commands)
     cli_head.add_commands(commands)
+    cli_evaluate.add_commands(commands)
     cli_sync.add_commands(commands)
     cli_system.add_commands(commands)
     return top

@@ -1,18 +1,14 @@
-"""Commands about fits and models: ``preview``, ``evaluate``, ``train``, ``talk``."""
+"""Commands about fits and models: ``preview``, ``train``, ``talk``."""
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-FORMATS = ("terminal", "markdown", "csv", "latex", "json")
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands of this module to the parser's."""
     _add_preview(commands)
-    _add_evaluate(commands)
     _add_train(commands)
     _add_talk(commands)
 
@@ -48,81 +44,6 @@ def _preview(options: argparse.Namespace) -> int:
     frames = write_preview(dataset, model, options.clip_id, options.out)
     print(f"{options.out}: {frames} frames")
     return 0
-
-
-def _add_evaluate(commands: Any) -> None:
-    evaluate = commands.add_parser("evaluate", help="measure what models predict")
-    kinds = evaluate.add_subparsers(title="kinds", metavar="KIND", required=True)
-    motion = kinds.add_parser(
-        "motion",
-        help="predicted vertices against the true ones",
-        description="Measure folders of .npy or .npz vertices against a folder of true ones, or a release's clips.",
-    )
-    motion.add_argument(
-        "--predictions", nargs="+", default=[], metavar="[NAME=]DIR", help="a folder for each model"
-    )
-    motion.add_argument("--ground-truth", type=Path, metavar="DIR", help="folder of true vertices")
-    motion.add_argument("--release", metavar="NAME", help="instead: clips of a release of --root")
-    motion.add_argument("--root", type=Path, metavar="DIR", help="folder of the dataset")
-    motion.add_argument("--split", choices=("train", "val", "test"), help="part of the release: test")
-    motion.add_argument("--sounds", type=Path, metavar="DIR", help="<clip>.wav beside --ground-truth")
-    motion.add_argument(
-        "--baselines",
-        action="store_true",
-        default=None,
-        help="add the still face, the mean face, and others' motion",
-    )
-    motion.add_argument("--metrics", nargs="+", metavar="NAME", help="default: all that can be measured")
-    motion.add_argument("--masks", type=Path, metavar="FILE", help="FLAME_masks.pkl, for the upper face")
-    motion.add_argument("--regions", type=Path, metavar="FILE", help="JSON regions of another mesh")
-    motion.add_argument("--template", type=Path, metavar="FILE", help="neutral face: .npy or templates.pkl")
-    motion.add_argument("--closures", type=Path, metavar="FILE", help="JSON: when p, b and m close the lips")
-    motion.add_argument("--metres-per-unit", type=float, metavar="X", help="0.001 for millimetres")
-    motion.add_argument("--format", choices=FORMATS, default="terminal", help="of the tables on stdout")
-    motion.set_defaults(run=_evaluate_motion)
-
-
-def _evaluate_motion(options: argparse.Namespace) -> int:
-    from flows.config import validated
-    from flows.model_config import EvaluateSettings
-
-    def given(*names: str) -> dict[str, Any]:
-        return {name: value for name in names if (value := getattr(options, name)) is not None}
-
-    settings = validated(
-        EvaluateSettings,
-        {
-            **given("ground_truth", "release", "root", "split", "sounds", "baselines"),
-            "predictions": _named_folders(options.predictions),
-            "measures": given("metrics", "masks", "regions", "template", "closures", "metres_per_unit"),
-        },
-    )
-    from flows.motion_evaluation import evaluate, tables_text
-
-    sys.stdout.write(tables_text(evaluate(settings, _told("clips measured")), options.format))
-    return 0
-
-
-def _named_folders(given: list[str]) -> dict[str, Path]:
-    """Folders by model: NAME=DIR, or DIR alone, which is called by its own name."""
-    from flows.config import ConfigError
-
-    folders: dict[str, Path] = {}
-    for text in given:
-        name, sign, place = text.partition("=")
-        folder = Path(place if sign else text)
-        name = name if sign else folder.resolve().name
-        if name in folders:
-            raise ConfigError(f"--predictions: two models are called {name!r}; write NAME=DIR")
-        folders[name] = folder
-    return folders
-
-
-def _told(what: str) -> Callable[[int, int], None] | None:
-    """Progress on a terminal's stderr; none in a pipe."""
-    if not sys.stderr.isatty():
-        return None
-    return lambda done, of: print(f"\r{what}: {done} of {of} ", end="", file=sys.stderr, flush=True)
 
 
 def _add_train(commands: Any) -> None:

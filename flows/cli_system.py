@@ -41,6 +41,7 @@ _RUN_ERRORS = (
     "AssetError",
     "AssetMissing",
     "AssetCorrupt",
+    "LipReaderMissingError",
     "DownloadFailed",
     "FfmpegMissingError",
     "ClipError",

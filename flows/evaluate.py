@@ -5,7 +5,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.model_config import EvaluateSettings
 from flows.motion_evaluation import evaluate as measure
-from flows.motion_evaluation import tables_text
+from flows.written_tables import tables_text
 
 
 @flow(name="evaluate", validate_parameters=True)

@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from eval.settings import MotionEvaluationSettings
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """Frozen, and no name but those it knows."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EvaluateSettings(_Settings):
+class EvaluateSettings(Settings):
     """Which predictions are measured against which truth."""
 
     predictions: dict[str, Path] = Field(
@@ -22,6 +24,7 @@ class EvaluateSettings(_Settings):
     root: Path | None = Field(None, description="folder of the dataset, with `release`")
     release: str | None = Field(None, description="release whose clips are the truth, instead of a folder")
     split: Literal["train", "val", "test"] = Field("test", description="part of the release")
+    head_model: str | None = Field(None, description="name or file of the clips' head model, if not known")
     sounds: Path | None = Field(None, description="folder of <clip>.wav beside `ground_truth`, for SLCC")
     baselines: bool = Field(False, description="add what knows nothing of the speech: still, mean, shuffled")
     measures: MotionEvaluationSettings = Field(
@@ -39,7 +42,7 @@ class EvaluateSettings(_Settings):
         return self
 
 
-class TrainSettings(_Settings):
+class TrainSettings(Settings):
     """Which model is trained on which dataset."""
 
     root: Path = Field(description="folder of the dataset")

@@ -1,7 +1,7 @@
 """Evaluating predicted motion: the truth out of a folder or a release, baselines, and the tables."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -10,7 +10,8 @@ from eval.baselines import BASELINES, write_baseline
 from eval.evaluate_motion import evaluate_motion
 from eval.ground_truth import FolderTruth, GroundTruth, ReleaseTruth, read_template
 from eval.motion_tables import all_tables
-from eval.tables import Table, TableFormat
+from eval.tables import Table
+from fit_flame.head_model import HeadModel
 from flows.config import ConfigError
 from flows.heads import only_model
 from flows.model_config import EvaluateSettings
@@ -40,7 +41,7 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> li
     VertexFileError, RegionError, DatasetError, MotionError
         A folder, a file, or the dataset can not be used.
     """
-    truth = _truth(settings)
+    truth = ground_truth(settings)
     with tempfile.TemporaryDirectory(prefix="multitalk-") as scratch:
         folders = dict(settings.predictions)
         for name in BASELINES if settings.baselines else ():
@@ -56,24 +57,21 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> li
             raise
 
 
-def tables_text(tables: Sequence[Table], layout: TableFormat) -> str:
-    """Write tables one after the other; in JSON as one array."""
-    if layout == "json":
-        return "[" + ",\n".join(table.text("json").strip() for table in tables) + "]\n"
-    if layout == "terminal":
-        # Each figure by language and pooling fills pages; the files that are made for it have them.
-        tables = [table for table in tables if table.title != "Figures"]
-    return "\n".join(table.text(layout) for table in tables)
-
-
-def _truth(settings: EvaluateSettings) -> GroundTruth:
+def ground_truth(settings: EvaluateSettings) -> GroundTruth:
+    """Open the truth that settings name; raises as `evaluate`."""
     measures = settings.measures
     if settings.ground_truth is not None:
         template = read_template(measures.template, measures.metres_per_unit) if measures.template else None
         return FolderTruth(settings.ground_truth, template, settings.sounds, measures.metres_per_unit)
     assert settings.root is not None and settings.release is not None
+    return ReleaseTruth(settings.root, settings.release, release_head_model(settings), settings.split)
+
+
+def release_head_model(settings: EvaluateSettings) -> HeadModel:
+    """Load the head model that the clips of the release's split were fitted with; raises as `evaluate`."""
+    assert settings.root is not None and settings.release is not None
     clips = read_release(settings.root, settings.release)
     chosen = clips.filter(pc.equal(clips["split"], settings.split))
     if not chosen.num_rows:
         raise ConfigError(f"release {settings.release}: no clip is in its split {settings.split!r}")
-    return ReleaseTruth(settings.root, settings.release, only_model(chosen["head_model"]), settings.split)
+    return only_model(chosen["head_model"], settings.head_model)

@@ -9,11 +9,8 @@ from pydantic import ValidationError
 
 from eval.ground_truth import FolderTruth
 from eval.lip_reading import AUDIO_ONLY, SpokenClip, read_clips
+from eval.lip_reading_clips import LayoutError, avlr_folder, read_valid_clips
 from eval.lip_reading_inputs import (
-    LayoutError,
-    avlr_folder,
-    model_sight,
-    read_valid_clips,
     rendered_mouths,
     truth_sight,
     vertex_sight,
@@ -36,7 +33,7 @@ SETTINGS = LipReadingSettings(bootstrap_draws=100)
 class Reader:
     """Reads what its script says, and counts what it is asked."""
 
-    name = "toy"
+    name, version = "toy", "1"
 
     def __init__(self, script):
         self.script, self.seen, self.read_count = script, [], 0
@@ -196,23 +193,6 @@ def test_vertices_become_mouth_pictures(tmp_path):
     assert np.array_equal(truth_sight(FolderTruth(tmp_path, template), faces)("clip"), mouths)
     with pytest.raises(LookupError, match="template"):
         truth_sight(FolderTruth(tmp_path), faces)("clip")
-
-
-def test_a_folder_of_videos_or_vertices_is_a_model(tmp_path):
-    vertices, faces, template = head(3)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    write_video(tmp_path / "a" / "clip.mp4", [np.zeros((64, 64, 3), np.uint8)] * 5)
-    np.save(tmp_path / "b" / "clip.npy", vertices)
-    asked = []
-
-    def detect(path):
-        asked.append(path)
-        return np.full((5, 478, 3), np.nan)
-
-    assert model_sight(tmp_path / "a", faces, template, detect)("clip").shape == (5, 88, 88)
-    assert model_sight(tmp_path / "b", faces, template, detect)("clip").shape == (3, 88, 88)
-    assert asked == [tmp_path / "a" / "clip.mp4"]
 
 
 def test_a_releases_clips_are_read_from_its_own_video(release_root, tmp_path):
