@@ -168,6 +168,11 @@ class ReleaseTruth:
             raise VertexFileError(
                 f"{clip_id}: its motion belongs to head model {motion['head_model']}, not {self._head_model.key}"
             )
+        if motion["expression"].shape[1] != self._head_model.expression_size:
+            raise VertexFileError(
+                f"{clip_id}: its motion has {motion['expression'].shape[1]} expressions, "
+                f"{self._head_model.key} has {self._head_model.expression_size}: build the dataset again"
+            )
         values = np.concatenate([motion["expression"], motion["jaw"]], axis=1).astype(np.float32)
         with torch.inference_mode():
             offsets = self._face(torch.from_numpy(values)).numpy()

@@ -1,4 +1,4 @@
-"""The commands ``evaluate motion`` and ``evaluate lip-reading``."""
+"""The commands ``evaluate motion``, ``evaluate lip-reading`` and ``evaluate all``."""
 
 import argparse
 import sys
@@ -15,6 +15,7 @@ def add_commands(commands: Any) -> None:
     kinds = evaluate.add_subparsers(title="kinds", metavar="KIND", required=True)
     _add_motion(kinds)
     _add_lip_reading(kinds)
+    _add_all(kinds)
 
 
 def _add_motion(kinds: Any) -> None:
@@ -86,6 +87,21 @@ def _add_lip_reading(kinds: Any) -> None:
     lips.set_defaults(run=_evaluate_lip_reading)
 
 
+def _add_all(kinds: Any) -> None:
+    both = kinds.add_parser(
+        "all",
+        help="both, on a release, for the report page",
+        description="Measure motion and read lips on a release; `multitalk report` then shows the tables.",
+    )
+    both.add_argument(
+        "--predictions", nargs="+", default=[], metavar="[NAME=]DIR", help="a folder for each model"
+    )
+    _add_release(both)
+    both.add_argument("--name", help="of the evaluation; default: the release's")
+    _add_common(both)
+    both.set_defaults(run=_evaluate_all)
+
+
 def _add_release(parser: Any) -> None:
     parser.add_argument("--release", metavar="NAME", help="clips of a release of --root")
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the dataset")
@@ -140,6 +156,22 @@ def _evaluate_lip_reading(options: argparse.Namespace) -> int:
 
     tables = [table for table in read_lips(settings, _told) if "by noise" not in table.title]
     sys.stdout.write(tables_text(tables, options.format))
+    return 0
+
+
+def _evaluate_all(options: argparse.Namespace) -> int:
+    from flows.config import read_config, validated
+    from flows.evaluation_config import EvaluateReleaseSettings
+
+    named = _given(options, "root", "release", "split", "head_model", "name")
+    if options.predictions:
+        named["predictions"] = _named_folders("--predictions", options.predictions)
+    values = read_config(options.config) if options.config is not None else {}
+    settings = validated(EvaluateReleaseSettings, {**values, **named})
+    from flows.release_evaluation import evaluate_release
+    from flows.written_tables import tables_text
+
+    sys.stdout.write(tables_text(evaluate_release(settings, _told), options.format))
     return 0
 
 

@@ -1,18 +1,30 @@
-"""The flow `evaluate`: predicted motion against the truth, its tables as an artifact."""
+"""The flow `evaluate`: predicted motion and lips of a release, the tables as an artifact and for the report."""
+
+from collections.abc import Callable
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.model_config import EvaluateSettings
-from flows.motion_evaluation import evaluate as measure
+from flows.evaluation_config import EvaluateReleaseSettings
+from flows.release_evaluation import evaluate_release
 from flows.written_tables import tables_text
+
+_LOGGED_CLIPS = 50
 
 
 @flow(name="evaluate", validate_parameters=True)
-def evaluate(settings: EvaluateSettings) -> str:
-    """Measure predictions on a release or a folder of true vertices; gives the tables as Markdown."""
+def evaluate(settings: EvaluateReleaseSettings) -> str:
+    """Measure motion and read lips on a release; gives the tables as Markdown. Run it again to go on."""
     logger = get_run_logger()
-    markdown = tables_text(measure(settings), "markdown")
-    logger.info(f"measured {', '.join(settings.predictions) or 'baselines'}")
-    create_markdown_artifact(key="evaluate-motion", markdown=markdown, description="Motion metrics")
+
+    def told(step: str) -> Callable[[int, int], None]:
+        def progress(done: int, of: int) -> None:
+            if done % _LOGGED_CLIPS == 0:
+                logger.info(f"{step}: {done} of {of}")
+
+        return progress
+
+    markdown = tables_text(evaluate_release(settings, told), "markdown")
+    description = f"Release {settings.release}, split {settings.split}"
+    create_markdown_artifact(key="evaluate", markdown=markdown, description=description)
     return markdown

@@ -54,7 +54,8 @@ def read_lips(settings: ReadLipsSettings, told: Told = lambda step: None) -> lis
             continue
         tables += _read_language(settings, language, reader, told)
     if missing and not tables:
-        raise LipReaderMissingError("; ".join(message for _, message in missing[:1]))
+        others = ", ".join(language for language, _ in missing[1:])
+        raise LipReaderMissingError(missing[0][1] + (f" Likewise for {others}." if others else ""))
     if missing:
         tables.append(Table("No recogniser", ("language", "what to do"), tuple(missing)))
     return tables
@@ -112,7 +113,8 @@ def _read_language(settings: ReadLipsSettings, language: str, reader: LipReader,
         if type(error) is ValueError:
             raise ConfigError(f"{language}: {error}") from error
         raise
-    note = f"{note} Noise: {', '.join(noise.name for noise in noises)}. Recogniser: {reader.name}."
+    names = ", ".join(noise.name for noise in noises)
+    note = f"{note} Noise: {names}. Recogniser: {reader.name}. {source.note}".strip()
     tables = _tables(settings, language, clips, readings, note)
     write_tables(place, [*tables, readings_table(clips, readings, settings.reading, language)])
     return tables

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from assets.errors import AssetError
 from assets.fetch import require
 from eval.ground_truth import ReleaseTruth
 from eval.lip_reading import Sight, SpokenClip, Version
@@ -16,7 +17,8 @@ from eval.release_lip_reading import REAL_VIDEO, release_clips, release_speech, 
 from eval.video import MediaError
 from extract.errors import ClipError
 from extract.landmarks import MediaPipeDetector
-from fit_flame.head_model import HeadModel
+from fit_flame.head_model import HeadModel, HeadModelError
+from fit_flame.motion import MotionError
 from flows.config import ConfigError
 from flows.head_models import CANONICAL, load_head_model
 from flows.heads import only_model
@@ -38,8 +40,8 @@ class Source:
     """Pictures by row."""
     versions: dict[str, Version] = field(default_factory=dict)
     """State of what they are made of, by row."""
-    weights: Path | None = None
-    """The recogniser's folder, where the layout names one."""
+    note: str = ""
+    """What is missing, and why."""
 
 
 def open_source(settings: ReadLipsSettings, language: str, code: str) -> Source:
@@ -70,7 +72,7 @@ def open_source(settings: ReadLipsSettings, language: str, code: str) -> Source:
         assert settings.avlr is not None
         layout = avlr_folder(settings.avlr, code)
         clips = folder_clips(layout.sounds)
-        source = Source(clips, {clip.source: clip.sound for clip in clips}, weights=layout.checkpoint)
+        source = Source(clips, {clip.source: clip.sound for clip in clips})
         models = {**layout.models, **models}
     rows: dict[str, Sight] = {}
     for name, folder in models.items():
@@ -118,17 +120,17 @@ def _release(settings: ReadLipsSettings, language: str) -> Source:
     if not clips:
         raise ConfigError(f"release {release}: its split {settings.split!r} has no clip of {language}")
     source = Source(clips, release_speech(root, release, language))
-    head = _head_model(settings)
+    source.sights[REAL_VIDEO] = release_video_sight(root, language, FaceFinder())
+    source.versions[REAL_VIDEO] = lambda clip_id: file_version(clip_path(root, language, clip_id))
+    try:
+        head = _head_model(settings)
+    except (AssetError, HeadModelError, MotionError, OSError) as error:
+        source.note = f"No row for the true motion: {error}"
+        return source
     truth = ReleaseTruth(root, release, head, settings.split)
     videos = {clip.clip_id: clip.source for clip in clips}
-    source.sights = {
-        TRUTH: truth_sight(truth, head.faces),
-        REAL_VIDEO: release_video_sight(root, language, FaceFinder()),
-    }
-    source.versions = {
-        TRUTH: lambda clip_id: file_version(motion_path(root, language, videos[clip_id])),
-        REAL_VIDEO: lambda clip_id: file_version(clip_path(root, language, clip_id)),
-    }
+    source.sights = {TRUTH: truth_sight(truth, head.faces), **source.sights}
+    source.versions[TRUTH] = lambda clip_id: file_version(motion_path(root, language, videos[clip_id]))
     return source
 
 

@@ -23,13 +23,14 @@ def write_tables(folder: Path, tables: Sequence[Table]) -> None:
     """Write `tables.md`, `tables.tex`, `tables.json`, and a CSV file of each table, called by its title."""
     folder.mkdir(parents=True, exist_ok=True)
     for layout, suffix in _SUFFIXES.items():
-        _write(folder / f"tables{suffix}", tables_text(tables, layout))
+        write_text(folder / f"tables{suffix}", tables_text(tables, layout))
     for table in tables:
         name = "-".join(re.findall("[a-z0-9]+", table.title.lower()))
-        _write(folder / f"{name}.csv", table.text("csv"))
+        write_text(folder / f"{name}.csv", table.text("csv"))
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that appears only when it is whole."""
     unfinished = path.with_name(f".{path.name}.tmp")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)

@@ -116,11 +116,12 @@ def test_unusable_arguments_end_in_one_line(arguments, said, tmp_path, monkeypat
 
 
 def test_deployments_start_from_settings_that_are_valid():
-    from flows.model_config import EvaluateSettings, TrainSettings
+    from flows.evaluation_config import EvaluateReleaseSettings
+    from flows.model_config import TrainSettings
 
     content = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text("utf-8"))
     given = {
         deployment["name"]: deployment["parameters"]["settings"] for deployment in content["deployments"]
     }
     assert TrainSettings(**given["train-motion-prior"]) == TrainSettings(**given["train-talker"])
-    assert EvaluateSettings(**given["evaluate"]).baselines
+    assert EvaluateReleaseSettings(**given["evaluate"]).of_motion.baselines
