@@ -14,6 +14,7 @@ from flows.motion_evaluation import evaluate
 from flows.written_tables import tables_text, write_text
 from manifests.paths import check_name
 
+ROWS_ON_PAGE = 200
 Progress = Callable[[int, int], None]
 
 
@@ -56,13 +57,18 @@ def write_for_page(folder: Path, tables: Sequence[Table]) -> None:
         {
             "title": table.title,
             "columns": table.columns,
-            "rows": [[_plain(cell) for cell in row] for row in table.rows],
-            "note": table.note,
+            "rows": [[_plain(cell) for cell in row] for row in table.rows[:ROWS_ON_PAGE]],
+            "note": _note(table),
         }
         for table in shown
     ]
     write_text(folder / "tables.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     write_text(folder / "tables.md", tables_text(tables, "markdown"))
+
+
+def _note(table: Table) -> str:
+    more = len(table.rows) - ROWS_ON_PAGE
+    return f"{table.note} {more} more rows are in tables.md.".strip() if more > 0 else table.note
 
 
 def _plain(cell: Cell) -> str | int | None:
