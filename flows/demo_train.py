@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ RELEASE = "unheard-speakers"
 HELD_OUT = ("enSpeaker00", "itSpeaker00")
 """Source videos of the test split: their voices and their languages are in no training clip."""
 TALKER, MEAN_MOTION, MEAN_FACE = "talker", "mean_motion", "mean_face"
+_LINE = 110
 _METRICS = (
     "lve_squared",
     "lve_rms",
@@ -44,7 +46,6 @@ _METRICS = (
     "mod_inner",
     "lip_correlation",
     "opening_correlation",
-    "closure_recall",
     "jitter_ratio",
 )
 
@@ -76,7 +77,7 @@ def train_demo(root: Path, out: Path, *, steps: int | None = None) -> DemoModels
     settings = TrainSettings(root=root, out=out, preset="tiny", release=RELEASE, steps=steps)
     losses = Table(
         "Training",
-        ("model", "loss at first", "loss at last", "seconds"),
+        ("model", "loss, first steps", "loss, last steps", "seconds"),
         tuple(_trained(kind, settings) for kind in ("prior", "talker")),
     )
     evaluation = _evaluate(root, out)
@@ -93,7 +94,7 @@ def print_models(root: Path, models: DemoModels) -> None:
     shown = [table.text("terminal") for table in _tables(models)]
     folder, command = models.folder, Path(os.path.relpath(sys.executable)).with_name("multitalk")
     predictions = " ".join(f"{name}={folder}/predictions/{name}" for name in (TALKER, MEAN_MOTION, MEAN_FACE))
-    print("\n".join([*shown, worth(models.evaluation)]))
+    print("\n".join([*shown, textwrap.fill(worth(models.evaluation), _LINE), ""]))
     print(f"Look at\n  video      {folder}/side-by-side.mp4\n  tables     {folder}/evaluation.md")
     print(
         f"Measure\n  {command} evaluate motion --predictions {predictions} --release {RELEASE} --root {root}\n"
