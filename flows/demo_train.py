@@ -5,6 +5,7 @@ import shutil
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,10 @@ class DemoModels:
     evaluation: MotionEvaluation
 
 
-def train_demo(root: Path, out: Path, *, steps: int | None = None) -> DemoModels:
-    """Train preset `tiny` on all speakers of the demo but two, and measure it on those.
+def train_demo(
+    root: Path, out: Path, *, held_out: Sequence[str] = HELD_OUT, steps: int | None = None
+) -> DemoModels:
+    """Train preset `tiny` on all speakers of the demo but some, and measure it on those.
 
     Parameters
     ----------
@@ -69,11 +72,13 @@ def train_demo(root: Path, out: Path, *, steps: int | None = None) -> DemoModels
         The demo's dataset, built.
     out
         Folder of the experiment; what was there is replaced.
+    held_out
+        Source videos that are kept from training.
     steps
         Optimiser steps of each model; none: the preset's.
     """
     shutil.rmtree(out, ignore_errors=True)
-    _divide(root)
+    _divide(root, held_out)
     settings = TrainSettings(root=root, out=out, preset="tiny", release=RELEASE, steps=steps)
     losses = Table(
         "Training",
@@ -138,13 +143,13 @@ def worth(evaluation: MotionEvaluation) -> str:
     )
 
 
-def _divide(root: Path) -> None:
+def _divide(root: Path, held_out: Sequence[str]) -> None:
     source = policy_of(root)
     policy = load_policy(source, MANIFEST)
     shutil.rmtree(root / "releases" / RELEASE, ignore_errors=True)
 
     def split(clips: pa.Table) -> pa.Array:
-        return pc.if_else(pc.is_in(clips["video_id"], pa.array(HELD_OUT)), "test", "train").combine_chunks()
+        return pc.if_else(pc.is_in(clips["video_id"], pa.array(held_out)), "test", "train").combine_chunks()
 
     create_release(
         root, RELEASE, policy=policy_text(source), judge=lambda clips: apply(policy, clips), split=split
