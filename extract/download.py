@@ -177,8 +177,18 @@ def _fetch(url: str, scratch: Path, settings: DownloadSettings, clips: Sequence[
     answer = run_worker(url, options, scratch, limits, parts=parts)
     if isinstance(answer, Failure):
         code = classify(answer)
+        if code is ErrorCode.CORRUPT_MEDIA and _disk_is_full(scratch):
+            code = (
+                ErrorCode.DISK_FULL
+            )  # ffmpeg, merging pictures and sound, does not always say why it failed
         raise _TryError(code, explain(answer, code), retry_after_seconds(answer))
     return answer
+
+
+def _disk_is_full(scratch: Path) -> bool:
+    """Whether what was fetched does not fit a second time, as merging needs it to."""
+    fetched = sum(path.stat().st_size for path in scratch.iterdir())
+    return shutil.disk_usage(scratch).free < fetched
 
 
 def _verify(

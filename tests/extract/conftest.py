@@ -1,9 +1,13 @@
-"""Clips of a real face: the portrait that scikit-image carries, moved around."""
+"""What several tests share: a bad server, and clips of the portrait that scikit-image carries."""
 
+import threading
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
+
+from tests.extract.bad_server import BadServer
 
 SIDE = 512
 
@@ -50,3 +54,36 @@ def write_clip(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def video_bytes(tmp_path_factory) -> bytes:
+    """A real video of 2 s with sound, its index in front, of about 300 kB."""
+    path = tmp_path_factory.mktemp("source") / "video.mp4"
+    noise = np.random.default_rng(0)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        picture = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "20"})
+        picture.width, picture.height, picture.pix_fmt = 160, 120, "yuv420p"
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        for _ in range(50):
+            frame = av.VideoFrame.from_ndarray(
+                noise.integers(0, 255, (120, 160, 3), np.uint8), format="rgb24"
+            )
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode())
+        for _ in range(32):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.int16), format="s16", layout="mono")
+            samples.sample_rate = 16000
+            container.mux(sound.encode(samples))
+        container.mux(sound.encode())
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def server(video_bytes):
+    server = BadServer(video_bytes)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
