@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import stat
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+_LARGEST_BYTES = 1_000_000_000  # MultiTalk's largest file has some 10 MB; memory is several times the file
 
 
 class AnnotationFileError(ValueError):
@@ -43,10 +46,10 @@ def read_clips(path: Path) -> list[tuple[str, Any]]:
     Raises
     ------
     AnnotationFileError
-        The file is missing, is not JSON, or is not an object.
+        The file is missing, no plain file, larger than 1 GB, not JSON, or no object.
     """
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_object, parse_int=_integer)
+        content = json.loads(_content(path), object_pairs_hook=_object, parse_int=_integer)
     except FileNotFoundError:
         raise AnnotationFileError(f"{path}: no such annotation file") from None
     except OSError as error:
@@ -64,6 +67,18 @@ def read_clips(path: Path) -> list[tuple[str, Any]]:
             f"{path}: not annotations: expected an object of clips, found {kind(content)}"
         )
     return content.pairs if isinstance(content, Pairs) else list(content.items())
+
+
+def _content(path: Path) -> bytes:
+    """Read a file, but neither a device that has no end nor a pipe that nobody writes to."""
+    found = path.stat()
+    if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode) or stat.S_ISFIFO(found.st_mode):
+        raise AnnotationFileError(f"{path}: no plain file")
+    if found.st_size > _LARGEST_BYTES:
+        raise AnnotationFileError(
+            f"{path}: {found.st_size / 1e9:.1f} GB are too large for annotations; divide it"
+        )
+    return path.read_bytes()
 
 
 def is_encodable(text: str) -> bool:

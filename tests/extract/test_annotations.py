@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,22 @@ def test_missing_file_and_folder_are_clear_errors(tmp_path):
         read_annotations([tmp_path / "none.json"])
     with pytest.raises(AnnotationFileError, match="can not be read"):
         read_annotations([tmp_path])
+
+
+def test_what_has_no_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")  # opening it would wait for somebody who writes
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(5_000_000_000)  # holes take no space
+    for name, reason in (("pipe", "no plain file"), ("zero", "no plain file"), ("huge", "too large")):
+        with pytest.raises(AnnotationFileError, match=reason):
+            read_annotations([tmp_path / f"{name}.json"])
+
+
+def test_links_and_byte_order_marks_are_no_hindrance(tmp_path):
+    (tmp_path / "real.json").write_bytes(b"\xef\xbb\xbf" + json.dumps({"a_0": GOOD}).encode())
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    assert [clip.clip_id for clip in read_annotations([tmp_path / "link.json"]).annotations] == ["a_0"]
 
 
 SCALARS = st.one_of(
