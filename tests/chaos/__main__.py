@@ -97,6 +97,8 @@ def _state(root: Path) -> str:
         rows = open_dataset(root).clips(["status", "error_code"])
     except DatasetError:
         return "nothing committed"
+    if rows.empty:
+        return "nothing committed"
     counts = rows["error_code"].fillna("ok").value_counts().sort_index()
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
