@@ -1,5 +1,6 @@
 """Training and using models: what a command or a flow has to bring together for it."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -9,7 +10,7 @@ from flows.config import validated
 from flows.head_models import load_head_model
 from flows.heads import only_model
 from flows.model_config import TrainSettings
-from training.audio_encoder import AudioEncoder, load_audio_encoder
+from training.audio_encoder import AudioEncoder, FloatArray, load_audio_encoder
 from training.fit import Progress, TrainedModel
 from training.loop import train_prior, train_talker
 from training.presets import prior_preset, talker_preset
@@ -94,36 +95,36 @@ def _audio(folder: Path | None, tuning: Tuning = "frozen") -> AudioSettings:
 
 
 def speak(
-    audio: Path,
+    audio: Sequence[Path],
     languages: str,
     prior: Path,
     talker: Path,
-    out: Path,
+    out: Sequence[Path],
     *,
     head_model: str | None = None,
     encoder: Path | None = None,
-) -> int:
-    """Speak a sound file: motion as `.npz` or `.npy`, or a video with the sound as `.mp4`.
+) -> Iterator[int]:
+    """Speak sound files: motion as `.npz` or `.npy`, or a video with the sound as `.mp4`.
 
     Parameters
     ----------
     audio
-        Sound or video file.
+        Sound or video files; they run in lock step.
     languages
         `french`, or a mixture such as `french:0.3,german:0.7`.
     prior, talker
         Files of the models.
     out
-        File to write.
+        File to write for each.
     head_model
         Name or path; none: the one that the prior names.
     encoder
         Folder of the talker's audio encoder; none: Whisper base.
 
-    Returns
-    -------
+    Yields
+    ------
     int
-        Frames.
+        Frames of each file, once it is written.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def speak(
         A file or model can not be used; the message says what to do.
     """
     from training.model_files import load_prior
-    from training.talk import FPS, TalkError, TalkSettings, parse_languages, talk, write_spoken
+    from training.talk import TalkError, TalkSettings, parse_languages, talk, write_spoken
 
     style = TalkSettings(languages=parse_languages(languages))
     named = load_prior(prior).head_model
@@ -140,16 +141,21 @@ def speak(
     model = load_head_model(head_model or str(named).partition(":")[0])
     # The reference's models hold their own encoder.
     ears = audio_encoder(encoder) if named is not None else None
-    (spoken,) = talk([audio], prior, talker, model, style, ears)
-    if out.suffix == ".mp4":
-        from eval.talking_video import write_head_video
-        from eval.video import read_sound
+    for path, place, spoken in zip(audio, out, talk(audio, prior, talker, model, style, ears), strict=True):
+        if place.suffix == ".mp4":
+            _write_video(path, spoken.vertices, model, place)
+        else:
+            write_spoken(spoken, place)
+        yield len(spoken.vertices)
 
-        return write_head_video(
-            out, spoken.vertices, model.faces, model.v_template, fps=FPS, sound=read_sound(audio)
-        )
-    write_spoken(spoken, out)
-    return len(spoken.vertices)
+
+def _write_video(audio: Path, vertices: FloatArray, model: HeadModel, place: Path) -> None:
+    from eval.talking_video import write_head_video
+    from eval.video import read_sound
+    from training.talk import FPS
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_head_video(place, vertices, model.faces, model.v_template, fps=FPS, sound=read_sound(audio))
 
 
 def _head_model(settings: TrainSettings) -> HeadModel:

@@ -13,6 +13,7 @@ from flows.cli import main
 
 CLIPS = {"german": ("deOne_0", "deTwo_0"), "french": ("frOne_0", "frTwo_0")}
 OFFSET = 0.003
+TALK = ["--language", "german", "--prior", "p.pt", "--talker", "t.pt"]
 
 
 @pytest.fixture
@@ -104,6 +105,8 @@ def test_what_was_skipped_is_said(folders, capsys):
             ],
             "must end in",
         ),
+        (["talk", "a.wav", "b.wav", *TALK, "--out", "x.npz"], "several sounds need a folder"),
+        (["talk", "a.wav", "x/a.mp3", *TALK, "--out", "x"], "several sounds are called a"),
     ],
 )
 def test_unusable_arguments_end_in_one_line(arguments, said, tmp_path, monkeypatch, capsys):
