@@ -117,7 +117,7 @@ def _measured(row: dict[str, object], frames: int, u: np.ndarray) -> dict[str, o
         "recognised_transcript": row["transcript"],
         "transcript_cer": f[26] / 2,
         "av_correlation": f[27] - 0.3,
-        "av_offset_frames": float(int(20 * f[28]) - 10),
+        "av_offset_frames": int(20 * f[28]) - 10,
         "av_confidence": f[29],
         "speaking_score": 8 * f[30] - 3,
         "fit_landmark_error": 0.006 + 0.03 * f[31] ** 6,
