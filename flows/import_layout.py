@@ -15,6 +15,7 @@ from filters.verdicts import apply
 from fit_flame.encode import Encoder, interocular_metres
 from fit_flame.head_model import HeadModel, HeadModelError
 from fit_flame.safe_pickle import load_pickle
+from flows.config import ConfigError
 from flows.head_models import load_head_model
 from flows.judging import POLICY_FILE, judge, policy_of
 from manifests.import_multitalk import ClipRefused, ImportResult, import_multitalk
@@ -70,11 +71,14 @@ def import_layout(
     ------
     AssetMissing, HeadModelError
         When the head model is not here, or damaged.
+    ConfigError
+        When there is no such device.
     DatasetError
         When the folder has no clips, its template is another head's, or a list is missing.
     """
     if release and not all((source / name).is_file() for name in ("train.txt", "test.txt")):
         raise DatasetError(f"{source} has no train.txt and test.txt: a release can not be divided by them")
+    _check_device(device)
     model = load_head_model(head_model)
     _check_template(source / "templates.pkl", model)
     fingerprint = hashlib.sha256(f"import:1:{model.key}:{max_error_mm}".encode()).hexdigest()
@@ -89,6 +93,15 @@ def import_layout(
     name = judge(root, policy).name
     splits = _freeze(source, root, release) if release else {}
     return _summary(root, model, result, name, splits)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {device} can not be used here: {str(error).splitlines()[0]}") from error
 
 
 def _check_template(place: Path, model: HeadModel) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from assets.errors import AssetMissing
 from fit_flame.encode import Encoder
 from fit_flame.flame_file import flame_head_model, read_flame
 from fit_flame.head_model import LandmarkEmbedding
@@ -186,16 +185,18 @@ def test_another_releases_template_and_hostile_pickles_are_refused(exported, tmp
         assert message in capsys.readouterr().err
     (source / "train.txt").unlink()
     assert run(source, tmp_path / "root", "--release", "v1") == 2
+    assert run(source, tmp_path / "root", "--device", "abacus") == 2
+    assert "--device abacus can not be used here" in capsys.readouterr().err
     assert not (tmp_path / "root").exists()
 
 
 def test_without_a_flame_file_the_message_says_where_to_get_it(exported, tmp_path, capsys, monkeypatch):
-    from flows import head_models
+    from flows.head_models import load_head_model
 
-    def missing(name):
-        raise AssetMissing(f"{name}: download it from https://flame.is.tue.mpg.de after registering")
-
-    monkeypatch.setattr(head_models, "require", missing)
-    monkeypatch.setattr(import_layout, "load_head_model", head_models.load_head_model)
+    for name in ("MULTITALK_CACHE", "MULTITALK_ASSETS"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(import_layout, "load_head_model", load_head_model)
     assert run(exported[1], tmp_path / "root") == 1
-    assert "flame_2020: download it from https://flame.is.tue.mpg.de" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "flame_2020 is needed" in message
+    assert "https://flame.is.tue.mpg.de" in message
