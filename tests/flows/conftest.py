@@ -1,4 +1,5 @@
 import json
+import shutil
 import wave
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,4 +69,75 @@ def talking_dataset(tmp_path_factory):
         commit_fragment(
             root, language, video, [row], motion_rows=[motion | moved | {"clip_id": clip}], fingerprint="f"
         )
+    return root
+
+
+SENTENCES = ("Guten Tag, wie geht es?", "Heute ist das Wetter schön.", "Wir gehen spazieren!")
+
+
+@pytest.fixture(scope="session")
+def recognisers(tmp_path_factory):
+    """The same small model as MuAViC publishes it (`de_avsr`), and as it is exported (`hub`)."""
+    import torch
+    from safetensors.torch import save_file
+
+    from eval.av_hubert import AvHubertEncoder, EncoderShape
+    from eval.speech_decoder import DecoderShape, SpeechDecoder
+
+    torch.manual_seed(0)
+    sizes = EncoderShape(width=32, layers=1, heads=4, feed_forward=48, position_kernel=8, position_groups=4)
+    encoder = AvHubertEncoder(sizes).state_dict()
+    folder = tmp_path_factory.mktemp("recognisers")
+    pieces = sentencepiece_model(folder / "de_avsr")
+    shape = DecoderShape(
+        vocabulary=len(pieces), width=16, layers=1, heads=4, feed_forward=24, memory_width=32
+    )
+    decoder = SpeechDecoder(shape).state_dict()
+    own = {f"encoder.w2v_model.{name}": t for name, t in encoder.items()}
+    own |= {f"decoder.{name}": t for name, t in decoder.items()}
+    torch.save(
+        {"cfg": {"model": {"decoder_attention_heads": 4}}, "model": own},
+        folder / "de_avsr" / "checkpoint_best.pt",
+    )
+    exported = {f"model.encoder.{name}": t.clone().contiguous() for name, t in encoder.items()}
+    exported |= {f"model.decoder.{name}": t.clone().contiguous() for name, t in decoder.items()}
+    (folder / "hub").mkdir()
+    save_file(exported, folder / "hub" / "model.safetensors")
+    (folder / "hub" / "config.json").write_text('{"decoder_attention_heads": 4, "scale_embedding": false}')
+    lines = "".join(f"{piece} {k + 1}\n" for k, piece in enumerate(pieces[4:]))
+    (folder / "hub" / "dict.de.txt").write_text(lines, "utf-8")
+    return folder
+
+
+def sentencepiece_model(folder: Path) -> list[str]:
+    import sentencepiece
+
+    folder.mkdir()
+    (folder / "text").write_text("\n".join(SENTENCES * 20), "utf-8")
+    ids = {"bos_id": 0, "pad_id": 1, "eos_id": 2, "unk_id": 3}
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "text"),
+        model_prefix=str(folder / "tokenizer"),
+        vocab_size=30,
+        hard_vocab_limit=False,
+        minloglevel=3,
+        **ids,
+    )
+    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    return [model.id_to_piece(k) for k in range(model.get_piece_size())]
+
+
+@pytest.fixture
+def release_of_talk(talking_dataset, tmp_path):
+    """A copy of the talking dataset with all its clips in the test split of the release `v1`."""
+    import pyarrow as pa
+
+    from manifests.release import create_release
+
+    root = shutil.copytree(talking_dataset, tmp_path / "dataset")
+
+    def all_test(clips):
+        return pa.array(["test"] * len(clips), pa.string())
+
+    create_release(root, "v1", policy="", judge=lambda clips: clips, split=all_test)
     return root

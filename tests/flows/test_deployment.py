@@ -15,6 +15,7 @@ import pytest
 
 from assets.fetch import find
 from manifests import open_dataset
+from manifests.evaluations import read_evaluations
 
 pytestmark = pytest.mark.slow
 
@@ -140,3 +141,11 @@ def test_training_fails_with_the_reason_and_goes_on_when_run_again(prefect, talk
     (root / "elsewhere").rename(root / "wav")
     assert "Completed" in run_deployment(prefect, "train-talker/train-talker", settings)
     assert (tmp_path / "run" / "talker" / "best.pt").is_file()
+
+
+def test_a_release_is_evaluated(prefect, release_of_talk):
+    settings = {"root": str(release_of_talk), "release": "v1", "lip_reading": None}
+    assert "Completed" in run_deployment(prefect, "evaluate/evaluate", settings)
+    assert "lve_squared" in prefect("artifact", "inspect", "evaluate")
+    (found,) = read_evaluations(release_of_talk)
+    assert found.tables[0].title.startswith("Motion")
