@@ -136,6 +136,34 @@ def _keep(target: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def read_eyelids(folder: Path) -> npt.NDArray[np.float64] | None:
+    """Read the shapes that close the eyes, `l_eyelid.npy` and `r_eyelid.npy`, from a FLAME file's folder.
+
+    Returns
+    -------
+    ndarray or None
+        (5023, 3, 2) left, right, metres; None where they are not.
+
+    Raises
+    ------
+    HeadModelError
+        When a file is damaged, or no such shape.
+    """
+    places = [folder / f"{side}_eyelid.npy" for side in "lr"]
+    if not all(place.exists() for place in places):
+        return None
+    lids = []
+    for place in places:
+        try:
+            lid = np.load(place, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise HeadModelError(f"{place} cannot be read: {error}") from error
+        if lid.shape != (VERTICES, 3) or lid.dtype.kind != "f" or not np.isfinite(lid).all():
+            raise HeadModelError(f"{place} is {lid.dtype} {lid.shape}, an eyelid's shape is ({VERTICES}, 3)")
+        lids.append(lid.astype(np.float64))
+    return np.stack(lids, axis=2)
+
+
 def flame_head_model(
     flame: FlameArrays,
     embedding: LandmarkEmbedding,
@@ -168,6 +196,8 @@ def flame_head_model(
     if eyelids is not None:
         expression = np.concatenate([expression, eyelids], axis=2)
     made_of = f"{flame.sha256}:{shape_size}:{expression_size}:{eyelids is not None}"
+    if eyelids is not None:
+        made_of += hashlib.sha256(eyelids.tobytes()).hexdigest()
     return HeadModel(
         name=RELEASES.get(flame.sha256, name),
         hash=hashlib.sha256(made_of.encode()).hexdigest()[:16],
