@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from assets.fetch import require
-from benchmarks.fit import Clips, clips
+from benchmarks.fit import clips
+from benchmarks.real_clips import Clips
 from benchmarks.spectral_flame import spectral_flame
 from fit_flame.canonical_mesh import read_canonical_mesh
 from fit_flame.embedding import FLAME_IRISES, read_contour_embedding, read_mediapipe_embedding

@@ -1,0 +1,64 @@
+"""Landmarks of real clips: stored ones, or the sample's, taken through trim, landmarks and track."""
+
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from assets.fetch import require
+
+Clips = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def read_folder(folder: Path) -> Clips:
+    """Landmarks and validity of stored clips."""
+    clips = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as stored:
+            clips[path.stem] = stored["landmarks"], stored["valid"]
+    return clips
+
+
+def read_sample(sample: Path, *, quick: bool) -> Clips:
+    """Take the sample's good clips through trim, landmarks and track."""
+    from extract.annotations import read_annotations
+    from extract.landmarks import LandmarkSettings, MediaPipeDetector
+    from extract.probe import probe
+    from extract.tracks import TrackSettings, box_in_clip, choose_track
+    from extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
+
+    if not (sample / "videos").is_dir():
+        return {}
+    wanted = (
+        "enAOCsynced",
+        "deTalkerAAA",
+        "ruSyncedJJJ",
+        "enSyncedKKK",
+        "frTalkerBBB",
+        "jaTalkerEEE",
+        "ruTalkerCCC",
+    )
+    by_video = defaultdict(list)
+    for annotation in read_annotations(sorted((sample / "annotations").glob("*.json"))).annotations:
+        if annotation.video_id in wanted[: 2 if quick else None]:
+            by_video[annotation.video_id].append(annotation)
+    detector = MediaPipeDetector(require("face_landmarker"), LandmarkSettings(max_faces=2))
+    clips: Clips = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, annotations in by_video.items():
+            source = sample / "videos" / f"{name}.mp4"
+            video = probe(source)
+            requests = [
+                TrimRequest(a, Path(scratch) / f"{a.clip_id}.mp4", Path(scratch) / f"{a.clip_id}.wav")
+                for a in annotations
+            ]
+            for a, trimmed in zip(
+                annotations, trim_clips(source, video, requests, TrimSettings()), strict=True
+            ):
+                assert isinstance(trimmed, TrimResult), trimmed
+                box = box_in_clip(a.bbox.as_dict(), trimmed.crop, video.width, video.height)
+                faces = [seen.faces for seen in detector.faces(trimmed.clip_path)]
+                track = choose_track(faces, box, TrackSettings(), a.clip_id)
+                clips[a.clip_id] = track.landmarks, track.valid
+    return clips
