@@ -3,6 +3,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from fit_flame import canonical
 from fit_flame import landmark_layout as layout
 from fit_flame.canonical import canonical_head_model
 from fit_flame.canonical_mesh import read_canonical_mesh
@@ -64,3 +65,16 @@ def test_other_files_are_refused(tmp_path, task_file, damage):
             bundle.writestr(name if damage == "cut short" else "other", data[:5000])
     with pytest.raises(HeadModelError, match=r"multitalk assets fetch|468"):
         canonical_head_model(path)
+
+
+def test_what_the_coefficients_mean_is_as_old_as_the_recipe_says(head):
+    """Stored motion decodes only with the very basis it was fitted on: who changes it must rename the recipe."""
+    assert canonical._RECIPE == "canonical-1"
+    ramp = np.arange(478)[:, None] + 500 * np.arange(3)
+    for basis, columns, wanted in (
+        (head.shapedirs, (1, 40, 99, 121, 279), (10.76, -11.04, 1.35, 0.26, -0.21)),
+        (head.expressiondirs, (1, 25, 33, 60, 89), (-1.28, -0.60, 2.05, -0.32, -0.10)),
+    ):
+        moments = [(basis[..., k] * ramp).sum() for k in columns]
+        np.testing.assert_allclose(moments, wanted, atol=0.02)
+    assert head.skinning_weights[:, JAW].sum() == pytest.approx(88.2476, rel=1e-4)

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import av
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -229,3 +231,25 @@ def test_a_talker_trained_on_it_beats_answers_that_do_not_hear(built, tmp_path):
     assert errors[TALKER] < 0.7 * min(errors[MEAN_MOTION], errors[MEAN_FACE])
     assert worth(models.evaluation) in (models.folder / "evaluation.md").read_text()
     assert (models.folder / "side-by-side.mp4").stat().st_size > 100_000
+
+
+def test_a_preview_shows_the_mesh_on_the_face(built, multitalk, tmp_path):
+    root, _, _ = built
+    clips = rows(root)
+    clip = clips[clips.status == "ok"].sort_values("frame_count").iloc[0]
+    multitalk("preview", clip.name, "--root", root, "--out", tmp_path / "look.mp4")
+    with av.open(tmp_path / "look.mp4") as video:
+        assert len(video.streams.audio) == 1
+        pages = [frame.to_ndarray(format="rgb24").astype(int) for frame in video.decode(video=0)]
+    assert len(pages) == clip.frame_count
+    panel = pages[0].shape[1] // 4
+    source, dots, mesh = (pages[0][28 : 28 + panel, k * panel : (k + 1) * panel] for k in range(3))
+    changed = np.abs(mesh - source).max(axis=2) > 20
+    middle = dots_at(source, dots).mean(axis=0)
+    assert 0.05 < changed.mean() < 0.8
+    assert np.linalg.norm(np.argwhere(changed).mean(axis=0) - middle) < 0.08 * panel
+
+
+def dots_at(source, dots):
+    """(n, 2) where the landmarks were drawn."""
+    return np.argwhere(np.abs(dots - source).max(axis=2) > 60)
