@@ -228,7 +228,8 @@ def real(head: HeadModel, clips: Clips) -> dict[str, float]:
         except FitDiverged as error:
             print(f"{name}: {error}")
             continue
-        needed.append(iterations(head, landmarks, valid))
+        if len(needed) < 3:
+            needed.append(iterations(head, landmarks, valid))
         iod = results[name].interocular_px
         found = project_vertices(results[name].motion, head)
         gaps = [np.linalg.norm(p[:, 13, :2] - p[:, 14, :2], axis=-1)[valid] / iod for p in (landmarks, found)]
