@@ -7,9 +7,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from assets.fetch import find
 from eval.ground_truth import FolderTruth
 from eval.lip_reading import AUDIO_ONLY, SpokenClip, read_clips
-from eval.lip_reading_clips import LayoutError, avlr_folder, read_valid_clips
+from eval.lip_reading_clips import LayoutError, avlr_folder, read_valid_clips, recognised_references
 from eval.lip_reading_inputs import (
     rendered_mouths,
     truth_sight,
@@ -21,8 +22,9 @@ from eval.mouth import MouthLandmarks
 from eval.noise import RecordedNoise
 from eval.release_lip_reading import REAL_VIDEO, release_clips, release_video_sight
 from eval.settings import LipReadingSettings
-from eval.video import write_video
+from eval.video import MediaError, write_video
 
+SAMPLE = Path(__file__).parents[2].parent / "shared/sample/videos"
 NOISES = [
     RecordedNoise("dog", np.ones(100, np.int16)),
     RecordedNoise("music", np.arange(100, dtype=np.int16)),
@@ -157,6 +159,29 @@ def test_a_list_of_valid_clips(tmp_path):
     (tmp_path / "valid.json").write_text("[1]")
     with pytest.raises(LayoutError, match="true or false"):
         read_valid_clips(tmp_path / "valid.json")
+
+
+@pytest.mark.slow  # Whisper
+@pytest.mark.skipif(not SAMPLE.exists(), reason="needs real speech")
+def test_whisper_makes_references_once(tmp_path):
+    whisper = find("whisper_base")
+    if whisper is None:
+        pytest.skip("Whisper base is not on this machine")
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    sounds = {"spoken": SAMPLE / "enAOCsynced.mp4", "broken": tmp_path / "broken.wav"}
+    record = tmp_path / "references.json"
+    heard = recognised_references(sounds, "en", whisper, record)
+    assert set(heard) == {"spoken"}, "what can not be read has no reference"
+    assert "our country" in heard["spoken"].lower()
+    record.write_text(json.dumps({"spoken": "as it was heard before"}), "utf-8")
+    assert recognised_references({"spoken": tmp_path / "gone"}, "en", whisper, record) == {
+        "spoken": "as it was heard before"
+    }
+
+
+def test_a_folder_without_whisper_is_told_of(tmp_path):
+    with pytest.raises(MediaError, match="no faster-whisper model"):
+        recognised_references({"a": tmp_path / "a.wav"}, "en", tmp_path, tmp_path / "references.json")
 
 
 def head(frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

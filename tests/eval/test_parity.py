@@ -33,9 +33,12 @@ def test_a_difference_fails(tmp_path, capsys):
     with np.load(GOLDEN / "golden.npz") as file:
         arrays = dict(file)
     arrays["encoder_audio_only"][0, 3, 5] += 2e-4
+    del arrays["video_features"]
     np.savez(tmp_path / "golden.npz", **arrays)
     assert main([str(tmp_path)]) == 1
-    assert "NO" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "NO" in shown
+    assert "lacks them: video_features" in shown
 
 
 @pytest.mark.parametrize("config", ["", "[]", "{}", '{"tensors": {}}', '{"tensors": {"a": [1]}}'])
