@@ -296,13 +296,14 @@ def _read_packed(clips: int) -> Figures:
         dataset = BatchDataset(packed, plans, {}, None)
         before = anonymous_megabytes()
         start = time.perf_counter()
-        read: list[Batch] = [dataset[index] for index in range(len(plans))][-1:]
+        for index in range(len(plans)):
+            read: Batch = dataset[index]  # the one before is let go, as a trainer does
         elapsed = time.perf_counter() - start
         return {
             "clips/s": clips / elapsed,
             "GB on disk": path.stat().st_size / 1e9,
             "memory grown by, MB": anonymous_megabytes() - before,
-            "bytes of the last batch": read[0].motion.nbytes,
+            "bytes of the last batch": read.motion.nbytes,
         }
 
 

@@ -82,10 +82,11 @@ def test_a_logger_that_is_not_installed_is_named(toy_dataset, head_model, tmp_pa
 
 
 def test_weights_and_biases_without_a_network(toy_dataset, head_model, tmp_path, monkeypatch):
-    pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
+    wandb = pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     train_prior(toy_dataset, run_of(logger="wandb"), tmp_path, head_model)
+    wandb.finish()
     (written,) = (tmp_path / "prior" / "wandb").glob("offline-run-*/*.wandb")
     assert b"val/lve" in written.read_bytes()
 
