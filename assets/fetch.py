@@ -191,7 +191,7 @@ def _status(asset: Asset) -> AssetStatus:
     else:
         action = "none"
     if not verified:
-        action = "no published hash is known: its content cannot be verified"
+        action = "no published hash is known, or only its start: its content cannot be verified"
     return AssetStatus(asset, "present", path, verified, action)
 
 

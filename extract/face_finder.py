@@ -17,7 +17,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from extract.landmarks import MEDIAPIPE_CHATTER, Face, Frame
+from extract.clip_frames import Frame
+from extract.landmarks import MEDIAPIPE_CHATTER, Face
 from extract.native_stderr import without_lines
 from extract.tracks import Box, overlap
 

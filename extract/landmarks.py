@@ -1,37 +1,43 @@
-"""Faces of a clip, frame by frame: MediaPipe's 478 landmarks of every face that is seen."""
+"""Faces of a clip, frame by frame: what a landmark detector offers, and MediaPipe's, the default one."""
 
 from __future__ import annotations
 
-import queue
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from extract.clip_frames import ClipFrames, Frame
 from extract.errors import ClipError, ErrorCode, Stage
+from extract.face_layout import face_boxes
 from extract.native_stderr import without_lines
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-LANDMARKS = 478
-
 _FRAME_MS = 40
-_AHEAD = 8  # decoded frames in waiting: 6 MB, whatever the length of the clip
 _SYSTEM_PACKAGES = "libegl1 libgles2 libgl1 libglib2.0-0"
 # MediaPipe says this at every start; no environment variable that it or its logger knows turns it off.
 MEDIAPIPE_CHATTER = re.compile(
     rb"WARNING: Logging before InitGoogle|[IW]\d{4} \d\d:|INFO: Created TensorFlow Lite"
 )
 
-Frame = npt.NDArray[np.uint8]
+
+class FaceAlignmentSettings(BaseModel):
+    """How the backend `face-alignment` finds faces."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: Literal["sfd", "blazeface"] = Field(
+        default="sfd", description="Network that finds faces: SFD finds more, BlazeFace is far faster"
+    )
+    min_detection_confidence: float = Field(
+        default=0.5, ge=0, le=1, description="Confidence from which a find is a face"
+    )
+    device: str = Field(default="cpu", description="Torch device, for instance cpu or cuda")
 
 
 class LandmarkSettings(BaseModel):
@@ -39,6 +45,10 @@ class LandmarkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    backend: Literal["mediapipe", "face-alignment"] = Field(
+        default="mediapipe",
+        description="Landmark detector: MediaPipe's 478 points, or iBUG's 68 of the extra face-alignment",
+    )
     max_faces: int = Field(
         default=4,
         ge=2,
@@ -49,10 +59,14 @@ class LandmarkSettings(BaseModel):
         default=0.2,
         ge=0,
         le=1,
-        description="Confidence from which a face is looked at; at 0.5 faces that the crop halves are missed",
+        description="MediaPipe's confidence from which a face is looked at; at 0.5 faces that the crop halves are "
+        "missed",
     )
     min_presence_confidence: float = Field(
-        default=0.5, ge=0, le=1, description="Confidence from which what was looked at is a face"
+        default=0.5, ge=0, le=1, description="MediaPipe's confidence from which what was looked at is a face"
+    )
+    face_alignment: FaceAlignmentSettings = Field(
+        default_factory=FaceAlignmentSettings, description="What the backend face-alignment goes by"
     )
 
 
@@ -61,13 +75,12 @@ class Face:
     """One face in one frame."""
 
     points: npt.NDArray[np.float32]
-    """(478, 3) landmarks in pixels of the clip: x right, y down, z away from the viewer in the same unit."""
+    """(N, 3) landmarks in pixels of the clip: x right, y down, z away from the viewer in the same unit."""
 
     @property
     def box(self) -> npt.NDArray[np.float32]:
-        """(4,) left, top, right, bottom of the points, in pixels."""
-        low, high = self.points[:, :2].min(axis=0), self.points[:, :2].max(axis=0)
-        return np.concatenate([low, high])
+        """(4,) left, top, right, bottom, in pixels."""
+        return face_boxes(self.points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,7 @@ class FrameFaces:
 
 
 class FaceDetector(Protocol):
-    """Finds the faces of clips; what another landmark network has to offer."""
+    """Finds the faces of clips, all with points of one layout (`extract.face_layout`)."""
 
     def faces(self, clip: Path) -> Iterator[FrameFaces]:
         """Yield every frame of a clip with its faces, in order; holds no more than a few frames at a time."""
@@ -122,7 +135,7 @@ class MediaPipeDetector:
         ClipError
             ``corrupt_media`` if the clip can not be decoded, ``internal`` if a system library is missing.
         """
-        with _landmarker(self._model, self._settings) as detect, _Decoder(clip) as frames:
+        with _landmarker(self._model, self._settings) as detect, ClipFrames(clip) as frames:
             for index, frame in enumerate(frames):
                 yield FrameFaces(index, frame, detect(frame, index))
 
@@ -169,54 +182,3 @@ def _start(model: Path, settings: LandmarkSettings) -> Any:
         min_tracking_confidence=settings.min_presence_confidence,
     )
     return vision.FaceLandmarker.create_from_options(options)
-
-
-class _Decoder:
-    """Iterates over the RGB frames of a clip, decoded by a thread that runs a few frames ahead."""
-
-    def __init__(self, clip: Path) -> None:
-        self._clip = clip
-        self._queue: queue.Queue[Frame | Exception | None] = queue.Queue(_AHEAD)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._decode, name="decode", daemon=True)
-
-    def __enter__(self) -> Iterator[Frame]:
-        self._thread.start()
-        return self._frames()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _frames(self) -> Iterator[Frame]:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-    def _decode(self) -> None:
-        import av
-
-        last: Exception | None = None
-        try:
-            with av.open(str(self._clip)) as container:
-                for frame in container.decode(video=0):
-                    if not self._put(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)):
-                        return
-        except (av.FFmpegError, IndexError) as error:  # not a video, damaged, or without a picture
-            message = f"{self._clip.name} can not be decoded: {error}"
-            last = ClipError(ErrorCode.CORRUPT_MEDIA, message, Stage.LANDMARKS)
-        except Exception as error:  # whatever it is, the reading thread must not wait for ever
-            last = error
-        self._put(last)
-
-    def _put(self, item: Frame | Exception | None) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from extract.crop import CropBox
 from extract.errors import ClipError, ErrorCode, Stage
-from extract.landmarks import LANDMARKS, Face
+from extract.landmarks import Face
 
 FloatArray = npt.NDArray[np.float32]
 Box = npt.NDArray[np.float32]
@@ -50,7 +50,7 @@ class FaceTrack:
     """The clip's face over its T frames."""
 
     landmarks: FloatArray
-    """(T, 478, 3) pixels of the clip; NaN where not valid."""
+    """(T, N, 3) pixels of the clip; NaN where not valid. N tells the layout (`extract.face_layout`)."""
     valid: npt.NDArray[np.bool_]
     """(T,) the face was seen, or lies in a short gap that was interpolated."""
     interpolated: npt.NDArray[np.bool_]
@@ -145,9 +145,7 @@ def choose_track(
     seen = index >= 0
     if not len(seen) or seen.mean() < settings.min_coverage or not seen.any():
         raise ClipError(ErrorCode.NO_FACE, _no_face(clip_id, faces, seen, settings), Stage.LANDMARKS)
-    landmarks = np.full((len(faces), LANDMARKS, 3), np.nan, np.float32)
-    for frame in np.flatnonzero(seen).tolist():
-        landmarks[frame] = faces[frame][index[frame]].points
+    landmarks = _points(faces, index)
     interpolated = _fill_gaps(landmarks, seen, settings.max_gap)
     return FaceTrack(
         landmarks, seen | interpolated, interpolated, _count(faces, tracks, index, settings), index
@@ -190,6 +188,16 @@ def _continues(track: dict[int, int], index: npt.NDArray[np.int32], faces: Seque
     own, chosen = int(frames[row]), int(taken[column])
     here, there = faces[own][track[own]], faces[chosen][index[chosen]]
     return overlap(here.box, there.box) > 0 and 0.5 < _size(here) / _size(there) < 2
+
+
+def _points(faces: Sequence[Sequence[Face]], index: npt.NDArray[np.int32]) -> FloatArray:
+    """Landmarks (T, N, 3) of the faces of `index` (T,), NaN in the frames without."""
+    seen = np.flatnonzero(index >= 0).tolist()
+    like = faces[seen[0]][index[seen[0]]].points
+    landmarks = np.full((len(faces), *like.shape), np.nan, np.float32)
+    for frame in seen:
+        landmarks[frame] = faces[frame][index[frame]].points
+    return landmarks
 
 
 def _count(

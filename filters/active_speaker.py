@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from extract.face_layout import face_boxes
 from filters.mfcc import mfcc
 from filters.speech import as_float
 
@@ -99,7 +100,7 @@ class ActiveSpeaker:
         video
             The clip, decoded once more.
         landmarks
-            (T, 478, 3) points of the face in pixels of the clip, NaN where it is not seen.
+            (T, N, 3) points of the face in pixels of the clip, NaN where it is not seen.
         samples
             (N,) int16, or floats in -1..1, 16 kHz.
 
@@ -122,7 +123,7 @@ def crop_faces(frames: Iterable[Faces], landmarks: npt.NDArray[np.float32]) -> F
     frames
         Gray frames (H, W); as many as there are, or as there are landmarks.
     landmarks
-        (T, 478, 3) points of the face in pixels of the frames; NaN frames are interpolated.
+        (T, N, 3) points of the face in pixels of the frames; NaN frames are interpolated.
     """
     import cv2
 
@@ -145,8 +146,8 @@ def _boxes(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     from scipy.ndimage import median_filter
 
     seen = np.flatnonzero(np.isfinite(landmarks[:, 0, 0]))
-    low = landmarks[seen, :, :2].min(axis=1).astype(np.float64)
-    high = landmarks[seen, :, :2].max(axis=1).astype(np.float64)
+    found = face_boxes(landmarks[seen]).astype(np.float64)
+    low, high = found[:, :2], found[:, 2:]
     known = np.column_stack([(low + high) / 2, (high - low).max(axis=1) / 2])
     every = np.arange(len(landmarks))
     boxes = np.column_stack([np.interp(every, seen, known[:, column]) for column in range(3)])

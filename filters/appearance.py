@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from extract.face_layout import layout_of
 from extract.landmarks import Face
 
 FloatArray = npt.NDArray[np.float32]
@@ -18,12 +19,13 @@ _EYE_DISTANCE = 96  # pixels
 _WIDTH, _HEIGHT = 160, 176
 _MIDDLE = (80.0, 92.0)  # where the middle of eyes and mouth corners comes to lie
 
+# MediaPipe's numbers, as everywhere (`extract.face_layout`).
 _OUTER_EYES = (33, 263)
 _MIDDLE_POINTS = (33, 263, 61, 291)
 # Around the lips, from the right corner over the upper lip, and the point of the inner lip beside each.
 _OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 _INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-_CORNERS = (0, 10)  # in these lists
+_CORNERS = (61, 291)
 _BESIDE = 0.09 * _EYE_DISTANCE  # how far outside the lips the skin is looked at
 _REDDER, _DARKER = 2.0, 4.0  # by so much, in CIELAB, lips stand out from the skin
 _BLUR_WINDOW = 9
@@ -78,15 +80,16 @@ def sharpness(luma: Picture) -> float:
 
 
 def _upright(frame: Picture, points: FloatArray) -> tuple[Picture, FloatArray]:
-    """Turn and scale a face into a picture of its own; returns it and the points (478, 2) in it."""
+    """Turn and scale a face into a picture of its own; returns it and the points (N, 2) in it."""
     import cv2
 
-    first, second = points[_OUTER_EYES[0], :2], points[_OUTER_EYES[1], :2]
+    layout = layout_of(points)
+    first, second = points[layout.rows(_OUTER_EYES), :2]
     across = second - first
     # Multiplication by conj(across) / |across|^2, as complex numbers, makes the eyes level and one apart.
     c, s = across * (_EYE_DISTANCE / max(float(across @ across), 1.0))
     turn = np.array([[c, s], [-s, c]], np.float32)
-    offset = np.asarray(_MIDDLE, np.float32) - turn @ points[list(_MIDDLE_POINTS), :2].mean(axis=0)
+    offset = np.asarray(_MIDDLE, np.float32) - turn @ points[layout.rows(_MIDDLE_POINTS), :2].mean(axis=0)
     picture: Any = cv2.warpAffine(
         frame, np.column_stack([turn, offset]), (_WIDTH, _HEIGHT), borderMode=cv2.BORDER_REPLICATE
     )
@@ -101,12 +104,15 @@ def _mouth_outline(upright: Picture, points: FloatArray) -> float:
     """
     import cv2
 
-    outer, inner = points[list(_OUTER_LIPS)], points[list(_INNER_LIPS)]
+    layout = layout_of(points)
+    contour, beside = map(list, zip(*layout.pairs(zip(_OUTER_LIPS, _INNER_LIPS, strict=True)), strict=True))
+    outer, inner = points[contour], points[beside]
     middle = outer.mean(axis=0)
     outward = outer - middle
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1.0)
     inside = (outer + inner) * np.float32(0.5)
-    inside[list(_CORNERS)] = 0.85 * outer[list(_CORNERS)] + 0.15 * middle  # where both lips meet
+    corners = [contour.index(row) for row in layout.rows(_CORNERS)]
+    inside[corners] = 0.85 * outer[corners] + 0.15 * middle  # where both lips meet
 
     low = np.clip(np.floor(outer.min(axis=0) - 2 * _BESIDE), 0, (_WIDTH - 1, _HEIGHT - 1)).astype(int)
     high = np.ceil(outer.max(axis=0) + 2 * _BESIDE).astype(int)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from extract.face_layout import distance, layout_of
 from extract.landmarks import Face
 from extract.tracks import Box, FaceTrack, overlap
 from filters.appearance import FaceAppearance, face_appearance
@@ -19,6 +20,7 @@ FloatArray = npt.NDArray[np.float32]
 
 PERCENTILES = (5, 50, 95)
 
+# MediaPipe's numbers, as everywhere (`extract.face_layout`).
 _EYES = (33, 263)  # outer corners
 _INNER_LIPS = (13, 14)
 # Points on bone, which do not move with expression: brow ridge, nose bridge, corners of the eyes.
@@ -87,9 +89,8 @@ def measure_face(
     seen = np.flatnonzero(track.face_index >= 0).tolist()
     chosen = [appearance[frame][track.face_index[frame]] for frame in seen]
     points = track.landmarks[track.valid]
-    eyes = np.linalg.norm(points[:, _EYES[0], :2] - points[:, _EYES[1], :2], axis=1)
-    size = float(np.median(eyes))
-    gap = np.linalg.norm(points[:, _INNER_LIPS[0], :2] - points[:, _INNER_LIPS[1], :2], axis=1) / size
+    size = float(np.median(distance(points, _EYES)))
+    gap = distance(points, _INNER_LIPS) / size
     low, high = np.percentile(gap, (5, 95))
     yaw, pitch, roll = head_angles(rotation[track.valid]).T
     return FaceMetrics(
@@ -115,11 +116,11 @@ def landmark_jitter(landmarks: FloatArray, size: float) -> float:
     Parameters
     ----------
     landmarks
-        (T, 478, 3) pixels, NaN where not valid; frames without two valid neighbours are left out.
+        (T, N, 3) pixels, NaN where not valid; frames without two valid neighbours are left out.
     size
         Inter-ocular distance in pixels.
     """
-    points = landmarks[:, _STABLE, :2].astype(np.float64)
+    points = landmarks[:, layout_of(landmarks).rows(_STABLE), :2].astype(np.float64)
     points = points[..., 0] + 1j * points[..., 1]
     valid = np.isfinite(points).all(axis=1)
     if not valid.any():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from extract.face_layout import layout_of
+
 FloatArray = npt.NDArray[np.float32]
 
 # Points on bone (bridge of the nose, corners of the eyes, temples, forehead, cheekbones): speech moves them least.
@@ -13,10 +15,6 @@ _BONE = (
     *(33, 133, 362, 263, 127, 356, 116, 345),
     *(10, 151, 67, 297, 109, 338),
 )
-# MediaPipe makes faces flatter than they are. With this the angles of rendered heads of six people, turned up
-# to 40 and nodded up to 25 degrees, come out with a root mean square error of 1.5 (yaw), 2.1 (pitch) and
-# 1.0 (roll) degrees; without it with 1.9, 2.1 and 1.0.
-_DEPTH = 1.15
 
 
 def head_rotation(
@@ -27,7 +25,7 @@ def head_rotation(
     Parameters
     ----------
     landmarks
-        (T, 478, 3) pixels: x right, y down, z away from the viewer; NaN where not valid.
+        (T, N, 3) pixels: x right, y down, z away from the viewer; NaN where not valid.
     reference
         (468, 3) MediaPipe's canonical mesh, any unit: x right in the picture, y up, z towards the viewer
         (`fit_flame.canonical.read_canonical_mesh(...).vertices`).
@@ -40,13 +38,15 @@ def head_rotation(
     from scipy.spatial.transform import Rotation
 
     result = np.full((len(landmarks), 3), np.nan, np.float32)
-    bone = list(_BONE)
+    layout = layout_of(landmarks)
+    bone = layout.rows(_BONE)
     seen = np.isfinite(landmarks[:, bone]).all(axis=(1, 2))
     if not seen.any():
         return result
-    points = landmarks[seen][:, bone].astype(np.float64) * [1, -1, -_DEPTH]
+    points = landmarks[seen][:, bone].astype(np.float64) * [1, -1, -layout.depth]
     points -= points.mean(axis=1, keepdims=True)
-    model = reference[bone] - reference[bone].mean(axis=0)
+    model = reference[[layout.mediapipe[row] for row in bone]]
+    model = model - model.mean(axis=0)
     u, _, vt = np.linalg.svd(np.swapaxes(points, 1, 2) @ model)
     # A reflection would fit as well as a rotation; the last axis is turned back where it is one.
     u[:, :, 2] *= np.linalg.det(u @ vt)[:, None]

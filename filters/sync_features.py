@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from extract.face_layout import distance, layout_of
 from filters.speech import SAMPLE_RATE, Interval, as_float
 
 FPS = 25
@@ -17,7 +18,7 @@ _WINDOW, _HOP, _FFT = 400, 160, 512  # 25 ms every 10 ms: four windows to a fram
 _MEL_RANGE_HZ = (60.0, 7600.0)
 _POWER_FLOOR = 1e-7  # below any recording's noise: digital silence does not fall to minus infinity
 
-# MediaPipe's points: outer corners of the eyes; inner lips, base of the nose to chin, corners of the mouth.
+# In MediaPipe's numbers: outer corners of the eyes; inner lips, base of the nose to chin, corners of the mouth.
 _EYES = (33, 263)
 _MOUTH = ((13, 14), (2, 152), (61, 291))
 _STILL = 0.01  # inter-ocular distances; lips at rest jitter by a tenth of it, quiet talk moves them by more
@@ -49,7 +50,7 @@ def sync_clip(
     Parameters
     ----------
     landmarks
-        (T, 478, 3) MediaPipe points of the clip's face in pixels at 25 frames/s, NaN where there is none.
+        (T, N, 3) points of the clip's face in pixels at 25 frames/s, NaN where there is none.
     samples
         (N,) int16, or floats in -1..1, 16 kHz, starting with the first frame; cut or padded with silence
         to the length of the frames.
@@ -59,10 +60,9 @@ def sync_clip(
     Raises
     ------
     ValueError
-        The landmarks have another shape, or the samples are not mono audio.
+        No detector gives landmarks of this shape, or the samples are not mono audio.
     """
-    if landmarks.ndim != 3 or landmarks.shape[1:] != (478, 3):
-        raise ValueError(f"landmarks must be of shape (T, 478, 3), not {landmarks.shape}")
+    layout_of(landmarks)
     mouth = mouth_openings(landmarks)
     speech = np.zeros(len(mouth), bool)
     for start, end in intervals:
@@ -78,8 +78,8 @@ def mouth_openings(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.float32
     lips adds more noise than it removes.
     """
     points = landmarks[..., :2].astype(np.float64)
-    eyes = np.linalg.norm(points[:, _EYES[0]] - points[:, _EYES[1]], axis=1)
-    gaps = [np.linalg.norm(points[:, a] - points[:, b], axis=1) for a, b in _MOUTH]
+    eyes = distance(points, _EYES)
+    gaps = [distance(points, pair) for pair in _MOUTH]
     openings = np.full((len(points), len(_MOUTH)), np.nan, np.float32)
     np.divide(np.stack(gaps, axis=1), eyes[:, None], out=openings, where=eyes[:, None] > 0, casting="unsafe")
     return openings

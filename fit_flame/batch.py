@@ -39,6 +39,10 @@ def prepare(
 ) -> Batch:
     """Pad, normalise and weigh the clips."""
     ids = basis.landmarks.cpu().numpy()
+    right_eye, left_eye = (
+        int(np.flatnonzero(basis.detected == corner)[0])
+        for corner in (layout.RIGHT_EYE_OUTER, layout.LEFT_EYE_OUTER)
+    )
     frames = max(map(len, valids))
     points = np.zeros((len(valids), frames, len(ids), 2), np.float32)
     staying = np.flatnonzero(np.isnan(basis.yaw.cpu().numpy()))
@@ -48,11 +52,11 @@ def prepare(
     valid = np.zeros(points.shape[:2], bool)
     scale = np.zeros(len(valids), np.float32)
     for c, (clip, ok) in enumerate(zip(landmarks, valids, strict=True)):
-        if clip.shape[:2] != (len(ok), layout.LANDMARK_COUNT):
-            raise ValueError(f"landmarks {clip.shape} must be ({len(ok)}, 478, 2 or 3)")
+        if clip.shape[:2] != (len(ok), len(basis.detected)):
+            raise ValueError(f"landmarks {clip.shape} must be ({len(ok)}, {len(basis.detected)}, 2 or 3)")
         flat = clip[..., :2]
         seen_frames = ok & np.isfinite(clip).all((1, 2))
-        corners = flat[seen_frames, layout.RIGHT_EYE_OUTER] - flat[seen_frames, layout.LEFT_EYE_OUTER]
+        corners = flat[seen_frames, right_eye] - flat[seen_frames, left_eye]
         scale[c] = np.median(np.linalg.norm(corners, axis=1)) if seen_frames.any() else 1.0
         centred = (flat[:, ids] - image_size / 2) * np.array([1, -1], np.float32) / max(scale[c], 1e-3)
         points[c, : len(ok)] = np.where(seen_frames[:, None, None], centred, 0)
@@ -69,8 +73,10 @@ def prepare(
     def tensor(array: npt.ArrayLike) -> Tensor:
         return torch.as_tensor(np.asarray(array), device=like.device)
 
-    pairs = _pairs(ids)
-    sigma = np.array([settings.sigma.of(str(region)) for region in layout.regions()[ids]], np.float32)
+    pairs = _pairs(basis.numbers)
+    sigma = np.array(
+        [settings.sigma.of(str(region)) for region in layout.regions()[basis.numbers]], np.float32
+    )
     seen = Observations(
         points=tensor(points),
         confidence=tensor(trust),
@@ -85,8 +91,8 @@ def prepare(
     return Batch(seen, tensor(valid), [len(ok) for ok in valids], tensor(scale))
 
 
-def _pairs(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _pairs(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """(Q, 2) rows of the pairs of which the embedding has both landmarks."""
-    row = {int(landmark): i for i, landmark in enumerate(ids)}
+    row = {int(landmark): i for i, landmark in enumerate(numbers)}
     pairs = layout.INNER_LIP_PAIRS + layout.MOUTH_WIDTH_PAIRS + layout.EYELID_PAIRS
     return np.array([(row[a], row[b]) for a, b in pairs if a in row and b in row], np.int64).reshape(-1, 2)

@@ -211,7 +211,7 @@ def _results(
     image = place(basis, clip, frame).image
     trust = at_yaw(basis, batch.seen, frame.rotation).confidence
     error = (image - batch.seen.points).norm(dim=-1)
-    names = layout.regions()[basis.landmarks.cpu().numpy()]
+    names = layout.regions()[basis.numbers]
     of_lips = torch.as_tensor(np.flatnonzero(names == "lips"), device=error.device)
     everywhere = _weighted(error, trust)
     lips = _weighted(error[..., of_lips], trust[..., of_lips])

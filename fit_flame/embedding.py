@@ -1,7 +1,8 @@
-"""Landmark embeddings on FLAME's surface: MediaPipe's 105, and the 68 with their moving contour."""
+"""Landmark embeddings: MediaPipe's 105 on FLAME's surface, the 68 with their moving contour, and parts of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +127,54 @@ def read_contour_embedding(path: Path, faces: IntArray) -> ContourEmbedding:
     ):
         _check(path, triangles, barycentric, faces)
     return embedding
+
+
+def detected_embedding(embedding: LandmarkEmbedding, detected: Sequence[int]) -> LandmarkEmbedding:
+    """Embedding for a detector that gives fewer points than MediaPipe.
+
+    Parameters
+    ----------
+    embedding
+        Of MediaPipe's landmarks.
+    detected
+        (N,) what the detector gives, in its order, by the landmarks of MediaPipe's that lie there.
+
+    Returns
+    -------
+    LandmarkEmbedding
+        Of those of the N points whose place is known; the irises only if MediaPipe's own layout is asked for.
+    """
+    if len(detected) == len(embedding.detected):
+        return embedding
+    rows = {int(landmark): row for row, landmark in enumerate(embedding.landmarks)}
+    known = [index for index, landmark in enumerate(detected) if landmark in rows]
+    chosen = [rows[detected[index]] for index in known]
+    return LandmarkEmbedding(
+        np.array(known, np.int64),
+        embedding.vertices[chosen],
+        embedding.barycentric[chosen],
+        detected=np.array(detected, np.int64),
+    )
+
+
+def ibug_embedding(contour: ContourEmbedding, faces: IntArray, detected: Sequence[int]) -> LandmarkEmbedding:
+    """Embedding of iBUG's 68 landmarks on FLAME's surface, the outline where it is in a face that looks ahead.
+
+    Parameters
+    ----------
+    contour
+        The 68 landmarks of FLAME.
+    faces
+        (F, 3) FLAME's triangles.
+    detected
+        (68,) the landmarks of MediaPipe's that lie where they do.
+    """
+    return LandmarkEmbedding(
+        np.arange(len(contour.full_faces)),
+        faces[contour.full_faces],
+        contour.full_barycentric.astype(np.float32),
+        detected=np.array(detected, np.int64),
+    )
 
 
 def _ints(value: object) -> IntArray:

@@ -36,8 +36,9 @@ def fit_clip(
     Parameters
     ----------
     landmarks
-        (T, 478, 3) or (T, 478, 2) pixels, y down; NaN where not valid. Depth, if
-        given, steadies what one view hardly shows; it is trusted by `settings.sigma.depth`.
+        (T, N, 3) or (T, N, 2) pixels, y down; NaN where not valid. N is 478, or what the head model's
+        embedding was made for (`fit_flame.embedding.detected_embedding`). Depth, if given, steadies what one view
+        hardly shows; it is trusted by `settings.sigma.depth`.
     valid
         (T,) frames with landmarks. Others come out with `valid` False and values from the temporal prior.
     head_model
@@ -49,7 +50,7 @@ def fit_clip(
     fps
         Frames a second, kept in the motion.
     confidence
-        (T, 478) trust in each landmark, 0 to 1; all 1 if None.
+        (T, N) trust in each landmark, 0 to 1; all 1 if None.
     regressed
         Where the fit starts, from a learned regressor; from the landmarks alone if None.
 

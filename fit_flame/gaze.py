@@ -30,7 +30,7 @@ def gaze(motion: Motion, model: HeadModel, landmarks: npt.NDArray[np.floating]) 
     model
         Its head model.
     landmarks
-        (T, 478, 2 or 3) pixels.
+        (T, N, 2 or 3) pixels; N is 478 where the model's irises are known.
 
     Returns
     -------

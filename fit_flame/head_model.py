@@ -6,10 +6,12 @@ Joints, always five and in this order: root, neck, jaw, left eye, right eye.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+from fit_flame.landmark_layout import LANDMARK_COUNT
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -24,10 +26,10 @@ class HeadModelError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LandmarkEmbedding:
-    """Where MediaPipe's landmarks lie on a head model: a barycentric point of three vertices each."""
+    """Where detected landmarks lie on a head model: a barycentric point of three vertices each."""
 
     landmarks: IntArray
-    """(L,) indices into the 478 detected landmarks, without the irises."""
+    """(L,) indices into the N detected landmarks, without the irises."""
     vertices: IntArray
     """(L, 3) vertex ids."""
     barycentric: FloatArray
@@ -35,7 +37,10 @@ class LandmarkEmbedding:
     yaw: FloatArray | None = None
     """(L,) radians of yaw for which a landmark of the outline lies there; NaN, or None for all, if it stays."""
     iris_vertices: IntArray | None = None
-    """(10,) vertex ids of the landmarks 468 to 477, or None if the model has no eyeballs to follow."""
+    """(10,) vertex ids of MediaPipe's landmarks 468 to 477; None if the model has no eyeballs to follow, or the
+    detector sees no irises."""
+    detected: IntArray = field(default_factory=lambda: np.arange(LANDMARK_COUNT))
+    """(N,) what the detector gives, in its order, by the landmarks of MediaPipe's that lie there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -39,9 +40,11 @@ class LandmarkBasis(NamedTuple):
     """The landmarks of a head model."""
 
     landmarks: Tensor
-    """(L,) which of the 478 detected ones; those that the jaw moves come first."""
+    """(L,) which of the N detected ones; those that the jaw moves come first."""
     yaw: Tensor
     """(L,) radians of the head's yaw at which a landmark of the outline counts, NaN for all others."""
+    detected: npt.NDArray[np.int64]
+    """(N,) what the detector gives, by MediaPipe's numbers (`fit_flame.landmark_layout`)."""
     rest: LinearPart
     """s of all L landmarks, relative to `centre`."""
     jaw: LinearPart
@@ -50,6 +53,12 @@ class LandmarkBasis(NamedTuple):
     """Whether any pose corrective is not zero."""
     centre: Tensor
     """(3,) middle of the landmarks of the template, metres: the point that pose turns and shifts."""
+
+    @property
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """(L,) MediaPipe's numbers of `landmarks`."""
+        numbers: npt.NDArray[np.int64] = self.detected[self.landmarks.cpu().numpy()]
+        return numbers
 
 
 def landmark_basis(
@@ -94,6 +103,7 @@ def landmark_basis(
     return LandmarkBasis(
         landmarks=torch.as_tensor(model.embedding.landmarks[order], device=device),
         yaw=tensor(yaw),
+        detected=model.embedding.detected,
         rest=LinearPart(*map(tensor, rest)),
         jaw=LinearPart(*map(tensor, jaw)),
         has_correctives=bool(rest[3].any()),

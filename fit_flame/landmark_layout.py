@@ -1,6 +1,7 @@
 """Which of MediaPipe's 478 landmarks are what.
 
-Indices as drawn in MediaPipe's canonical face model; left and right are the person's.
+Indices as drawn in MediaPipe's canonical face model; left and right are the person's. Landmarks of other
+detectors are named by these numbers, too (`LandmarkEmbedding.detected`).
 """
 
 from __future__ import annotations

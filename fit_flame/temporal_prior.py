@@ -61,7 +61,7 @@ def _resting(
     """(C, T-1) 1 while lips, lids and brows rest, towards 0 while they move."""
     head = place(basis, clip, frame).head * frame.log_scale.exp().median()
     moved = head.diff(dim=1).square().sum(-1)
-    names = layout.regions()[basis.landmarks.cpu().numpy()]
+    names = layout.regions()[basis.numbers]
     motion = torch.stack(
         [moved[..., np.flatnonzero(names == r)].mean(-1) for r in ("lips", "eyes", "brows")]
     ).amax(0)

@@ -26,6 +26,7 @@ from assets.fetch import find, require
 from filters.policy import load_policy
 from flows.artifact import build_markdown
 from flows.config import BuildSettings, ConfigError
+from flows.detectors import face_detector
 from flows.fitting import Fitter
 from flows.judging import judge
 from flows.plan import Batch, make_plan
@@ -129,6 +130,7 @@ def _check_models(settings: BuildSettings) -> None:
     """Raise for a model file that is missing or unusable, before every clip fails for it."""
     for name in ("face_landmarker", "silero_vad", "whisper_base"):
         require(name)
+    face_detector(settings.landmarks)
     Fitter(settings).check()
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from assets.fetch import find, require
 from extract.annotations import Annotation
 from extract.errors import ClipError, ErrorCode, Stage
-from extract.landmarks import Face, MediaPipeDetector
+from extract.landmarks import Face, FaceDetector
 from extract.shots import ShotDetector
 from extract.tracks import Box, FaceTrack, box_in_clip, choose_track
 from extract.trim import TrimResult
@@ -29,6 +29,7 @@ from fit_flame.canonical_mesh import read_canonical_mesh
 from fit_flame.fit import FitDiverged
 from fit_flame.motion import Motion
 from flows.config import BuildSettings
+from flows.detectors import face_detector
 from flows.fitting import Fitter
 from flows.sync import load_predictor
 
@@ -164,8 +165,8 @@ class ClipBuilder:
             clip.row.update(speaking_score=score)
 
     @cached_property
-    def _detector(self) -> MediaPipeDetector:
-        return MediaPipeDetector(require("face_landmarker"), self._settings.landmarks)
+    def _detector(self) -> FaceDetector:
+        return face_detector(self._settings.landmarks)
 
     @cached_property
     def _canonical_vertices(self) -> npt.NDArray[np.float64]:

@@ -7,10 +7,10 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from extract.download import DownloadSettings
 from extract.errors import ErrorCode
@@ -98,6 +98,12 @@ class BuildSettings(BaseModel):
             raise ValueError("needs {video_id} where the video's id goes, e.g. " + YOUTUBE)
         return value
 
+    @model_validator(mode="after")
+    def _regressors_crop_by_mediapipe(self) -> Self:
+        if self.regressor is not None and self.landmarks.backend != "mediapipe":
+            raise ValueError("regressor: crops by MediaPipe's landmarks; leave it out, or landmarks.backend")
+        return self
+
     def fingerprint(self) -> str:
         """SHA-256 over the settings that decide what a row says; where and how fast is left out."""
         outcome = self.model_dump(
@@ -105,6 +111,9 @@ class BuildSettings(BaseModel):
             include={"trim", "landmarks", "tracks", "fit", "speech", "language", "head_model"},
             exclude={"language": {"batch_size"}},
         )
+        if self.landmarks.backend == "mediapipe":  # what came before there was a choice is still done
+            for name in ("backend", "face_alignment"):
+                del outcome["landmarks"][name]
         outcome["download"] = {"max_height": self.download.max_height}
         if self.regressor is not None:
             outcome["regressor"] = self.regressor.model_dump(mode="json", exclude={"batch", "device"})

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from extract.face_layout import distance
 from fit_flame.decode import decode, project
 from fit_flame.draw import draw_overlay, draw_shaded
 from fit_flame.head_model import HeadModel
@@ -76,8 +77,7 @@ def _strip(dataset: Dataset, head_model: HeadModel, clip_id: str) -> Picture:
 
 def _telling_frames(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """Four frames: the smallest and the largest gap between the lips, and the thirds in between."""
-    upper, lower = (landmarks[:, point, :2] for point in _INNER_LIPS)
-    gap = np.linalg.norm(upper - lower, axis=1)
+    gap = distance(landmarks, _INNER_LIPS)
     order = np.argsort(gap)[: int(np.isfinite(gap).sum())]
     chosen: npt.NDArray[np.int64] = order[np.linspace(0, len(order) - 1, 4).round().astype(int)]
     return chosen

@@ -14,6 +14,7 @@ from fit_flame.fit import FitResult, fit_clip
 from fit_flame.head_model import HeadModel
 from fit_flame.regressors.settings import RegressorSettings
 from flows.config import BuildSettings
+from flows.detectors import detected_layout
 from flows.head_models import CANONICAL, load_head_model
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Fitter:
         clip
             The trimmed clip; its frames are read only for a regressor.
         landmarks, valid
-            (T, 478, 3) pixels, and (T,) frames that have them.
+            (T, N, 3) pixels, and (T,) frames that have them.
 
         Raises
         ------
@@ -84,7 +85,7 @@ class Fitter:
     @cached_property
     def head_model(self) -> HeadModel:
         """The head model that clips are fitted with."""
-        return load_head_model(self._settings.head_model)
+        return load_head_model(self._settings.head_model, detected_layout(self._settings.landmarks))
 
     @cached_property
     def _regressor(self) -> "Regressor":

@@ -1,17 +1,20 @@
 """Head models by name: the bundled canonical one, a FLAME release, or a FLAME file."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from assets.fetch import cache_directory, require
+from assets.fetch import cache_directory, find, require
+from extract.face_layout import IBUG_68, MEDIAPIPE_478, FaceLayout
 from fit_flame.canonical import canonical_head_model
-from fit_flame.flame_file import flame_head_model, read_eyelids, read_flame
-from fit_flame.head_model import HeadModel
+from fit_flame.embedding import detected_embedding, ibug_embedding, read_contour_embedding
+from fit_flame.flame_file import FlameArrays, flame_head_model, read_eyelids, read_flame
+from fit_flame.head_model import HeadModel, LandmarkEmbedding
 from flows.landmark_embedding import embedding_of, flame_path
 
 CANONICAL = "canonical"
 
 
-def load_head_model(name: str) -> HeadModel:
+def load_head_model(name: str, layout: FaceLayout = MEDIAPIPE_478) -> HeadModel:
     """Load a head model.
 
     `flows.landmark_embedding.embedding_of` says to which landmarks FLAME is fitted. Eyelid shapes that lie beside
@@ -22,6 +25,8 @@ def load_head_model(name: str) -> HeadModel:
     name
         ``canonical``; the name of a FLAME release in the asset registry, such as ``flame_2023_open``; or the path
         of a FLAME file.
+    layout
+        Of the landmarks that it will be fitted to.
 
     Raises
     ------
@@ -31,12 +36,22 @@ def load_head_model(name: str) -> HeadModel:
         If the file is damaged, refused, or no FLAME model.
     """
     if name == CANONICAL:
-        return canonical_head_model(require("face_landmarker"))
+        canonical = canonical_head_model(require("face_landmarker"))
+        return replace(canonical, embedding=detected_embedding(canonical.embedding, layout.mediapipe))
     path = flame_path(name)
     flame = read_flame(path, cache_directory() / "head_models")
     return flame_head_model(
         flame,
-        embedding_of(path, flame),
+        _flame_embedding(path, flame, layout),
         "flame" if path == Path(name) else name,
         eyelids=read_eyelids(path.parent),
     )
+
+
+def _flame_embedding(path: Path, flame: FlameArrays, layout: FaceLayout) -> LandmarkEmbedding:
+    """Choose the published 68 points for a detector of these, where they are here; else what lies nearest."""
+    published = find("flame_landmark_embedding") if layout is IBUG_68 else None
+    if published:
+        contour = read_contour_embedding(published, flame.faces)
+        return ibug_embedding(contour, flame.faces, layout.mediapipe)
+    return detected_embedding(embedding_of(path, flame), layout.mediapipe)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from eval.camera import Camera
 from eval.render import MeshRenderer
 from eval.video import Picture, read_frames, read_sound, write_video
+from extract.face_layout import distance
 from fit_flame.decode import decode, project
 from fit_flame.draw import draw_overlay
 from fit_flame.head_model import HeadModel
@@ -114,9 +115,9 @@ def _curves(
 ) -> list[list[_Curve]]:
     """Measure the lips' gap, detected and fitted, and the residual: one list a chart."""
     upper, lower = INNER_LIP_PAIRS[0]
-    eyes = np.linalg.norm(landmarks[:, RIGHT_EYE_OUTER, :2] - landmarks[:, LEFT_EYE_OUTER, :2], axis=1)
-    gap = np.linalg.norm(landmarks[:, upper, :2] - landmarks[:, lower, :2], axis=1)
-    lips = [_Curve("lips apart, detected", _DETECTED, gap / eyes)]
+    eyes = distance(landmarks, (RIGHT_EYE_OUTER, LEFT_EYE_OUTER))
+    gap = distance(landmarks, (upper, lower))
+    lips = [_Curve("lips apart, detected", _DETECTED, (gap / eyes).astype(np.float32))]
     embedding = head_model.embedding
     rows = [
         int(np.flatnonzero(embedding.landmarks == k)[0]) for k in (upper, lower) if k in embedding.landmarks

@@ -8,6 +8,7 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 from extract.annotations import Annotation, InvalidAnnotation
@@ -54,6 +55,8 @@ class VideoBuilder:
 
     def __post_init__(self) -> None:
         self._clips = ClipBuilder(self.settings)
+        if self.settings.landmarks.backend == "face-alignment":
+            self.versions = {**self.versions, "face-alignment": version("face-alignment")}
         predictor = self.settings.root / PREDICTOR
         if predictor.exists():
             self.versions = {**self.versions, VERSION_KEY: predictor_version(predictor)}

@@ -64,7 +64,7 @@ class Dataset:
         return self._row(clip_id, "motion")
 
     def landmarks(self, clip_id: str) -> dict[str, Any]:
-        """Landmarks of one clip: `landmarks` float16 (T, 478, 3) in pixels, `valid` bool (T,).
+        """Landmarks of one clip: `landmarks` float16 (T, N, 3) in pixels, `valid` bool (T,).
 
         Raises
         ------
@@ -72,7 +72,8 @@ class Dataset:
             When the clip is not in the dataset, or its landmarks were not kept.
         """
         row = self._row(clip_id, "landmarks")
-        return {**row, "landmarks": row["landmarks"].reshape(-1, 478, 3)}
+        frames, numbers = row["landmarks"].shape
+        return {**row, "landmarks": row["landmarks"].reshape(frames, numbers // 3, 3)}
 
     def _row(self, clip_id: str, kind: str) -> dict[str, Any]:
         # From checked ids, not from `motion_path`: a manifest may come from anyone.

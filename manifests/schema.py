@@ -296,7 +296,7 @@ LANDMARK_COLUMNS = (
     Column(
         "landmarks",
         pa.list_(pa.list_(pa.float16())),
-        "T x 1434: MediaPipe's 478 points as x, y, z, x, y, z, ...; NaN where not valid",
+        "T x 1434: MediaPipe's 478 points as x, y, z, x, y, z, ...; or T x 204: iBUG's 68; NaN where not valid",
         "px of the 512 px clip",
     ),
     Column("valid", pa.list_(pa.bool_()), "T: the face was tracked, or a short gap interpolated"),

@@ -63,7 +63,7 @@ def commit_fragment(
     rows
         Manifest rows, one per annotated clip, in any order.
     motion_rows, landmark_rows
-        Rows of the clips that have any, with arrays of (T, D) and (T, 478, 3); see `manifests.schema`.
+        Rows of the clips that have any, with arrays of (T, D) and (T, N, 3); see `manifests.schema`.
     fingerprint
         Hash of the configuration, by which `committed` tells whether the video is done.
 

@@ -78,7 +78,7 @@ def motion_table(rows: Sequence[Row]) -> pa.Table:
 
 
 def landmarks_table(rows: Sequence[Row]) -> pa.Table:
-    """Arrow table of landmark rows; `landmarks` is (T, 478, 3) pixels and is rounded to float16.
+    """Arrow table of landmark rows; `landmarks` is (T, N, 3) pixels and is rounded to float16.
 
     Raises
     ------

@@ -13,7 +13,7 @@ import pytest
 from assets.fetch import require
 from extract.crop import crop_box
 from extract.errors import ClipError, ErrorCode
-from extract.landmarks import LANDMARKS, LandmarkSettings, MediaPipeDetector
+from extract.landmarks import LandmarkSettings, MediaPipeDetector
 
 OUTER_EYES = (33, 263)
 
@@ -32,7 +32,7 @@ def test_points_follow_a_moving_face_in_pixels(detector, portrait, write_clip):
     found = faces_of(detector, write_clip([portrait(dx, dy) for dx, dy in moves]))
     assert [len(faces) for faces in found] == [1, 1, 1]
     points = np.stack([faces[0].points for faces in found])
-    assert points.shape == (3, LANDMARKS, 3)
+    assert points.shape == (3, 478, 3)
     assert points.dtype == np.float32
     np.testing.assert_allclose((points - points[0]).mean(axis=1)[:, :2], moves, atol=3)
     # The outer corners of her eyes, read off the picture by hand.

@@ -5,12 +5,12 @@ import pytest
 
 from extract.crop import crop_box
 from extract.errors import ClipError, ErrorCode
-from extract.landmarks import LANDMARKS, Face
+from extract.landmarks import Face
 from extract.shots import ShotDetector
 from extract.tracks import TrackSettings, box_in_clip, choose_track, follow, overlap
 
 WHOLE = np.array([0, 0, 512, 512], np.float32)
-OVAL = np.random.default_rng(0).uniform(-0.5, 0.5, (LANDMARKS, 3)).astype(np.float32)
+OVAL = np.random.default_rng(0).uniform(-0.5, 0.5, (478, 3)).astype(np.float32)
 OVAL[:2] = [[-0.5, -0.5, 0], [0.5, 0.5, 0]]
 
 

@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from assets.fetch import require
+from extract.face_layout import IBUG_68
 from extract.landmarks import Face, MediaPipeDetector
 from extract.tracks import TrackSettings, choose_track
 from filters.appearance import FaceAppearance, face_appearance, sharpness
@@ -191,6 +192,15 @@ def test_a_covered_mouth_shows_no_outline(portrait, her_face, seen):
     assert max(covered) < 0.6
 
 
+def test_68_points_show_what_478_do(portrait, her_face):
+    few = Face(her_face.points[list(IBUG_68.mediapipe)])
+    free, as_free = (face_appearance(portrait, face) for face in (her_face, few))
+    assert as_free.sharpness == pytest.approx(free.sharpness, abs=0.02)
+    assert as_free.brightness == pytest.approx(free.brightness, abs=0.02)
+    assert as_free.mouth_outline > 0.85
+    assert face_appearance(hand(portrait, her_face), few).mouth_outline < 0.65
+
+
 def test_angles_of_a_turned_head(portrait, her_face, mesh, seen):
     uv = her_face.points[:468, :2]
     found = seen([turned_head(portrait, uv, mesh, angles) for angles in POSES])
@@ -203,10 +213,19 @@ def test_rotation_is_exact_where_landmarks_are(mesh):
     truth = np.array([[0.2, -0.5, 0.1], [0, 0, 0], [-0.3, 0.4, -0.6]])
     turned = np.einsum("tij,vj->tvi", Rotation.from_rotvec(truth).as_matrix(), mesh.vertices)
     landmarks = (turned * [2000, -2000, -2000 / 1.15] + [250, 260, 0]).astype(np.float32)
-    landmarks = np.concatenate([landmarks, np.full((1, 468, 3), np.nan, np.float32)])
+    landmarks = np.pad(landmarks, ((0, 0), (0, 10), (0, 0)))  # irises, which do not count
+    landmarks = np.concatenate([landmarks, np.full((1, 478, 3), np.nan, np.float32)])
     found = head_rotation(landmarks, mesh.vertices)
     np.testing.assert_allclose(found[:3], truth, atol=1e-4)
     assert np.isnan(found[3]).all()
+
+
+def test_68_points_turn_as_478_do(mesh):
+    truth = np.array([[0.2, -0.5, 0.1], [0, 0, 0], [-0.3, 0.4, -0.6]])
+    points = mesh.vertices[list(IBUG_68.mediapipe)]
+    turned = np.einsum("tij,vj->tvi", Rotation.from_rotvec(truth).as_matrix(), points)
+    landmarks = (turned * [2000, -2000, -2000] + [250, 260, 0]).astype(np.float32)
+    np.testing.assert_allclose(head_rotation(landmarks, mesh.vertices), truth, atol=1e-4)
 
 
 def test_jitter_is_the_noise_and_not_the_motion(her_face):

@@ -104,7 +104,7 @@ def settings(**regressor):
 
 
 def test_the_fit_from_a_regressors_start_ends_where_it_always_does(flame, weights, clip, monkeypatch):
-    monkeypatch.setattr(fitting, "load_head_model", lambda name: {"flame_2020": flame}[name])
+    monkeypatch.setattr(fitting, "load_head_model", lambda name, layout: {"flame_2020": flame}[name])
     truth = speaking(flame, FRAMES)
     landmarks = landmarks_of(truth, flame)[:, :478]
     valid = np.arange(FRAMES) != 7
@@ -120,7 +120,7 @@ def test_the_fit_from_a_regressors_start_ends_where_it_always_does(flame, weight
 
 
 def test_the_regressor_alone(flame, weights, clip, monkeypatch):
-    monkeypatch.setattr(fitting, "load_head_model", lambda name: {"flame_2020": flame}[name])
+    monkeypatch.setattr(fitting, "load_head_model", lambda name, layout: {"flame_2020": flame}[name])
     truth = speaking(flame, FRAMES)
     landmarks = landmarks_of(truth, flame)[:, :478]
     only = {"name": "smirk", "use": "only", "weights": weights}
@@ -134,7 +134,7 @@ def test_the_regressor_alone(flame, weights, clip, monkeypatch):
 
 
 def test_missing_weights_are_told_with_page_and_licence(flame, monkeypatch, tmp_path):
-    monkeypatch.setattr(fitting, "load_head_model", lambda name: flame)
+    monkeypatch.setattr(fitting, "load_head_model", lambda name, layout: flame)
     monkeypatch.setenv("MULTITALK_ASSETS", str(tmp_path))
     monkeypatch.setenv("MULTITALK_CACHE", str(tmp_path / "cache"))
     for name, file, licence in (

@@ -1,0 +1,34 @@
+"""The landmark detector that the settings name, with its model files."""
+
+import importlib.util
+
+from assets.fetch import require
+from extract.face_alignment import FaceAlignmentDetector
+from extract.face_layout import IBUG_68, MEDIAPIPE_478, FaceLayout
+from extract.landmarks import FaceDetector, LandmarkSettings, MediaPipeDetector
+from flows.config import ConfigError
+
+
+def face_detector(settings: LandmarkSettings) -> FaceDetector:
+    """Make the detector.
+
+    Raises
+    ------
+    ConfigError
+        The extra that brings it is not installed.
+    AssetMissing, AssetCorrupt
+        A model file is not here, or not the published one; the message says where to get it.
+    """
+    if settings.backend == "mediapipe":
+        return MediaPipeDetector(require("face_landmarker"), settings)
+    if importlib.util.find_spec("face_alignment") is None:
+        raise ConfigError(
+            "landmarks.backend: face-alignment needs the extra of its name: pip install multitalk[face-alignment]"
+        )
+    networks, detector = require("face_alignment"), require(settings.face_alignment.detector)
+    return FaceAlignmentDetector(networks, detector, settings)
+
+
+def detected_layout(settings: LandmarkSettings) -> FaceLayout:
+    """Return the layout of the landmarks that the detector gives."""
+    return MEDIAPIPE_478 if settings.backend == "mediapipe" else IBUG_68
