@@ -92,10 +92,10 @@ class VideoBuilder:
                 self._build_clip(clip)
                 progress()
             self._clips.pool_over_video([clip.data for clip in clips if clip.data is not None])
-        rows = self._commit(video, clips)
         if not self.settings.keep_raw:
+            # Before the video counts as done: nobody would come back for a file that a kill left here.
             paths.raw_path(self.settings.root, video.language, video.file_id).unlink(missing_ok=True)
-        return rows
+        return self._commit(video, clips)
 
     def _trim(self, clips: Sequence[_Clip], download: DownloadedVideo, video: AnnotatedVideo) -> None:
         root = self.settings.root

@@ -118,7 +118,8 @@ def check(root: Path, quiet: Path) -> None:
         assert len(motion["valid"]) == row.frame_count
     for file in root.rglob("*.parquet"):
         pq.read_table(file)
-    assert _names(root) == _names(quiet), "files are left over or missing"
+    different = _names(root) ^ _names(quiet)
+    assert not different, f"files are left over or missing: {sorted(different)}"
     left = [pid for pid, command in processes_of(root) if "flows." in command]
     assert not left, f"processes are left: {left}"
 
