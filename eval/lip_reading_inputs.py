@@ -90,7 +90,6 @@ def truth_sight(truth: GroundTruth, faces: IntArray) -> Sight:
 def video_sight(
     video: Callable[[str], Path],
     landmarks: Callable[[str], npt.NDArray[np.floating]],
-    topology: Topology = "mediapipe",
 ) -> Sight:
     """Mouth pictures of real or rendered videos at 25 frames a second.
 
@@ -100,17 +99,17 @@ def video_sight(
         Gives a clip's video by clip id.
     landmarks
         Gives its landmarks (T, N, 2 or more) in pixels of that video, NaN without a face; for instance
-        `manifests.open_dataset(root).landmarks`, or a detector.
-    topology
-        Of the landmarks.
+        `manifests.open_dataset(root).landmarks`, or a detector. N tells whose they are: 68 are iBUG's, more are
+        MediaPipe's.
     """
 
     def see(clip_id: str) -> Float32Array:
         path = video(clip_id)
         if abs(frame_rate(path) - FPS) > 0.01:
             raise MediaError(f"{path}: {frame_rate(path):.4g} frames a second; lips are read at {FPS:.0f}")
-        points = MouthLandmarks.of(landmarks(clip_id), topology)
-        return model_input(mouth_crops(read_frames(path), points))
+        points = landmarks(clip_id)
+        topology: Topology = "ibug68" if points.shape[1] == 68 else "mediapipe"
+        return model_input(mouth_crops(read_frames(path), MouthLandmarks.of(points, topology)))
 
     return see
 

@@ -233,11 +233,12 @@ def test_a_releases_clips_are_read_from_its_own_video(release_root, tmp_path):
     assert all(f.word_error_rate[0] == 0 for f in figures)
 
 
-def test_videos_become_mouth_pictures(tmp_path):
+@pytest.mark.parametrize(("count", "topology"), [(478, "mediapipe"), (68, "ibug68")])
+def test_videos_become_mouth_pictures(tmp_path, count, topology):
     frames = [np.full((64, 64, 3), 40 * k, np.uint8) for k in range(5)]
     write_video(tmp_path / "clip.mp4", frames)
-    points = np.full((5, 478, 3), np.nan)
+    points = np.full((5, count, 3), np.nan)
     mouths = video_sight(lambda clip: tmp_path / f"{clip}.mp4", lambda clip: points)("clip")
     assert mouths.shape == (5, 88, 88)
     assert np.all(np.diff(mouths.mean(axis=(1, 2))) > 0.5)
-    assert MouthLandmarks.of(points, "mediapipe").stable.shape == (5, 5, 2)
+    assert MouthLandmarks.of(points, topology).stable.shape == (5, 5, 2)

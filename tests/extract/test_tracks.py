@@ -43,6 +43,15 @@ def test_the_annotated_box_says_which_face_is_meant():
     assert choose(faces, right).face_index.tolist() == [1] * 5
 
 
+def test_a_smaller_face_is_followed_when_the_box_means_it():
+    large, small = face(150, 250, 260), face(420, 150, 90)
+    frames = [[large, small] if i % 3 else [large] for i in range(12)]
+    track = choose(frames, np.array([370, 100, 470, 200], np.float32))
+    assert track.face_index.tolist() == [1 if i % 3 else -1 for i in range(12)]
+    assert track.interpolated.tolist() == [i % 3 == 0 and i > 0 for i in range(12)]
+    assert track.face_count.tolist() == [2 if i % 3 else 1 for i in range(12)]
+
+
 def test_short_gaps_are_interpolated_and_long_ones_stay():
     seen = [True] * 5 + [False] * 3 + [True] * 5 + [False] * 4 + [True] * 5
     faces = [[face(100 + 4 * i, 200)] if s else [] for i, s in enumerate(seen)]
