@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -110,9 +112,23 @@ def fit(
         default_root_dir=folder,
     )
     start = checkpoint if resume and checkpoint.exists() else None
+    _ignore_profiling_timers()
     trainer.fit(task, datamodule=rounds, ckpt_path=start, weights_only=True)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return TrainedModel(folder / "best.pt", folder / "last.pt", figures)
+
+
+def _ignore_profiling_timers() -> None:
+    """Let Python know that SIGPROF is to be ignored, as MediaPipe's native code has told the system already.
+
+    Lightning ends by setting every signal to what Python remembers of it. Of SIGPROF this would be the default: the
+    process would end, without a word, at the next timer of MediaPipe.
+    """
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
 
 
 def _strategy(settings: TrainingSettings, task: Task) -> str:

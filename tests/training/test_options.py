@@ -1,7 +1,11 @@
 """Choices of a run: mixed precision, accumulated and clipped gradients, averaged weights, curves."""
 
+import ctypes
+import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,3 +98,11 @@ def test_weights_and_biases_without_a_network(toy_dataset, head_model, tmp_path,
 def test_settings_and_presets_are_light():
     code = "import sys, training.presets, flows.model_config; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_signal_that_native_code_ignores_stays_ignored(toy_dataset, head_model, tmp_path):
+    """MediaPipe ignores SIGPROF behind Python's back; the process would end at its next timer."""
+    ctypes.CDLL(None).signal(signal.SIGPROF, ctypes.c_void_p(1))
+    train_prior(toy_dataset, run_of(logger="none"), tmp_path, head_model)
+    ignored = re.search(r"SigIgn:\t(\w+)", Path("/proc/self/status").read_text())
+    assert int(ignored[1], 16) >> (signal.SIGPROF - 1) & 1
