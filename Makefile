@@ -19,7 +19,7 @@ $(READY): pyproject.toml requirements.lock requirements-models.lock | system-lib
 	$(BIN)/pip install --disable-pip-version-check --no-deps -e .
 	touch $@
 
-# MediaPipe and OpenCV load these from the system; installed here where that is possible, else named.
+# MediaPipe, OpenCV and Playwright load these from the system; installed here where that is possible, else named.
 system-libraries:
 	@sh .ci/system-libraries
 

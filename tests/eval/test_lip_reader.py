@@ -38,6 +38,9 @@ def fairseq_classes(monkeypatch):
     class Choice(enum.Enum):
         ONE = "one"
 
+        def __reduce_ex__(self, protocol):  # as fairseq's Python writes it; 3.11.0 to 3.11.3 wrote getattr
+            return type(self), (self.value,)
+
     for module, classes in ((dictionary, (Dictionary, Choice)), (config, (DictConfig,))):
         for cls in classes:
             cls.__module__, cls.__qualname__ = module.__name__, cls.__name__
