@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo demo-train test test-quick test-all chaos lint system-libraries clean
+.PHONY: setup demo demo-train test tests test-quick test-all chaos lint system-libraries clean
 
 setup: $(READY)
 
@@ -29,7 +29,11 @@ demo: setup
 demo-train: setup
 	$(BIN)/multitalk demo --train
 
-test: setup lint
+# The checks of types and style take a minute of one core: beside the tests they cost none.
+test: setup
+	@$(MAKE) --no-print-directory -j2 lint tests
+
+tests: setup
 	$(BIN)/pytest -q
 
 test-quick: setup
