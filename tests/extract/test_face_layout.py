@@ -33,18 +33,17 @@ def test_every_ibug_point_is_another_vertex_and_mirrored_where_its_partner_is(me
 
 def test_ibug_points_lie_where_flames_embedding_has_them(mesh):
     """The canonical mesh, bent over FLAME's mean face by the 105 landmarks whose place is known on both."""
-    import pickle
     from pathlib import Path
 
     from scipy.interpolate import RBFInterpolator
 
+    from eval.ground_truth import read_template
     from fit_flame.embedding import read_contour_embedding
 
     flame = Path(__file__).parents[2].parent / "shared" / "flame"
     if not flame.is_dir():
         pytest.skip("needs FLAME's mean face")
-    template = pickle.loads((flame / "templates.pkl").read_bytes(), encoding="latin1")
-    head = np.reshape(next(iter(template.values())) if isinstance(template, dict) else template, (-1, 3))
+    head = read_template(flame / "templates.pkl")
     lines = (flame / "head_template.obj").read_text().splitlines()
     faces = np.array([[int(p.split("/")[0]) - 1 for p in x.split()[1:4]] for x in lines if x[:2] == "f "])
     with np.load(flame / "mediapipe_landmark_embedding.npz") as known:

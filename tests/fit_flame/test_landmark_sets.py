@@ -53,13 +53,11 @@ def test_points_without_a_known_place_are_left_out(head):
 
 
 def test_flames_own_68_lie_on_its_mean_face(shared):
-    import pickle
-
+    from eval.ground_truth import read_template
     from fit_flame.embedding import ibug_embedding, landmarks_68, read_contour_embedding
 
     flame = shared / "flame"
-    template = pickle.loads((flame / "templates.pkl").read_bytes(), encoding="latin1")
-    face = np.reshape(next(iter(template.values())) if isinstance(template, dict) else template, (-1, 3))
+    face = read_template(flame / "templates.pkl")
     lines = (flame / "head_template.obj").read_text().splitlines()
     faces = np.array([[int(p.split("/")[0]) - 1 for p in x.split()[1:4]] for x in lines if x[:2] == "f "])
     contour = read_contour_embedding(flame / "landmark_embedding.npy", faces)
