@@ -1,7 +1,6 @@
 """What downloads leave on the disk: continued, merged, complete, or nothing."""
 
 import json
-import resource
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from extract.download_settings import yt_dlp_options
 from extract.errors import ClipError, ErrorCode
 from extract.ffmpeg import run_ffmpeg
 from tests.extract.bad_server import ONCE, PATIENT
+from tests.extract.small_files import small_files
 
 
 def test_next_run_continues_a_partial_download(server, tmp_path, video_bytes):
@@ -77,17 +77,8 @@ class QuietFiles(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def small_files():
-    """Nothing that this process or one started by it writes may become larger than this."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_full_disk(server, tmp_path, small_files):
-    with pytest.raises(ClipError) as caught:
+def test_full_disk(server, tmp_path):
+    with pytest.raises(ClipError) as caught, small_files(50_000):
         download(f"http://127.0.0.1:{server.server_port}/good.mp4", tmp_path / "y.mp4", PATIENT)
     assert caught.value.code is ErrorCode.DISK_FULL
     assert caught.value.attempts == 1

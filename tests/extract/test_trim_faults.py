@@ -1,7 +1,6 @@
 """What can not be cut, and how that ends: with a reason, and nothing half-written."""
 
 import hashlib
-import resource
 from pathlib import Path
 
 import av
@@ -20,6 +19,7 @@ from tests.extract.barcodes import (
     trim,
     trim_one,
 )
+from tests.extract.small_files import small_files
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -108,19 +108,11 @@ def test_file_names_reach_ffmpeg_as_they_are(tmp_path):
     assert not Path("x").exists()
 
 
-@pytest.fixture
-def small_files():
-    """Nothing that this process or one started by it writes may become larger than a clip's sound."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_nothing_half_written_bears_a_name_on_a_full_disk(tmp_path, request):
+def test_nothing_half_written_bears_a_name_on_a_full_disk(tmp_path):
     source = make_source(tmp_path / "source.mov", regular("25", 2))
-    request.getfixturevalue("small_files")
-    errors = trim(source, tmp_path / "out", annotation(0, 10, clip_id="a"), annotation(5, 10, clip_id="b"))
+    clips = [annotation(0, 10, clip_id="a"), annotation(5, 10, clip_id="b")]
+    with small_files(8_000):  # less than a clip's sound
+        errors = trim(source, tmp_path / "out", *clips)
     assert [error.code for error in errors] == [ErrorCode.DISK_FULL, ErrorCode.DISK_FULL]
     assert list((tmp_path / "out").iterdir()) == []
 
