@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from eval.catalog import choose_metrics
+from eval.closures import Closures, read_closures
 from eval.generation import coverage_error, diversity, mean_estimate_error
-from eval.ground_truth import Closures, GroundTruth, TrueClip, read_closures, read_template
+from eval.ground_truth import GroundTruth, TrueClip, read_template
 from eval.lip_trajectory import lip_displacement, speech_lip_correlation
 from eval.metric import FloatArray, Metric, MotionPair, gather
 from eval.pooling import Bootstrap, ClipScore, Figure, PairedTest, paired_tests, pool

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from fit_flame.head_model import HeadModel
 
 Float32Array = npt.NDArray[np.float32]
-Closures = Mapping[str, Sequence[tuple[float, float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,23 +203,3 @@ def read_template(path: Path, metres_per_unit: float = 1.0) -> Float32Array:
     if array.size % 3 or not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
         raise VertexFileError(f"{path}: {array.dtype} {array.shape} is not a neutral face (V, 3)")
     return np.asarray(array.reshape(-1, 3) * metres_per_unit, dtype=np.float32)
-
-
-def read_closures(path: Path) -> Closures:
-    """Read when lips close (p, b, m) in each clip, from a timed transcript.
-
-    Parameters
-    ----------
-    path
-        JSON: for each clip id a list of [start, end] in seconds.
-
-    Raises
-    ------
-    VertexFileError
-        It is not such a file.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {str(clip): [(float(a), float(b)) for a, b in spans] for clip, spans in content.items()}
-    except (OSError, AttributeError, TypeError, ValueError) as error:
-        raise VertexFileError(f"{path}: not a JSON file of closures by clip ({error})") from error

@@ -27,7 +27,9 @@ class MotionEvaluationSettings(BaseModel):
         None, description="Neutral face: .npy (V, 3), or MultiTalk's templates.pkl."
     )
     closures: Path | None = Field(
-        None, description="JSON of [start, end] seconds of p, b and m by clip; none: gaps of the true lips."
+        None,
+        description="When p, b and m close the lips: a folder of <clip_id>.TextGrid from a forced aligner, or JSON "
+        "of [start, end] seconds by clip; none: gaps of the true lips.",
     )
     metres_per_unit: float = Field(1.0, gt=0, description="0.001 where the files are in millimetres.")
     length_tolerance: int = Field(

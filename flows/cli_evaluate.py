@@ -40,7 +40,12 @@ def _add_motion(kinds: Any) -> None:
     motion.add_argument("--masks", type=Path, metavar="FILE", help="FLAME_masks.pkl, for the upper face")
     motion.add_argument("--regions", type=Path, metavar="FILE", help="JSON regions of another mesh")
     motion.add_argument("--template", type=Path, metavar="FILE", help="neutral face: .npy or templates.pkl")
-    motion.add_argument("--closures", type=Path, metavar="FILE", help="JSON: when p, b and m close the lips")
+    motion.add_argument(
+        "--closures",
+        type=Path,
+        metavar="DIR|FILE",
+        help="when p, b and m close the lips: <clip>.TextGrid from an aligner, or JSON",
+    )
     motion.add_argument("--metres-per-unit", type=float, metavar="X", help="0.001 for millimetres")
     motion.add_argument(
         "--plot", nargs=2, metavar=("CLIP", "FILE.png"), help="draw the lips' error of one clip over time"

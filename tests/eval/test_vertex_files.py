@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from eval.ground_truth import FolderTruth, read_closures, read_template
+from eval.ground_truth import FolderTruth, read_template
 from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices
 
 CLIP = np.arange(4 * 5 * 3, dtype=np.float32).reshape(4, 5, 3)
@@ -116,13 +116,3 @@ def test_templates_are_arrays_or_multitalks_pickle(tmp_path):
     (tmp_path / "templates.pkl").write_bytes(pickle.dumps({}))
     with pytest.raises(VertexFileError, match="template"):
         read_template(tmp_path / "templates.pkl")
-
-
-def test_closures_by_clip(tmp_path):
-    file = tmp_path / "closures.json"
-    file.write_text('{"a": [[0.1, 0.2]], "b": []}')
-    assert read_closures(file) == {"a": [(0.1, 0.2)], "b": []}
-    for wrong in ("[]", '{"a": [1]}', "nothing"):
-        file.write_text(wrong)
-        with pytest.raises(VertexFileError, match="closures"):
-            read_closures(file)
