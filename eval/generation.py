@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,41 +108,26 @@ class Speed:
     device: str
 
 
-def measure_speed(
-    predict: Callable[[FloatArray], FloatArray],
-    audios: Sequence[FloatArray],
-    sample_rate: int,
-    device: str,
-    warm_up: int = 1,
-) -> Speed:
-    """Time a model over clips, one after the other.
+def speed_of(seconds: Sequence[float], frames: Sequence[int], fps: float, device: str) -> Speed:
+    """Sum up how long a model worked on clips, one after the other.
 
     Parameters
     ----------
-    predict
-        Turns samples (N,) into frames (T, ...); on a GPU it must return only when the result is there.
-    audios
-        Samples of each clip.
-    sample_rate
-        Samples a second.
+    seconds
+        Of work on each clip, from its sound to the whole of its motion.
+    frames
+        Of each clip.
+    fps
+        Frames a second of speech.
     device
         What it ran on, as the table shall name it.
-    warm_up
-        Runs on the first clip before the clock starts.
 
     Raises
     ------
     ValueError
         There are no clips.
     """
-    if not audios:
-        raise ValueError("there is no clip to time the model on")
-    for _ in range(warm_up):
-        predict(audios[0])
-    seconds, frames = [], 0
-    for audio in audios:
-        start = time.perf_counter()
-        frames += len(predict(audio))
-        seconds.append(time.perf_counter() - start)
-    spoken = sum(len(audio) for audio in audios) / sample_rate
-    return Speed(sum(seconds) / spoken, float(np.median(seconds)), frames / sum(seconds), device)
+    if not frames:
+        raise ValueError("there is no clip that the model was timed on")
+    spent = sum(seconds)
+    return Speed(spent * fps / sum(frames), float(np.median(seconds)), sum(frames) / spent, device)

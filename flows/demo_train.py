@@ -26,9 +26,9 @@ from filters.verdicts import apply
 from flows.curves import read_curve
 from flows.heads import only_model
 from flows.judging import policy_of
-from flows.model_config import TrainSettings
+from flows.model_config import EvaluateTalkerSettings, TrainSettings
 from flows.models import Kind, train
-from flows.predict import predict_release
+from flows.talker_evaluation import evaluate_talker
 from manifests.files import atomic
 from manifests.paths import audio_path, clip_path
 from manifests.release import create_release, read_release
@@ -58,6 +58,8 @@ class DemoModels:
     folder: Path
     """The experiment, with `prior/`, `talker/`, `predictions/`, `evaluation.md` and `side-by-side.mp4`."""
     losses: Table
+    talker: list[Table]
+    """How fast it spoke, and in which codes."""
     evaluation: MotionEvaluation
 
 
@@ -85,9 +87,14 @@ def train_demo(
         ("model", "loss, first steps", "loss, last steps", "seconds"),
         tuple(_trained(kind, settings) for kind in ("prior", "talker")),
     )
+    # The release has no validation split: `best` was chosen on training clips, held-out ones choose nothing.
+    speaking = EvaluateTalkerSettings(
+        root=root, release=RELEASE, prior=out / "prior/best.pt", talker=out / "talker/best.pt"
+    )
+    spoken = evaluate_talker(speaking, out / "predictions" / TALKER)
     evaluation = _evaluate(root, out)
     _write_video(root, out)
-    models = DemoModels(out, losses, evaluation)
+    models = DemoModels(out, losses, spoken, evaluation)
     parts = [table.text("markdown") for table in (*_tables(models), legend_table(evaluation))]
     with atomic(out / "evaluation.md") as temporary:
         temporary.write_text("\n".join([*parts, worth(evaluation)]), "utf-8")
@@ -109,7 +116,7 @@ def print_models(root: Path, models: DemoModels) -> None:
 
 
 def _tables(models: DemoModels) -> list[Table]:
-    return [models.losses, summary_table(models.evaluation, "clip")]
+    return [models.losses, *models.talker, summary_table(models.evaluation, "clip")]
 
 
 def lip_errors(evaluation: MotionEvaluation) -> dict[str, float]:
@@ -179,8 +186,6 @@ def _evaluate(root: Path, out: Path) -> MotionEvaluation:
     folders = {name: out / "predictions" / name for name in (TALKER, MEAN_MOTION, MEAN_FACE)}
     head_model = only_model(read_release(root, RELEASE)["head_model"])
     truth = ReleaseTruth(root, RELEASE, head_model, "test")
-    # The release has no validation split: `best` was chosen on training clips, held-out ones choose nothing.
-    predict_release(root, RELEASE, "test", out / "prior/best.pt", out / "talker/best.pt", folders[TALKER])
     seen = ReleaseTruth(root, RELEASE, head_model, "train")
     write_baseline("mean", truth, folders[MEAN_MOTION], learnt_from=seen)
     write_baseline("still", truth, folders[MEAN_FACE])

@@ -42,6 +42,21 @@ class EvaluateSettings(Settings):
         return self
 
 
+class EvaluateTalkerSettings(Settings):
+    """Which talker speaks which clips."""
+
+    root: Path = Field(description="folder of the dataset")
+    release: str = Field(description="release whose clips are spoken")
+    split: Literal["train", "val", "test"] = Field("test", description="part of the release")
+    prior: Path = Field(description="file of the motion prior")
+    talker: Path = Field(description="file of the talker")
+    audio_encoder: Path | None = Field(
+        None, description="folder of the talker's audio encoder; none: Whisper base"
+    )
+    head_model: str | None = Field(None, description="name or file, where the release does not tell")
+    device: str = Field("cpu", description="where torch runs, such as cuda")
+
+
 class TrainSettings(Settings):
     """Which model is trained on which dataset."""
 

@@ -10,6 +10,7 @@ import pytest
 from assets.fetch import require
 from fit_flame.canonical import canonical_head_model
 from fit_flame.synthetic import speaking
+from flows.cli import main
 from manifests import paths
 from manifests.store import commit_fragment
 
@@ -69,6 +70,19 @@ def talking_dataset(tmp_path_factory):
         commit_fragment(
             root, language, video, [row], motion_rows=[motion | moved | {"clip_id": clip}], fingerprint="f"
         )
+    return root
+
+
+@pytest.fixture
+def released(talking_dataset, tmp_path):
+    """A copy of the dataset with a release of all its clips."""
+    root = shutil.copytree(talking_dataset, tmp_path / "data")
+    policy = tmp_path / "words.yaml"
+    policy.write_text(
+        "name: words\ndescription: Clips with a transcript.\nrules:\n"
+        "  - {name: words, metric: transcript, comparison: '!=', threshold: '', reason: Words are needed.}\n"
+    )
+    assert main(["release", "--root", str(root), "--name", "v1", "--policy", str(policy)]) == 0
     return root
 
 

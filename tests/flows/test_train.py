@@ -1,7 +1,6 @@
 """`multitalk train`: a killed run goes on to the same curves, on a release, with any setting changed."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,19 +17,6 @@ from flows.model_config import TrainSettings
 from flows.models import train
 
 PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def released(talking_dataset, tmp_path):
-    """A copy of the dataset with a release of all its clips."""
-    root = shutil.copytree(talking_dataset, tmp_path / "data")
-    policy = tmp_path / "words.yaml"
-    policy.write_text(
-        "name: words\ndescription: Clips with a transcript.\nrules:\n"
-        "  - {name: words, metric: transcript, comparison: '!=', threshold: '', reason: Words are needed.}\n"
-    )
-    assert main(["release", "--root", str(root), "--name", "v1", "--policy", str(policy)]) == 0
-    return root
 
 
 def curve(folder, name):
