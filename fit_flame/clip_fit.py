@@ -27,6 +27,7 @@ from fit_flame.objective import (
     chain_step,
     damped,
     evaluate,
+    factorised_chain,
     frame_hessian,
 )
 from fit_flame.regressors.interface import Coefficients
@@ -186,9 +187,10 @@ def _fit_chain(
     """Refine all frames together under the temporal prior; of the iterates a clip's best is kept."""
     here = evaluate(basis, batch.seen, prior, clip, frame)
     temporal = temporal_prior(basis, batch, clip, frame, blocks, settings)
+    chain = factorised_chain(blocks, temporal)
     best, cost = frame, here.cost + chain_cost(frame, temporal)
     for _ in range(settings.chain_iterations):
-        step, velocity = chain_step(blocks, here.gradient, frame, temporal)
+        step, velocity = chain_step(chain, here.gradient, frame, temporal)
         frame, temporal = move(frame, step), temporal._replace(velocity=temporal.velocity + velocity)
         here = evaluate(basis, batch.seen, prior, clip, frame)
         total = here.cost + chain_cost(frame, temporal)

@@ -22,7 +22,7 @@ from fit_flame.residuals import (
     residuals,
 )
 from fit_flame.rotation import to_axis_angle
-from fit_flame.solver import solve_chain
+from fit_flame.solver import Chain
 
 
 class Prior(NamedTuple):
@@ -105,8 +105,17 @@ def chain_cost(frame: FrameState, temporal: Temporal) -> Tensor:
     return 0.5 * (temporal.precision * innovation(frame, temporal.velocity) ** 2).sum((1, 2))
 
 
+def factorised_chain(blocks: Tensor, temporal: Temporal) -> Chain:
+    """Factorise the second derivatives (C, T, n, n) of all frames' costs together with the temporal prior's."""
+    full = torch.nn.functional.pad(blocks, (0, POSE_SIZE, 0, POSE_SIZE))
+    full.diagonal(dim1=-2, dim2=-1)[...] += (
+        1e-6 * blocks.diagonal(dim1=-2, dim2=-1).mean((1, 2))[:, None, None]
+    )
+    return Chain(full, temporal.precision, *_pose_and_speed(blocks.shape[-1]))
+
+
 def chain_step(
-    blocks: Tensor, gradient: Tensor, frame: FrameState, temporal: Temporal
+    chain: Chain, gradient: Tensor, frame: FrameState, temporal: Temporal
 ) -> tuple[Tensor, Tensor]:
     """Step of all frames at once under the temporal prior.
 
@@ -115,19 +124,20 @@ def chain_step(
     tuple
         Steps of the frames' unknowns (C, T, n) and of their velocities (C, T, 6).
     """
-    n = blocks.shape[-1]
-    pose, speed = slice(n - POSE_SIZE, n), slice(n, n + POSE_SIZE)
+    n = gradient.shape[-1]
+    pose, speed = _pose_and_speed(n)
     pulled = temporal.precision * innovation(frame, temporal.velocity)
-    full = torch.nn.functional.pad(blocks, (0, POSE_SIZE, 0, POSE_SIZE))
     right = -torch.nn.functional.pad(gradient, (0, POSE_SIZE))
     right[:, 1:] -= pulled
     right[:, :-1] += pulled
     right[:, :-1, speed] += pulled[..., pose]
-    full.diagonal(dim1=-2, dim2=-1)[...] += (
-        1e-6 * blocks.diagonal(dim1=-2, dim2=-1).mean((1, 2))[:, None, None]
-    )
-    step = solve_chain(full, right, temporal.precision, pose, speed)
+    step = chain.solve(right)
     return step[..., :n], step[..., n:]
+
+
+def _pose_and_speed(n: int) -> tuple[slice, slice]:
+    """Where the pose lies among a frame's n unknowns, and its velocity behind them."""
+    return slice(n - POSE_SIZE, n), slice(n, n + POSE_SIZE)
 
 
 def damped(blocks: Tensor, damping: float) -> Tensor:

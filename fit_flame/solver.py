@@ -12,57 +12,55 @@ import torch
 from torch import Tensor
 
 
-def solve_chain(blocks: Tensor, rhs: Tensor, precision: Tensor, moved: slice, by: slice) -> Tensor:
-    """Minimise sum_t x_t' H_t x_t / 2 - g_t' x_t + sum_t |x_{t+1} - F x_t|^2_{w_t} / 2 over all frames at once.
+class Chain:
+    """The frames of C clips, each coupled with the next, factorised once for any number of right-hand sides.
 
+    Minimises sum_t x_t' H_t x_t / 2 - g_t' x_t + sum_t |x_{t+1} - F x_t|^2_{w_t} / 2 over all frames at once.
     F keeps every unknown and moves some on by others: F x = x, but (F x)[moved] = x[moved] + x[by].
 
     Parameters
     ----------
     blocks
-        (C, T, n, n) H_t of C clips, symmetric positive definite together with the temporal terms.
-    rhs
-        (C, T, n) g_t.
+        (C, T, n, n) H_t, symmetric positive definite together with the temporal terms.
     precision
         (C, T-1, n) w_t >= 0.
     moved, by
         Which unknowns F moves, and by which: as positions and their velocities.
-
-    Returns
-    -------
-    Tensor
-        (C, T, n) the minimiser; zero for a clip whose equations have none.
     """
-    blocks = blocks.clone()
-    blocks[:, 1:].diagonal(dim1=-2, dim2=-1)[...] += precision
-    blocks[:, :-1].diagonal(dim1=-2, dim2=-1)[...] += precision
-    for rows, columns in ((by, by), (moved, by), (by, moved)):
-        blocks[:, :-1, rows, columns].diagonal(dim1=-2, dim2=-1)[...] += precision[..., moved]
-    inverses, forward = [], []
-    failed = torch.zeros(len(blocks), dtype=torch.bool, device=blocks.device)
-    block, right = blocks[:, 0], rhs[:, 0]
-    for t in range(blocks.shape[1]):
-        factor, code = torch.linalg.cholesky_ex(block)
-        failed |= code > 0
-        inverses.append(torch.cholesky_inverse(factor))
-        forward.append(right)
-        if t + 1 < blocks.shape[1]:
-            w = precision[:, t]
-            known = _predicted(inverses[-1].clone(), moved, by)
-            block = blocks[:, t + 1] - w[:, :, None] * known * w[:, None, :]
-            right = rhs[:, t + 1] + w * _moved_on((inverses[-1] @ right[..., None])[..., 0], moved, by)
-    solution = [(inverses[-1] @ forward[-1][..., None])[..., 0]]
-    for t in range(blocks.shape[1] - 2, -1, -1):
-        pull = precision[:, t] * solution[-1]
-        pull[:, by] += pull[:, moved]
-        solution.append((inverses[t] @ (forward[t] + pull)[..., None])[..., 0])
-    return torch.where(failed[:, None, None], 0.0, torch.stack(solution[::-1], dim=1))
 
+    def __init__(self, blocks: Tensor, precision: Tensor, moved: slice, by: slice) -> None:
+        self._precision, self._moved, self._by = precision, moved, by
+        blocks = blocks.clone()
+        blocks[:, 1:].diagonal(dim1=-2, dim2=-1)[...] += precision
+        blocks[:, :-1].diagonal(dim1=-2, dim2=-1)[...] += precision
+        for rows, columns in ((by, by), (moved, by), (by, moved)):
+            blocks[:, :-1, rows, columns].diagonal(dim1=-2, dim2=-1)[...] += precision[..., moved]
+        self._inverses: list[Tensor] = []
+        self._failed = torch.zeros(len(blocks), dtype=torch.bool, device=blocks.device)
+        block = blocks[:, 0]
+        for t in range(blocks.shape[1]):
+            factor, code = torch.linalg.cholesky_ex(block)
+            self._failed |= code > 0
+            self._inverses.append(torch.cholesky_inverse(factor))
+            if t + 1 < blocks.shape[1]:
+                w = precision[:, t]
+                known = _predicted(self._inverses[-1].clone(), moved, by)
+                block = blocks[:, t + 1] - w[:, :, None] * known * w[:, None, :]
 
-def _moved_on(x: Tensor, moved: slice, by: slice) -> Tensor:
-    """F x, in place."""
-    x[..., moved] += x[..., by]
-    return x
+    def solve(self, rhs: Tensor) -> Tensor:
+        """Return the minimiser (C, T, n) for g of that shape; zero for a clip whose equations have none."""
+        moved, by = self._moved, self._by
+        forward = [rhs[:, 0]]
+        for t, inverse in enumerate(self._inverses[:-1]):
+            here = (inverse @ forward[-1][..., None])[..., 0]
+            here[:, moved] += here[:, by]
+            forward.append(rhs[:, t + 1] + self._precision[:, t] * here)
+        solution = [(self._inverses[-1] @ forward[-1][..., None])[..., 0]]
+        for t in range(len(forward) - 2, -1, -1):
+            pull = self._precision[:, t] * solution[-1]
+            pull[:, by] += pull[:, moved]
+            solution.append((self._inverses[t] @ (forward[t] + pull)[..., None])[..., 0])
+        return torch.where(self._failed[:, None, None], 0.0, torch.stack(solution[::-1], dim=1))
 
 
 def _predicted(covariance: Tensor, moved: slice, by: slice) -> Tensor:
