@@ -33,14 +33,17 @@ demo-train: setup
 test: setup
 	@$(MAKE) --no-print-directory -j2 lint tests
 
+# A process a core, each with one thread; the tests of a file stay together and share what they made.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n logical --maxprocesses 4 --dist loadfile
+
 tests: setup
-	$(BIN)/pytest -q
+	$(PYTEST)
 
 test-quick: setup
-	$(BIN)/pytest -q -m "not slow and not exhaustive"
+	$(PYTEST) -m "not slow and not exhaustive"
 
 test-all: setup lint
-	$(BIN)/pytest -q -m ""
+	$(PYTEST) -m ""
 
 # Builds through killed workers, a bad server and a full disk; make chaos ROUNDS=5 for a shorter one
 ROUNDS ?= 30

@@ -93,6 +93,8 @@ def _train(options: argparse.Namespace) -> int:
     print(f"best   {trained.best}\nlast   {trained.last}")
     for name, value in sorted(trained.figures.items()):
         print(f"{name}   {value:.6g}")
+    if trained.note:
+        print(f"note: {trained.note}", file=sys.stderr)
     return 0
 
 

@@ -30,6 +30,8 @@ def _train(kind: Kind, settings: TrainSettings) -> dict[str, float]:
 
     trained = train(kind, settings, told)
     logger.info(f"best model: {trained.best}")
+    if trained.note:
+        logger.warning(trained.note)
     rows = [{"figure": name, "value": value} for name, value in sorted(trained.figures.items())]
     create_table_artifact(key=f"train-{kind}", table=rows, description=str(settings.out))
     return trained.figures

@@ -37,11 +37,19 @@ class TrainedModel:
     """What a run left."""
 
     best: Path
-    """The model with the least error on held-out clips."""
+    """The model with the least validation error."""
     last: Path
     """The model at the end."""
     figures: dict[str, float]
     """The last logged figures by name, `val/lve` among them."""
+    held_out: bool
+    """Whether there were clips to validate on; without, `best` was chosen on training clips."""
+
+    @property
+    def note(self) -> str:
+        """What a user must know of the figures; empty where there is nothing."""
+        told = "no clip is held out (split `val`): validation figures, and the choice of best, are of training clips"
+        return "" if self.held_out else told
 
 
 def claim(folder: Path, run: PriorRun | TalkerRun, *, resume: bool) -> None:
@@ -115,7 +123,8 @@ def fit(
     _ignore_profiling_timers()
     trainer.fit(task, datamodule=rounds, ckpt_path=start, weights_only=True)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    return TrainedModel(folder / "best.pt", folder / "last.pt", figures)
+    held_out = len(rounds.packed.of_split("val")) > 0
+    return TrainedModel(folder / "best.pt", folder / "last.pt", figures, held_out)
 
 
 def _ignore_profiling_timers() -> None:

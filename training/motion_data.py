@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ def cache_features(
     """
     packed = samples.packed
     features = CachedFeatures(cache / encoder.fingerprint, packed)
-    for done, clip in enumerate(clips, 1):
+    for done, clip in enumerate(_own_share_first(clips), 1):
         path = features.path(clip)
         if not path.exists():
             heard = encoder.features(read_wav(samples.wav(clip)), int(packed.frames[clip]))
@@ -143,3 +144,10 @@ def cache_features(
         if progress is not None:
             progress(done, len(clips))
     return features
+
+
+def _own_share_first(clips: Sequence[int]) -> list[int]:
+    """Of several processes that torchrun started, let each begin elsewhere: what others did is there by then."""
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    first = len(clips) * rank // world
+    return [*clips[first:], *clips[:first]]

@@ -15,6 +15,7 @@ from flows.cli import main
 from flows.config import ConfigError
 from flows.model_config import TrainSettings
 from flows.models import train
+from manifests.release import read_release
 
 PROJECT = Path(__file__).parents[2]
 
@@ -50,7 +51,10 @@ def test_a_killed_run_goes_on_to_the_same_curve(released, tmp_path, capsys):
     assert main(arguments("killed")) == 2
     assert "go on with --resume" in capsys.readouterr().err
     assert main(arguments("killed", "--resume")) == 0
-    assert "val/lve/german" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "val/lve/german" in printed.out
+    held_out = read_release(released, "v1")["split"].to_pylist().count("val")
+    assert ("no clip is held out" in printed.err) == (held_out == 0)
     for name in ("train/loss", "val/lve"):
         whole = curve(tmp_path / "whole", name)
         assert len(whole) == 13 and curve(tmp_path / "killed", name) == whole

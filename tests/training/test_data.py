@@ -1,5 +1,6 @@
 """From a dataset to batches."""
 
+import contextlib
 import shutil
 from collections import Counter
 
@@ -135,6 +136,30 @@ def test_sound_follows_the_window(toy_dataset, packed, loudness, tmp_path):
             raise AssertionError("was cached")
 
     cache_features(samples, Deaf(), tmp_path, [2, 4])
+
+
+def test_each_process_begins_to_encode_elsewhere(toy_dataset, packed, loudness, tmp_path, monkeypatch):
+    def encoded_by(rank, stop):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        order = []
+
+        class Cut:
+            width, fingerprint = loudness.width, loudness.fingerprint
+
+            def features(self, sound, frames):
+                if len(order) == stop:
+                    raise InterruptedError
+                order.append(frames)
+                return loudness.features(sound, frames)
+
+        with contextlib.suppress(InterruptedError):
+            cache_features(Samples(toy_dataset, packed), Cut(), tmp_path, [0, 1, 2, 3, 4], None)
+        return order
+
+    frames = [int(n) for n in packed.frames[:5]]
+    assert encoded_by(1, 2) == frames[2:4]
+    assert encoded_by(0, 9) == [frames[0], frames[1], frames[4]]
 
 
 def test_other_wav_formats_are_refused(tmp_path):
