@@ -30,7 +30,7 @@ from eval.motion import lip_vertex_error_squared
 from eval.regions import FLAME_VERTICES, FaceRegions, Region, flame_regions
 from eval.render import MeshRenderer
 from eval.talking_video import write_head_video
-from eval.video import Samples
+from manifests.media import Samples
 
 FRAMES = 130
 T = TypeVar("T")

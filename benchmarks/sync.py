@@ -11,7 +11,6 @@ import argparse
 import json
 import tempfile
 import time
-import wave
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from filters.speech import SpeechDetector
 from filters.sync import SyncMetrics, measure_sync
 from filters.sync_features import SyncClip, sync_clip
 from filters.sync_predictor import SyncPredictor, train_predictor, video_statistics
+from manifests.media import read_wav
 
 TRUE = ("enAOCsynced", "ruSyncedJJJ", "enSyncedLow", "enSyncedKKK")
 DUBBED = ("deTalkerAAA", "frTalkerBBB", "ruTalkerCCC", "zhTalkerDDD", "jaTalkerEEE")
@@ -152,12 +152,6 @@ def read_video(
         track = choose_track(faces, box, TrackSettings(), annotation.clip_id)
         clips.append(Clip(track.landmarks, read_wav(trimmed.audio_path), trimmed.clip_path))
     return clips
-
-
-def read_wav(path: Path) -> np.ndarray:
-    """Read int16 samples (N,)."""
-    with wave.open(str(path)) as sound:
-        return np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
 
 
 def reduce_clips(clips: list[Clip], detector: SpeechDetector) -> list[SyncClip]:

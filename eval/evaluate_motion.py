@@ -18,7 +18,7 @@ from eval.pooling import Bootstrap, ClipScore, Figure, PairedTest, paired_tests,
 from eval.regions import FaceRegions, regions_for
 from eval.settings import MotionEvaluationSettings
 from eval.vertex_files import VertexFile, VertexFileError, find_vertex_files, read_vertices
-from eval.video import MediaError, read_sound
+from manifests.media import MediaError, read_sound
 
 Progress = Callable[[int, int], None]
 TRUTH = "ground truth"

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from eval.noise import Noise, mix
 from eval.settings import LipReadingSettings
-from eval.video import MediaError, read_sound
+from manifests.media import MediaError, read_sound
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.lip_reading import Progress, SpokenClip
-from eval.video import MediaError, read_sound
+from manifests.media import MediaError, read_sound
 
 TRANSCRIPTS = "transcripts.json"
 

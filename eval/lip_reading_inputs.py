@@ -14,7 +14,7 @@ from eval.lip_reading import Sight, Version
 from eval.mouth import MouthLandmarks, Topology, model_input, mouth_crops
 from eval.render import IntArray, MeshRenderer
 from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices
-from eval.video import MediaError, frame_rate, read_frames
+from manifests.media import MediaError, frame_rate, read_frames
 
 Float32Array = npt.NDArray[np.float32]
 RENDER_SIZE = 512

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.settings import LipReadingSettings
-from eval.video import MediaError, read_sound
+from manifests.media import MediaError, read_sound
 
 Samples = npt.NDArray[np.int16]
 SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg")

@@ -10,7 +10,8 @@ import numpy as np
 
 from eval.camera import Camera, FloatArray
 from eval.render import Ground, IntArray, MeshRenderer
-from eval.video import Picture, Samples, read_frames, write_video
+from eval.video import write_video
+from manifests.media import Picture, Samples, read_frames
 
 LABEL_HEIGHT = 40
 

@@ -1,99 +1,18 @@
-"""Video and sound files: frames in, frames and sound out, with PyAV."""
+"""Frames and sound into video files, with PyAV."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from av.container import InputContainer
+from manifests.media import AUDIO_RATE, Picture, Samples
 
-Picture = npt.NDArray[np.uint8]
-Samples = npt.NDArray[np.int16]
-
-SAMPLE_RATE = 16000
 _AAC_FRAME = 1024
-
-
-class MediaError(ValueError):
-    """A video or sound file can not be read; the message names it."""
-
-
-def read_sound(path: Path) -> Samples:
-    """Decode a file's sound to (N,) 16-bit mono at 16 kHz.
-
-    Raises
-    ------
-    MediaError
-        It can not be read, or has no sound.
-    """
-    import av
-
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    with closing(_open(path)) as container:
-        if not container.streams.audio:
-            raise MediaError(f"{path}: has no sound")
-        try:
-            frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-            frames += resampler.resample(None)
-        except av.FFmpegError as error:
-            raise MediaError(f"{path}: its sound can not be decoded ({error})") from error
-    parts = [frame.to_ndarray().reshape(-1) for frame in frames]
-    return np.concatenate(parts).astype(np.int16) if parts else np.zeros(0, np.int16)
-
-
-def read_frames(path: Path, size: tuple[int, int] | None = None) -> Iterator[Picture]:
-    """Decode a video's frames one by one.
-
-    Parameters
-    ----------
-    path
-        Video file.
-    size
-        (width, height) to scale to; None keeps the video's.
-
-    Yields
-    ------
-    array
-        (H, W, 3) RGB.
-
-    Raises
-    ------
-    MediaError
-        It can not be read, or has no pictures.
-    """
-    import av
-
-    width, height = size or (None, None)
-    with closing(_open(path)) as container:
-        if not container.streams.video:
-            raise MediaError(f"{path}: has no video")
-        try:
-            for frame in container.decode(video=0):
-                yield np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), dtype=np.uint8)
-        except av.FFmpegError as error:
-            raise MediaError(f"{path}: its video can not be decoded ({error})") from error
-
-
-def frame_rate(path: Path) -> float:
-    """Return a video's frames a second.
-
-    Raises
-    ------
-    MediaError
-        It can not be read, or has no pictures.
-    """
-    with closing(_open(path)) as container:
-        if not container.streams.video:
-            raise MediaError(f"{path}: has no video")
-        return float(container.streams.video[0].average_rate or 0)
 
 
 def write_video(
@@ -144,7 +63,7 @@ def _write_streams(
 
     rate = Fraction(fps).limit_denominator(1001)
     video = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
-    audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono") if sound is not None else None
+    audio = container.add_stream("aac", rate=AUDIO_RATE, layout="mono") if sound is not None else None
     count = 0
     for picture in frames:
         if count == 0:
@@ -171,15 +90,6 @@ def _write_sound(container: Any, stream: Any, sound: Samples) -> None:
         frame = av.AudioFrame.from_ndarray(
             sound[None, start : start + _AAC_FRAME], format="s16", layout="mono"
         )
-        frame.sample_rate, frame.pts = SAMPLE_RATE, start
+        frame.sample_rate, frame.pts = AUDIO_RATE, start
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
-
-
-def _open(path: Path) -> InputContainer:
-    import av
-
-    try:
-        return av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
-        raise MediaError(f"{path}: can not be opened ({error})") from error

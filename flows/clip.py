@@ -1,6 +1,5 @@
 """One trimmed clip through landmarks, fit and metrics: the stages of :mod:`flows.video` after trimming."""
 
-import wave
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -32,6 +31,7 @@ from flows.config import BuildSettings
 from flows.detectors import face_detector
 from flows.fitting import Fitter
 from flows.sync import load_predictor
+from manifests.media import read_wav
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class ClipBuilder:
 
     def _measure_sound(self, clip: ClipData) -> None:
         assert clip.track is not None
-        samples = _read_wav(clip)
+        samples = read_wav(clip.trimmed.audio_path)
         speech, intervals = measure_speech(samples, self._speech_detector)
         annotation = clip.annotation
         clip.row.update(asdict(speech))
@@ -188,8 +188,3 @@ class ClipBuilder:
     @cached_property
     def _language_identifier(self) -> LanguageIdentifier:
         return LanguageIdentifier(require("whisper_base"), self._settings.language)
-
-
-def _read_wav(clip: ClipData) -> npt.NDArray[np.int16]:
-    with wave.open(str(clip.trimmed.audio_path)) as sound:
-        return np.frombuffer(sound.readframes(sound.getnframes()), np.int16)

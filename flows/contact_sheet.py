@@ -13,8 +13,7 @@ from fit_flame.draw import draw_overlay, draw_shaded
 from fit_flame.head_model import HeadModel
 from fit_flame.motion import Motion
 from manifests.dataset import Dataset
-
-Picture = npt.NDArray[np.uint8]
+from manifests.media import Picture, read_frames
 
 _CELL = 256
 _INNER_LIPS = (13, 14)
@@ -84,17 +83,10 @@ def _telling_frames(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]
 
 
 def _read_frames(clip: Path, chosen: npt.NDArray[np.int64]) -> list[Picture]:
-    import av
-
-    wanted = {int(index): place for place, index in enumerate(chosen)}
-    found: dict[int, Picture] = {}
-    with av.open(str(clip)) as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            if index in wanted:
-                found[wanted[index]] = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-            if len(found) == len(wanted):
-                break
-    return [found[place] for place in range(len(chosen))]
+    wanted = set(chosen.tolist())
+    frames = zip(range(max(wanted) + 1), read_frames(clip), strict=False)
+    found = {index: frame for index, frame in frames if index in wanted}
+    return [found[index] for index in chosen.tolist()]
 
 
 def _shrink(picture: Picture) -> Picture:

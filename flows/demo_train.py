@@ -20,7 +20,6 @@ from eval.settings import MotionEvaluationSettings
 from eval.tables import Table
 from eval.talking_video import write_side_by_side
 from eval.vertex_files import read_vertices
-from eval.video import read_sound
 from filters.policy import load_policy, policy_text
 from filters.verdicts import apply
 from flows.curves import read_curve
@@ -30,6 +29,7 @@ from flows.model_config import EvaluateTalkerSettings, TrainSettings
 from flows.models import Kind, train
 from flows.talker_evaluation import evaluate_talker
 from manifests.files import atomic
+from manifests.media import read_sound
 from manifests.paths import audio_path, clip_path
 from manifests.release import create_release, read_release
 from manifests.schema import MANIFEST

@@ -1,7 +1,6 @@
 """From a clip's landmarks, and its frames where a regressor wants them, to motion."""
 
 import hashlib
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from fit_flame.regressors.settings import RegressorSettings
 from flows.config import BuildSettings
 from flows.detectors import detected_layout
 from flows.head_models import CANONICAL, load_head_model
+from manifests.media import read_frames
 
 if TYPE_CHECKING:
     from fit_flame.regressors.interface import Coefficients, Regressor
@@ -77,9 +77,13 @@ class Fitter:
     ) -> "Coefficients":
         from fit_flame.regressors.regress import regress
 
-        frames = _frames(clip)
         return regress(
-            self._regressor, frames, landmarks, valid, batch=chosen.batch, device=self._regressor_device
+            self._regressor,
+            read_frames(clip),
+            landmarks,
+            valid,
+            batch=chosen.batch,
+            device=self._regressor_device,
         )
 
     @cached_property
@@ -112,11 +116,3 @@ def regressor_version(settings: RegressorSettings) -> str:
     """Return name and hash of a regressor's checkpoint, for the manifest's column `tool_versions`."""
     with weights_path(settings).open("rb") as file:
         return f"{settings.name}:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-
-
-def _frames(clip: Path) -> Iterator[npt.NDArray[np.uint8]]:
-    import av
-
-    with av.open(str(clip)) as container:
-        for frame in container.decode(video=0):
-            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)

@@ -14,7 +14,6 @@ from eval.lip_reading import Sight, SpokenClip, Version
 from eval.lip_reading_clips import avlr_folder, folder_clips
 from eval.lip_reading_inputs import file_version, model_version, truth_sight, vertex_sight, video_sight
 from eval.release_lip_reading import REAL_VIDEO, release_clips, release_speech, release_video_sight
-from eval.video import MediaError
 from extract.errors import ClipError
 from extract.landmarks import MediaPipeDetector
 from fit_flame.head_model import HeadModel, HeadModelError
@@ -23,6 +22,7 @@ from flows.config import ConfigError
 from flows.head_models import CANONICAL, load_head_model
 from flows.heads import only_model
 from flows.lip_reading_config import ReadLipsSettings
+from manifests.media import MediaError
 from manifests.paths import clip_path, motion_path
 from manifests.release import read_release
 

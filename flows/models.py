@@ -151,7 +151,7 @@ def speak(
 
 def _write_video(audio: Path, vertices: FloatArray, model: HeadModel, place: Path) -> None:
     from eval.talking_video import write_head_video
-    from eval.video import read_sound
+    from manifests.media import read_sound
     from training.talk import FPS
 
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
 """Pictures of clips with the fitted mesh over them, for the report page."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fit_flame.decode import decode, project
 from fit_flame.draw import draw_overlay, draw_shaded
@@ -13,8 +13,8 @@ from fit_flame.head_model import HeadModel
 from fit_flame.motion import Motion
 from flows.heads import to_motion
 from manifests import open_dataset, paths
+from manifests.media import MediaError, Picture, read_frames
 
-Image = npt.NDArray[np.uint8]
 Models = Mapping[str, HeadModel]
 """Head models by their key, as the motion names them."""
 
@@ -59,21 +59,14 @@ def _widest(motion: Motion) -> int:
     return int(opening.argmax())
 
 
-def _read_frame(place: Path, index: int) -> Image | None:
-    import av
-    from av.error import FFmpegError
-
+def _read_frame(place: Path, index: int) -> Picture | None:
     try:
-        with av.open(str(place)) as container:
-            for number, frame in enumerate(container.decode(video=0)):
-                if number == index:
-                    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    except (FFmpegError, IndexError):  # a damaged file, or one without a picture: `verify` tells of it
+        return next(itertools.islice(read_frames(place), index, None), None)
+    except MediaError:  # a damaged file, or one without a picture: `verify` tells of it
         return None
-    return None
 
 
-def _with_mesh(frame: Image, motion: Motion, model: HeadModel, index: int) -> Image:
+def _with_mesh(frame: Picture, motion: Motion, model: HeadModel, index: int) -> Picture:
     """Lay the mesh over the right half of the face, so that one sees what it covers by the other half."""
     vertices = decode(motion, model, frames=np.array([index]))[0]
     pixels = project(vertices, motion.camera)
@@ -84,7 +77,7 @@ def _with_mesh(frame: Image, motion: Motion, model: HeadModel, index: int) -> Im
     return meshed
 
 
-def _jpeg(frame: Image) -> bytes:
+def _jpeg(frame: Picture) -> bytes:
     import cv2
 
     small = cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)

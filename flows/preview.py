@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from eval.camera import Camera
 from eval.render import MeshRenderer
-from eval.video import Picture, read_frames, read_sound, write_video
+from eval.video import write_video
 from extract.face_layout import distance
 from fit_flame.decode import decode, project
 from fit_flame.draw import draw_overlay
@@ -17,6 +17,7 @@ from fit_flame.head_model import HeadModel
 from fit_flame.landmark_layout import INNER_LIP_PAIRS, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from flows.heads import to_motion
 from manifests.dataset import Dataset
+from manifests.media import Picture, read_frames, read_sound
 from manifests.paths import DatasetError, audio_path, clip_path
 
 FloatArray = npt.NDArray[np.float32]

@@ -5,7 +5,6 @@ a better one must not build anything anew: each row names the one it was scored 
 """
 
 import hashlib
-import wave
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from filters.sync_features import SyncClip, sync_clip
 from filters.sync_predictor import SyncPredictor, SyncStatistics, train_predictor, video_statistics
 from manifests import open_dataset
 from manifests.dataset import Dataset
+from manifests.media import read_wav
 from manifests.paths import DatasetError
 from manifests.store import compact
 
@@ -131,8 +131,7 @@ def _videos(dataset: Dataset) -> Iterator[dict[str, SyncClip]]:
 def _clip(dataset: Dataset, row: dict[str, Any], detector: SpeechDetector) -> SyncClip | None:
     try:
         stored = dataset.landmarks(row["clip_id"])
-        with wave.open(str(dataset.root / row["audio_path"])) as sound:
-            samples = np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
+        samples = read_wav(dataset.root / row["audio_path"])
     except (KeyError, FileNotFoundError):
         return None
     landmarks = stored["landmarks"].astype(np.float32)

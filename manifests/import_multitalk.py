@@ -24,11 +24,11 @@ import numpy.typing as npt
 
 from manifests import paths
 from manifests.files import atomic
+from manifests.media import AUDIO_RATE, FPS
 from manifests.paths import DatasetError
 from manifests.store import commit_fragment, committed
 from manifests.takedown import read_takedown
 
-FPS, AUDIO_RATE = 25, 16_000
 MAX_FRAMES = 15_000
 """Ten minutes; MultiTalk's longest clip has less than two. A file that claims more is not read into memory."""
 _RATES = range(4_000, 400_000)

@@ -15,14 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests import paths
+from manifests.media import AUDIO_RATE, FPS
 from manifests.paths import DatasetError
 from manifests.release import damaged_files, sha256
 from manifests.store import read_manifest
 from manifests.tables import open_file
 from manifests.takedown import read_takedown
-
-AUDIO_RATE = 16_000
-FPS = 25
 
 Kind = Literal["missing", "damaged", "contradiction", "stray"]
 

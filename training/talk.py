@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveInt
 
-from training.audio_encoder import SAMPLE_RATE, SAMPLES_PER_FRAME
+from manifests.media import MediaError, read_sound
+from training.audio_encoder import SAMPLES_PER_FRAME
 from training.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -159,17 +160,10 @@ def read_audio(path: Path) -> FloatArray:
     TalkError
         When it can not be opened or holds less than a frame of sound.
     """
-    import av
-
     try:
-        with av.open(str(path)) as file:
-            resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
-            frames = [f for frame in file.decode(audio=0) for f in resampler.resample(frame)]
-            frames += resampler.resample(None)
-            parts = [frame.to_ndarray()[0] for frame in frames]
-    except (av.FFmpegError, OSError, IndexError) as error:
-        raise TalkError(f"{path}: no readable sound in it ({error})") from error
-    samples = np.concatenate(parts) if parts else np.zeros(0)
+        samples = read_sound(path)
+    except MediaError as error:
+        raise TalkError(f"no readable sound: {error}") from error
     if len(samples) < SAMPLES_PER_FRAME:
         raise TalkError(f"{path}: {len(samples)} samples are less than a frame of sound")
     return samples.astype(np.float32) / np.float32(32768)

@@ -22,7 +22,8 @@ from eval.mouth import MouthLandmarks
 from eval.noise import RecordedNoise
 from eval.release_lip_reading import REAL_VIDEO, release_clips, release_video_sight
 from eval.settings import LipReadingSettings
-from eval.video import MediaError, write_video
+from eval.video import write_video
+from manifests.media import MediaError
 
 SAMPLE = Path(__file__).parents[2].parent / "shared/sample/videos"
 NOISES = [

@@ -5,7 +5,7 @@ import pytest
 
 from eval.noise import Babble, RecordedNoise, choose_noises, mix, read_noises
 from eval.settings import LipReadingSettings
-from eval.video import MediaError
+from manifests.media import MediaError
 
 
 def sound(seed: int, length: int = 16000, loudness: float = 1000) -> np.ndarray:

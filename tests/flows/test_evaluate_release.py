@@ -61,7 +61,7 @@ def test_one_clip_as_a_plot_and_as_a_video(release_of_talk, tmp_path, capsys):
     views = ["--plot", "video00_0", str(plot), "--video", "video00_0", str(video)]
     assert main(["evaluate", "motion", *arguments, *views]) == 0
     assert plot.read_bytes().startswith(b"\x89PNG")
-    from eval.video import read_frames
+    from manifests.media import read_frames
 
     frames = list(read_frames(video))
     assert len(frames) == 20

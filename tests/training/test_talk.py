@@ -123,7 +123,7 @@ def test_any_sound_is_read_at_16_khz_mono(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no sound"])
 def test_files_without_sound_are_named(content, tmp_path):
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(TalkError, match=r"a\.wav: no readable sound"):
+    with pytest.raises(TalkError, match=r"no readable sound: .*a\.wav"):
         read_audio(tmp_path / "a.wav")
     with pytest.raises(TalkError, match="less than a frame"):
         read_audio(sound(tmp_path / "b.wav", 0.01))
