@@ -17,34 +17,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from training.settings import LANGUAGES as MULTITALK_LANGUAGES
+from training.settings import REFERENCE_LANGUAGES
+
 Float32Array = npt.NDArray[np.float32]
 
 ARRAY_NAMES = ("verts", "vertices", "prediction")
-LANGUAGES = frozenset(
-    {
-        "arabic",
-        "catalan",
-        "croatian",
-        "czech",
-        "dutch",
-        "english",
-        "french",
-        "german",
-        "greek",
-        "hindi",
-        "italian",
-        "japanese",
-        "korean",
-        "mandarin",
-        "polish",
-        "portuguese",
-        "russian",
-        "spanish",
-        "thai",
-        "turkish",
-        "ukrainian",
-    }
-)
+LANGUAGES = frozenset((*MULTITALK_LANGUAGES, *REFERENCE_LANGUAGES))
 """Of MultiTalk, as the first word of its file names, in lower case."""
 _SAMPLE = re.compile(r"(.+)__sample\d+")
 

@@ -71,11 +71,6 @@ class Plan:
         """Number of source videos in the batches."""
         return sum(len(batch.videos) for batch in self.batches)
 
-    @property
-    def pending_clips(self) -> int:
-        """Number of annotated clips in the batches."""
-        return sum(video.clip_count for batch in self.batches for video in batch.videos)
-
 
 def make_plan(settings: BuildSettings) -> Plan:
     """Read the annotations and the manifest, and plan what a build has to do.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -92,15 +91,6 @@ def fragments(root: Path, language: str) -> list[Path]:
     """Return the fragments of a language that are not compacted yet, in the order of their video ids."""
     files = part_path(root, language).parent.glob("*.parquet")
     return sorted(path for path in files if is_name(path.stem))  # neither the part nor what a system leaves
-
-
-def manifest_files(root: Path) -> Iterator[Path]:
-    """Every file that holds manifest rows: of each language its part, if there is one, and its fragments."""
-    for language in languages(root):
-        part = part_path(root, language)
-        if part.exists():
-            yield part
-        yield from fragments(root, language)
 
 
 def _hive(root: Path, kind: str, language: str, video_id: str) -> Path:

@@ -17,9 +17,6 @@ SCHEMA_VERSION = 2
 
 VERSION_KEY = b"multitalk.schema_version"
 
-FRAME_COLUMNS = {"expression", "jaw", "eyes", "rotation", "translation"}
-"""Motion columns of T x D numbers: a list of frames, each a list of D numbers, in file as in SQL."""
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
