@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.lip_reading import Progress, SpokenClip
+from manifests.files import atomic
 from manifests.media import MediaError, read_sound
 
 TRANSCRIPTS = "transcripts.json"
@@ -141,7 +142,5 @@ def _read_object(path: Path, values: str) -> dict[str, object]:
 
 
 def _write_json(path: Path, content: Mapping[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-    unfinished.replace(path)
+    with atomic(path) as unfinished:
+        unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from manifests.files import atomic
 from manifests.media import AUDIO_RATE, Picture, Samples
 
 _AAC_FRAME = 1024
@@ -45,15 +45,11 @@ def write_video(
     """
     import av
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with av.open(str(unfinished), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            count = _write_streams(container, frames, fps, sound, crf)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return count
+    with (
+        atomic(path) as unfinished,
+        av.open(str(unfinished), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
+        return _write_streams(container, frames, fps, sound, crf)
 
 
 def _write_streams(

@@ -154,9 +154,7 @@ def _network(kind: Literal["FAN", "ResNetDepth"], file: Path, *size: int) -> Any
     network = getattr(models, kind)(*size)
     try:
         network.load_state_dict(_tensors(file))
-    except (
-        Exception
-    ) as error:  # torch raises what comes to hand for a file that is no checkpoint, or another's
+    except Exception as error:  # torch raises anything for a file that is no checkpoint, or another's
         raise _unusable(file, error) from error
     return network.eval()
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 
-_MARGIN_SEC = (
-    1.0  # around a clip: what sound decoders need before it, and pictures that are stored out of order
-)
+# Around a clip: what sound decoders need before it, and pictures that are stored out of order.
+_MARGIN_SEC = 1.0
 _GAP_SEC = 10.0  # shorter gaps are fetched, too: a key frame comes every few seconds only
 _FIRST_SEC = 0.1  # always fetched, so that times count from the video's beginning
 _MICROSECONDS = 1_000_000

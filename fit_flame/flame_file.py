@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def read_flame(path: Path, cache: Path | None = None) -> FlameArrays:
             raise HeadModelError(f"{path}: {name!r} cannot be read: {error}") from error
     flame = _checked(arrays, path, digest)
     if kept:
-        _keep(kept, arrays)
+        write_npz(kept, arrays)
     return flame
 
 
@@ -124,8 +125,8 @@ def _checked(arrays: dict[str, npt.NDArray[np.generic]], path: Path, digest: str
     )  # fmt: skip
 
 
-def _keep(target: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
-    """Write the converted file under a temporary name and rename it."""
+def write_npz(target: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Write arrays by name into an npz file that appears only when it is whole; its folder is made."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".npz", delete=False) as file:
         temporary = Path(file.name)

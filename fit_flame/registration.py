@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 import numpy.typing as npt
 
 from fit_flame.canonical_mesh import CanonicalMesh
 from fit_flame.flame_anchors import Anchors, anchors
+from fit_flame.flame_file import write_npz
 from fit_flame.spectral import graph_laplacian
 from fit_flame.surface import skin, vertex_normals
 
@@ -112,11 +112,11 @@ def _bend(
 
 def write_registration(found: Registration, place: Path) -> None:
     """Write an embedding in the layout of FLAME's own `mediapipe_landmark_embedding.npz`."""
-    with NamedTemporaryFile(dir=place.parent, suffix=".npz", delete=False) as file:
-        np.savez(
-            file,
-            lmk_face_idx=found.triangles.astype(np.uint32),
-            lmk_b_coords=found.barycentric,
-            landmark_indices=np.arange(len(found.triangles)),
-        )
-    Path(file.name).replace(place)
+    write_npz(
+        place,
+        {
+            "lmk_face_idx": found.triangles.astype(np.uint32),
+            "lmk_b_coords": found.barycentric,
+            "landmark_indices": np.arange(len(found.triangles)),
+        },
+    )

@@ -16,9 +16,8 @@ import numpy.typing as npt
 SAMPLE_RATE = 22_050
 """Samples a second of all that `speak` returns."""
 
-_SYNCHRONOUS = (
-    2  # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, espeak_Synth returns when all are made
-)
+# AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, espeak_Synth returns when all are made.
+_SYNCHRONOUS = 2
 _UTF8 = 1
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 _FRESH_PROCESS_SEC = 60.0

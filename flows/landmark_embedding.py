@@ -44,7 +44,6 @@ def embedding_of(path: Path, flame: FlameArrays) -> LandmarkEmbedding:
         )
     kept = cache_directory() / "head_models" / f"flame_{flame.sha256}.mediapipe_468.npz"
     if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
         found = register(read_canonical_mesh(require("face_landmarker")), flame.v_template, flame.faces)
         write_registration(found, kept)
     return read_mediapipe_embedding(kept, flame.faces)

@@ -51,7 +51,6 @@ def write_for_page(folder: Path, tables: Sequence[Table]) -> None:
     The page's tables are objects of title, columns, rows (lists of cells) and note; figures by language and
     pooling stay out of it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     shown = [table for table in tables if table.title != "Figures"]
     content = [
         {

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.tables import Table, TableFormat
+from manifests.files import atomic
 
 _SUFFIXES: dict[TableFormat, str] = {"markdown": ".md", "latex": ".tex", "json": ".json"}
 
@@ -21,7 +22,6 @@ def tables_text(tables: Sequence[Table], layout: TableFormat) -> str:
 
 def write_tables(folder: Path, tables: Sequence[Table]) -> None:
     """Write `tables.md`, `tables.tex`, `tables.json`, and a CSV file of each table, called by its title."""
-    folder.mkdir(parents=True, exist_ok=True)
     for layout, suffix in _SUFFIXES.items():
         write_text(folder / f"tables{suffix}", tables_text(tables, layout))
     for table in tables:
@@ -31,6 +31,5 @@ def write_tables(folder: Path, tables: Sequence[Table]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file that appears only when it is whole."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with atomic(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
