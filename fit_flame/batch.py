@@ -37,16 +37,32 @@ def prepare(
     confidences: Sequence[FloatArray] | None,
     image_size: int,
 ) -> Batch:
-    """Pad, normalise and weigh the clips."""
+    """Pad, normalise and weigh the clips.
+
+    Parameters
+    ----------
+    basis
+        Landmarks of the head model.
+    settings
+        How far each of them is trusted.
+    landmarks
+        Of each clip (T, N, 2 or 3) pixels, N the detector's landmarks.
+    valids
+        Of each clip (T,) frames with landmarks.
+    confidences
+        Of each clip (T, N), 0..1; None: all 1.
+    image_size
+        Side of the image, pixels.
+
+    Raises
+    ------
+    ValueError
+        When a clip's landmarks are not as many as its frames or the detector's.
+    """
     ids = basis.landmarks.cpu().numpy()
-    right_eye, left_eye = (
-        int(np.flatnonzero(basis.detected == corner)[0])
-        for corner in (layout.RIGHT_EYE_OUTER, layout.LEFT_EYE_OUTER)
-    )
+    rows = _depth_rows(basis, landmarks[0].shape[2])
     frames = max(map(len, valids))
     points = np.zeros((len(valids), frames, len(ids), 2), np.float32)
-    staying = np.flatnonzero(np.isnan(basis.yaw.cpu().numpy()))
-    rows = staying[:: max(1, len(staying) // _DEPTHS)] if landmarks[0].shape[2] == 3 else staying[:0]
     depths = np.zeros((*points.shape[:2], len(rows)), np.float32)
     trust = np.zeros(points.shape[:3], np.float32)
     valid = np.zeros(points.shape[:2], bool)
@@ -54,30 +70,21 @@ def prepare(
     for c, (clip, ok) in enumerate(zip(landmarks, valids, strict=True)):
         if clip.shape[:2] != (len(ok), len(basis.detected)):
             raise ValueError(f"landmarks {clip.shape} must be ({len(ok)}, {len(basis.detected)}, 2 or 3)")
-        flat = clip[..., :2]
-        seen_frames = ok & np.isfinite(clip).all((1, 2))
-        corners = flat[seen_frames, right_eye] - flat[seen_frames, left_eye]
-        scale[c] = np.median(np.linalg.norm(corners, axis=1)) if seen_frames.any() else 1.0
-        centred = (flat[:, ids] - image_size / 2) * np.array([1, -1], np.float32) / max(scale[c], 1e-3)
-        points[c, : len(ok)] = np.where(seen_frames[:, None, None], centred, 0)
-        if len(rows):
-            depth = -clip[:, ids[rows], 2] / max(scale[c], 1e-3)
-            depths[c, : len(ok)] = np.where(
-                seen_frames[:, None], depth - depth.mean(axis=1, keepdims=True), 0
-            )
-        given = np.ones((len(ok), len(ids)), np.float32) if confidences is None else confidences[c][:, ids]
-        trust[c, : len(ok)] = seen_frames[:, None] * given
-        valid[c, : len(ok)] = seen_frames
+        seen = ok & np.isfinite(clip).all((1, 2))
+        scale[c] = _interocular(basis, clip[seen])
+        here = c, slice(len(ok))
+        points[here], depths[here] = _normalised(clip, seen, ids, rows, float(scale[c]), image_size)
+        trust[here] = seen[:, None] * (1 if confidences is None else confidences[c][:, ids])
+        valid[here] = seen
     like = basis.rest.template
 
     def tensor(array: npt.ArrayLike) -> Tensor:
         return torch.as_tensor(np.asarray(array), device=like.device)
 
     pairs = _pairs(basis.numbers)
-    sigma = np.array(
-        [settings.sigma.of(str(region)) for region in layout.regions()[basis.numbers]], np.float32
-    )
-    seen = Observations(
+    regions = layout.regions()[basis.numbers]
+    sigma = np.array([settings.sigma.of(str(region)) for region in regions], np.float32)
+    observed = Observations(
         points=tensor(points),
         confidence=tensor(trust),
         precision=tensor(sigma**-2),
@@ -88,7 +95,41 @@ def prepare(
         depth_rows=tensor(rows),
         depth_precision=settings.sigma.depth**-2,
     )
-    return Batch(seen, tensor(valid), [len(ok) for ok in valids], tensor(scale))
+    return Batch(observed, tensor(valid), [len(ok) for ok in valids], tensor(scale))
+
+
+def _depth_rows(basis: LandmarkBasis, dimensions: int) -> npt.NDArray[np.int64]:
+    """Rows of the landmarks whose depth is used: spread over those that stay where they are on the face."""
+    staying = np.flatnonzero(np.isnan(basis.yaw.cpu().numpy()))
+    return staying[:: max(1, len(staying) // _DEPTHS)] if dimensions == 3 else staying[:0]
+
+
+def _interocular(basis: LandmarkBasis, seen: FloatArray) -> float:
+    """Median distance of the outer eye corners over frames (T, N, 2 or 3), pixels; 1 where there are none."""
+    right_eye, left_eye = (
+        int(np.flatnonzero(basis.detected == corner)[0])
+        for corner in (layout.RIGHT_EYE_OUTER, layout.LEFT_EYE_OUTER)
+    )
+    across = np.linalg.norm(seen[:, right_eye, :2] - seen[:, left_eye, :2], axis=1)
+    return float(np.median(across)) if len(across) else 1.0
+
+
+def _normalised(
+    clip: FloatArray,
+    seen: npt.NDArray[np.bool_],
+    ids: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    scale: float,
+    image_size: int,
+) -> tuple[FloatArray, FloatArray]:
+    """Points (T, L, 2) and depths (T, D) of a clip in inter-ocular distances; zero where it was not seen."""
+    unit = max(scale, 1e-3)
+    centred = (clip[:, ids, :2] - image_size / 2) * np.array([1, -1], np.float32) / unit
+    points = np.where(seen[:, None, None], centred, 0)
+    if not len(rows):
+        return points, np.zeros((len(clip), 0), np.float32)
+    depth = -clip[:, ids[rows], 2] / unit
+    return points, np.where(seen[:, None], depth - depth.mean(axis=1, keepdims=True), 0)
 
 
 def _pairs(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
