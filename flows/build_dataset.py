@@ -5,7 +5,7 @@ The flow plans, hands out batches, watches, and sums up. What happens to a sourc
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from assets.fetch import find, require
@@ -30,13 +30,12 @@ from flows.detectors import face_detector
 from flows.fitting import Fitter
 from flows.judging import judge
 from flows.plan import Batch, make_plan
-from flows.progress import Counts, TerminalProgress, count_events
+from flows.progress import TerminalProgress, count_events
+from flows.stopping import stopping_in_order, turns
 from flows.summary import BuildSummary, summarise
-from flows.supervise import STOP_FILE, BatchResult, run_batch
+from flows.supervise import BatchResult, run_batch
 from manifests.files import sweep_temporary
 from manifests.schema import MANIFEST
-
-_UPDATE_SEC = 1.0
 
 
 @flow(name="build-dataset", validate_parameters=True)
@@ -82,23 +81,19 @@ def process_batches(batches: Sequence[Batch], settings: BuildSettings, run_folde
     artifact = cast(
         UUID, create_progress_artifact(0.0, key="build-progress", description=f"{videos} source videos")
     )
-    futures = [
-        process_batch.with_options(task_run_name=batch.name).submit(batch, settings, run_folder)
-        for batch in batches
-    ]
-    try:
+    futures: list[PrefectFuture[BatchResult]] = []
+    with stopping_in_order(run_folder, futures):
+        for batch in batches:  # the first ones are at work while the others are still handed out
+            named = process_batch.with_options(task_run_name=batch.name)
+            futures.append(named.submit(batch, settings, run_folder))
         with TerminalProgress(videos, clips) as terminal:
             shown = 0
-            for counts in _watch(futures, batches, run_folder):
+            for _ in turns(run_folder, futures):
+                counts = count_events(run_folder, batches)
                 terminal.update(counts)
                 if counts.videos != shown:
                     shown = counts.videos
                     update_progress_artifact(artifact, 100.0 * shown / videos)
-    except BaseException:
-        # Ctrl-C, or a cancelled flow run: workers look for this file, also those on other machines.
-        (run_folder / STOP_FILE).touch()
-        wait(futures, timeout=30)
-        raise
     for future in futures:
         future.result()
 
@@ -107,16 +102,6 @@ def process_batches(batches: Sequence[Batch], settings: BuildSettings, run_folde
 def process_batch(batch: Batch, settings: BuildSettings, run_folder: Path) -> BatchResult:
     """Build one batch of source videos of one language in a worker process."""
     return run_batch(batch, settings, run_folder)
-
-
-def _watch(
-    futures: list[PrefectFuture[BatchResult]], batches: Sequence[Batch], run_folder: Path
-) -> Iterator[Counts]:
-    """Yield what is finished, every second and once more at the end."""
-    running: Any = futures
-    while running:
-        running = wait(futures, timeout=_UPDATE_SEC).not_done
-        yield count_events(run_folder, batches)
 
 
 def _missing_measures(settings: BuildSettings) -> tuple[str, ...]:

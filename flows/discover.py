@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
+from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from extract.annotations import is_safe_name
@@ -26,7 +26,7 @@ from flows.config import ConfigError
 from flows.discover_config import DiscoverSettings
 from flows.discover_results import RawVideo, VideoResult, is_done, read_result
 from flows.discover_supervise import discover_batch
-from flows.supervise import STOP_FILE
+from flows.stopping import stopping_in_order, turns
 from manifests.files import atomic, sweep_temporary
 from manifests.schema import MANIFEST
 
@@ -93,18 +93,13 @@ def look_at_batches(
     batches: Sequence[Sequence[RawVideo]], settings: DiscoverSettings, run_folder: Path
 ) -> None:
     """Look at all batches, as many at a time as there are workers."""
-    futures = [
-        look_at_videos.with_options(task_run_name=f"batch-{index}").submit(
-            batch, settings, run_folder / f"batch-{index}"
-        )
-        for index, batch in enumerate(batches)
-    ]
-    try:
-        wait(futures)
-    except BaseException:
-        (run_folder / STOP_FILE).touch()
-        wait(futures, timeout=30)
-        raise
+    futures: list[PrefectFuture[None]] = []
+    with stopping_in_order(run_folder, futures):
+        for index, batch in enumerate(batches):
+            named = look_at_videos.with_options(task_run_name=f"batch-{index}")
+            futures.append(named.submit(batch, settings, run_folder / f"batch-{index}"))
+        for _ in turns(run_folder, futures):
+            pass
     for future in futures:
         future.result()
 

@@ -14,13 +14,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +29,15 @@ from manifests import open_dataset
 from manifests.paths import DatasetError
 from tests.chaos.material import Material, real_material, small_material
 from tests.chaos.trouble import BadHandler, Disturber, SmallDisk, bad_server, processes_of
+from tests.prefect_server import prefect_server
 
 # What rightly differs between two builds of the same videos.
 RUN_COLUMNS = ["created_at", "attempts"]
+# Words are not recognised: that takes long, and no file is written meanwhile.
 _CONFIG = """
 download: {attempts: 6, backoff_sec: 0.1, first_pause_sec: 1, socket_timeout_sec: 5}
 crash_retries: 20
+language: {transcribe: false}
 """
 _TROUBLE = 0.4  # of the server's answers
 _LONGEST_BUILD_SEC = 1800
@@ -128,33 +129,6 @@ def _names(root: Path) -> set[str]:
     """Every file of a dataset but those of its runs; batches and their fragments may have been cut otherwise."""
     files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
     return {str(file) for file in files if file.parts[0] not in (".runs", ".pause.json", "manifest")}
-
-
-@contextlib.contextmanager
-def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
-    """Run one Prefect server for all builds, each of which would start its own; yields their environment."""
-    import socket
-    import urllib.request
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ, "NO_COLOR": "1", "PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }  # fmt: skip
-    with (folder / "server.log").open("wb") as log:
-        command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
-                break
-            time.sleep(0.2)
-        yield environment | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    finally:
-        os.killpg(server.pid, 9)
-        server.wait()
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
 import json
+import pickle
 import shutil
 import wave
 from dataclasses import asdict, dataclass
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from assets.fetch import require
 from fit_flame.canonical import canonical_head_model
@@ -13,6 +15,7 @@ from fit_flame.synthetic import speaking
 from flows.cli import main
 from manifests import paths
 from manifests.store import commit_fragment
+from tests.prefect_server import prefect_server
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,25 @@ class SmallSource:
 
 
 @pytest.fixture(scope="session")
-def demo_source(tmp_path_factory):
-    """The demo's source videos, made once for all slow tests."""
+def prefect_environment(tmp_path_factory):
+    """Environment of commands that run flows on one Prefect server."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def demo_source(tmp_path_factory, worker_id):
+    """The demo's source videos, made once for all slow tests, whichever process runs them."""
     pytest.importorskip("espeakng_loader", reason="the extra `demo` is not installed")
     from flows.demo import make_demo_source
 
-    return make_demo_source(tmp_path_factory.mktemp("demo"))
+    own = tmp_path_factory.getbasetemp()
+    place = (own if worker_id == "master" else own.parent) / "demo"
+    with FileLock(f"{place}.lock"):
+        made = place / "source.pickle"
+        if not made.exists():
+            made.write_bytes(pickle.dumps(make_demo_source(place)))
+        return pickle.loads(made.read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -25,18 +25,12 @@ RUN_COLUMNS = ["created_at", "attempts", "source_url"]
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory):
-    home = tmp_path_factory.mktemp("prefect")
-    return {**os.environ, "PREFECT_HOME": str(home), "NO_COLOR": "1"}
-
-
-@pytest.fixture(scope="session")
-def multitalk(environment):
+def multitalk(prefect_environment):
     def run(*arguments, check=True):
         done = subprocess.run(
             [MULTITALK, *map(str, arguments)],
             check=False,
-            env=environment,
+            env=prefect_environment,
             capture_output=True,
             text=True,
             timeout=500,
@@ -114,7 +108,7 @@ def test_a_removed_video_stays_out_of_later_builds_even_when_asked_for(built, mu
 
 
 def test_a_killed_run_is_continued_to_the_same_manifest(
-    built, multitalk, demo_source, demo_url, environment, tmp_path
+    built, multitalk, demo_source, demo_url, prefect_environment, tmp_path
 ):
     complete, _, _ = built
     root = tmp_path / "killed"
@@ -132,7 +126,7 @@ def test_a_killed_run_is_continued_to_the_same_manifest(
     for _ in range(3):
         run = subprocess.Popen(
             [MULTITALK, *map(str, arguments)],
-            env=environment,
+            env=prefect_environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -160,11 +154,11 @@ def test_a_dask_cluster_builds_the_same_manifest(built, multitalk, demo_source, 
     assert_same(rows(root), rows(complete).query("language in ('italian', 'japanese')"))
 
 
-def test_ctrl_c_stops_in_order_and_leaves_no_process(demo_source, demo_url, environment, tmp_path):
+def test_ctrl_c_stops_in_order_and_leaves_no_process(demo_source, demo_url, prefect_environment, tmp_path):
     root = tmp_path / "stopped"
     run = subprocess.Popen(
         [MULTITALK, "build", *demo_source.annotations, "--root", root, "--source-url", demo_url],
-        env=environment,
+        env=prefect_environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

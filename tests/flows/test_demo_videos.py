@@ -9,7 +9,6 @@ import pytest
 from assets.fetch import find
 from extract.annotations import read_annotations
 from extract.errors import ErrorCode
-from flows.demo import make_demo_source
 from flows.demo_articulation import articulate
 from flows.demo_portrait import FACE_BOX, HEAD_CENTRE, SCALE, Look, Portrait, Pose
 from flows.demo_sentences import SCRIPTS
@@ -195,11 +194,6 @@ def test_video_without_sound_has_no_audio_stream(tmp_path):
 # All of it
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return make_demo_source(tmp_path_factory.mktemp("demo"))
-
-
 def decoded(path, count=None):
     import av
 
@@ -218,47 +212,47 @@ def crop(frame, box):
 
 
 @pytest.mark.slow
-def test_annotations_are_multitalks_and_complete(source):
-    read = read_annotations(source.annotations)
+def test_annotations_are_multitalks_and_complete(demo_source):
+    read = read_annotations(demo_source.annotations)
     assert [broken.clip_id for broken in read.invalid] == ["enSpeaker00_2"]
     ids = {annotation.clip_id for annotation in read.annotations} | {
         broken.clip_id for broken in read.invalid
     }
-    assert ids == set(source.good) | {fault.clip_id for fault in source.faults}
-    assert len(source.good) == 10
-    codes = {fault.error_code for fault in source.faults}
+    assert ids == set(demo_source.good) | {fault.clip_id for fault in demo_source.faults}
+    assert len(demo_source.good) == 10
+    codes = {fault.error_code for fault in demo_source.faults}
     assert codes >= {
         ErrorCode.NO_FACE,
         ErrorCode.NO_AUDIO,
         ErrorCode.CORRUPT_MEDIA,
         ErrorCode.VIDEO_UNAVAILABLE,
     }
-    for path in source.annotations:
+    for path in demo_source.annotations:
         for clip in json.loads(path.read_text(encoding="utf-8")).values():
             assert clip["language"] == path.stem
 
 
 @pytest.mark.slow
-def test_videos_show_what_they_should(source, detect):
-    read = read_annotations(source.annotations)
+def test_videos_show_what_they_should(demo_source, detect):
+    read = read_annotations(demo_source.annotations)
     faces = {}
     for annotation in read.annotations:
-        path = source.videos / f"{annotation.video_id}.mp4"
+        path = demo_source.videos / f"{annotation.video_id}.mp4"
         if path.exists() and annotation.video_id != "enTruncated":
             shown = [detect(crop(frame, annotation.bbox)) for frame in decoded(path, 8)]
             faces[annotation.clip_id] = {len(found) for found in shown}
-    assert all(faces[clip_id] == {1} for clip_id in source.good)
+    assert all(faces[clip_id] == {1} for clip_id in demo_source.good)
     assert faces["deTwoFaces0_0"] == {2}
     assert faces["enNoFace000_0"] == {0}
-    assert not (source.videos / "esGone40400.mp4").exists()
+    assert not (demo_source.videos / "esGone40400.mp4").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("video_id", ["deSpeaker00", "enSpeaker00", "jaSpeaker00"])
-def test_lips_move_with_the_sound_in_the_finished_video(source, detect, video_id):
+def test_lips_move_with_the_sound_in_the_finished_video(demo_source, detect, video_id):
     import av
 
-    path = source.videos / f"{video_id}.mp4"
+    path = demo_source.videos / f"{video_id}.mp4"
     with av.open(str(path)) as container:
         fps = float(container.streams.video[0].average_rate)
         blocks = [frame.to_ndarray()[0] for frame in container.decode(container.streams.audio[0])]
@@ -268,7 +262,7 @@ def test_lips_move_with_the_sound_in_the_finished_video(source, detect, video_id
 
 
 @pytest.mark.slow
-def test_whisper_recognises_each_language(source):
+def test_whisper_recognises_each_language(demo_source):
     from faster_whisper import WhisperModel, decode_audio
 
     folder = find("whisper_base")
@@ -277,9 +271,9 @@ def test_whisper_recognises_each_language(source):
     model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=2)
     codes = {"german": "de", "english": "en", "spanish": "es", "italian": "it", "japanese": "ja"}
     probability = {}
-    for annotation in read_annotations(source.annotations).annotations:
-        if annotation.clip_id in {*source.good, "deWrongLang_0"}:
-            sound = decode_audio(str(source.videos / f"{annotation.video_id}.mp4"))
+    for annotation in read_annotations(demo_source.annotations).annotations:
+        if annotation.clip_id in {*demo_source.good, "deWrongLang_0"}:
+            sound = decode_audio(str(demo_source.videos / f"{annotation.video_id}.mp4"))
             start = round(annotation.start_sec * 16_000)
             clip = sound[start : round(annotation.end_sec * 16_000)]
             heard = dict(model.detect_language(clip)[2])
@@ -289,13 +283,14 @@ def test_whisper_recognises_each_language(source):
 
 
 @pytest.mark.slow
-def test_speakers_differ_and_clips_do_not_overlap(source):
+def test_speakers_differ_and_clips_do_not_overlap(demo_source):
     first = [
-        next(decoded(source.videos / f"{code}Speaker00.mp4")).astype(int) for code in ("de", "en", "es", "it")
+        next(decoded(demo_source.videos / f"{code}Speaker00.mp4")).astype(int)
+        for code in ("de", "en", "es", "it")
     ]
     for one, other in pairwise(first):
         assert np.abs(one - other).mean() > 5
-    read = read_annotations(source.annotations).annotations
-    for one, other in pairwise([clip for clip in read if clip.clip_id in source.good]):
+    read = read_annotations(demo_source.annotations).annotations
+    for one, other in pairwise([clip for clip in read if clip.clip_id in demo_source.good]):
         if one.video_id == other.video_id:
             assert one.end_sec <= other.start_sec

@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ MULTITALK = [sys.executable, "-m", "flows.cli"]
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(prefect_environment):
     def multitalk(*arguments, **environment):
         done = subprocess.run(
             [*MULTITALK, *map(str, arguments)],
@@ -30,7 +29,7 @@ def run(tmp_path):
             capture_output=True,
             text=True,
             timeout=500,
-            env={**os.environ, "NO_COLOR": "1", "PREFECT_HOME": str(tmp_path / "prefect"), **environment},
+            env={**prefect_environment, **environment},
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done

@@ -99,32 +99,31 @@ def hostile_clips() -> Iterator[tuple[str, str]]:
     yield "same", json.dumps(changed("transcript", "other"))
 
 
-def build(folder: Path, *annotations: Path) -> subprocess.CompletedProcess[str]:
+def build(folder: Path, environment: dict[str, str], *annotations: Path) -> subprocess.CompletedProcess[str]:
     """Run the command, where there is nothing to be downloaded from."""
     (folder / "videos").mkdir(exist_ok=True)
-    (folder / "home").mkdir(exist_ok=True)
     source = (folder / "videos").as_uri() + "/{video_id}.mp4"
     command = [sys.executable, "-m", "flows.cli", "build", *map(str, annotations)]
     return subprocess.run(
         [*command, "--root", str(folder / "dataset"), "--source-url", source, "--workers", "1"],
         check=False, capture_output=True, text=True, timeout=300, cwd=folder,
-        env={**os.environ, "PREFECT_HOME": str(folder / "home"), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_a_build_of_hostile_clips_ends_well(tmp_path):
+def test_a_build_of_hostile_clips_ends_well(tmp_path, prefect_environment):
     clips = list(hostile_clips())
     text = ",".join(f"{json.dumps(clip_id)}: {entry}" for clip_id, entry in clips)
     (tmp_path / "annotations.json").write_text("{" + text + "}")
-    done = build(tmp_path, tmp_path / "annotations.json")
+    done = build(tmp_path, prefect_environment, tmp_path / "annotations.json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     rows = open_dataset(tmp_path / "dataset").clips()
     assert len(rows) == len({clip_id for clip_id, _ in clips})
     assert rows.set_index("clip_id")["error_code"].to_dict()["a_0"] == "video_unavailable"
     assert (rows.query("clip_id != 'a_0'")["error_code"] == "invalid_annotation").all()
-    assert {path.name for path in tmp_path.iterdir()} == {"annotations.json", "dataset", "home", "videos"}
+    assert {path.name for path in tmp_path.iterdir()} == {"annotations.json", "dataset", "videos"}
     assert not list(tmp_path.parent.rglob("escaped*"))
 
 
@@ -132,6 +131,7 @@ def test_a_build_of_hostile_clips_ends_well(tmp_path):
 def test_a_file_that_is_none_ends_a_build_in_one_line(tmp_path):
     path = tmp_path / "annotations.json"
     path.write_bytes(b"[" * 50_000)
-    done = build(tmp_path, path)
+    own_server = {**os.environ, "PREFECT_HOME": str(tmp_path / "home")}
+    done = build(tmp_path, own_server, path)
     assert done.returncode == 2
     assert done.stderr.strip() == f"multitalk: error: {path}: not annotations: nested too deeply"
