@@ -71,13 +71,12 @@ def reference_pair(
     return models
 
 
-def operations(run: Callable[[int], object], frames: int, quick: bool) -> float:
+def operations(run: Callable[[int], object], frames: int, lengths: tuple[int, ...] = (4, 5, 6, 7)) -> float:
     """Operations, in 10^9, of a call for so many frames.
 
     Every step costs what a quadratic polynomial in its number says, so all steps together are a cubic one from
-    some frames on. To be quick it is laid through four short runs, which gives the same integer.
+    some frames on: laid through four short runs, it gives the same integer as a long one, in minutes less.
     """
-    lengths = (4, 5, 6, 7) if quick else (frames,)
     totals = []
     for length in lengths:
         with FlopCounterMode(display=False) as counter:
@@ -119,7 +118,7 @@ def seconds(run: Callable[[], object], device: str, repeat: int = 1) -> float:
 
 
 @torch.no_grad()
-def count_operations(quick: bool) -> Figures:
+def count_operations() -> Figures:
     """Operations of free-running prediction at full size, T=125, audio encoder apart."""
     prior, talker = reference_pair(FULL_PRIOR, FULL_TALKER, "meta")
     with torch.device("meta"):
@@ -139,15 +138,17 @@ def count_operations(quick: bool) -> Figures:
             decoder.decode(decoder.latents([memory[: 2 * frames]], style[None], [frames]))
 
         figures = {
-            "reference, plain": operations(plainly, FRAMES, quick),
-            "reference, kept work": operations(kept, FRAMES, quick),
+            "reference, plain": operations(plainly, FRAMES),
+            "reference, kept work": operations(kept, FRAMES),
             "its maps fused, once per model": operations(
-                lambda _: ReferenceDecoder(talker, prior), FRAMES, False
+                lambda _: ReferenceDecoder(talker, prior), FRAMES, (FRAMES,)
             ),
             "default architecture": operations(
-                lambda frames: speaker.generate(ours, [features[: 2 * frames]], styles), FRAMES, quick
+                lambda frames: speaker.generate(ours, [features[: 2 * frames]], styles), FRAMES
             ),
-            "audio encoder XLSR-53": operations(lambda t: ears([torch.empty(t * 640 + 80)]), FRAMES, False),
+            "audio encoder XLSR-53": operations(
+                lambda t: ears([torch.empty(t * 640 + 80)]), FRAMES, (FRAMES,)
+            ),
         }
     plain_total, kept_total = figures["reference, plain"], figures["reference, kept work"]
     figures["kept work: times fewer"] = plain_total / kept_total
@@ -328,7 +329,7 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     size = "a fraction of the size" if options.quick else "full size"
     sections: dict[str, Callable[[], Figures]] = {
-        "operations of prediction, 10^9, full size, T=125": lambda: count_operations(options.quick),
+        "operations of prediction, 10^9, full size, T=125": count_operations,
         f"reference, {size}, {options.device}": lambda: time_reference(options.quick, options.device),
         f"default architecture, full size, {options.device}": lambda: time_default(options.device),
         f"training, {size}, {options.device}": lambda: time_training(options.quick, options.device),
@@ -337,9 +338,9 @@ def main() -> None:
     results = {}
     for title, section in sections.items():
         results[title] = section()
-        print(f"\n{title}")
+        print(f"\n{title}", flush=True)
         for name, value in results[title].items():
-            print(f"  {name:<50} {value:>12.4g}")
+            print(f"  {name:<50} {value:>12.4g}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
 
