@@ -101,12 +101,12 @@ def speed(device: str, *, quick: bool) -> dict[str, float]:
     figures = {}
     on_cpu = device == "cpu"
     workers = min(2, os.cpu_count() or 1) if on_cpu else 1
-    rounds = 4 if quick else 12
+    rounds = 3 if quick else 12
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for name in ("canonical 468", "small 105 + 17"):
             for kind, settings in (("full fit", FitSettings()), ("no temporal prior", PER_FRAME)):
                 turn = partial(fit_typical, name, settings.model_copy(update={"device": device}))
-                list(pool.map(turn, range(4 * workers)))  # warm up
+                list(pool.map(turn, range(2 * workers)))  # warm up
                 started = time.perf_counter()
                 clips = sum(pool.map(turn, range(rounds * workers)))
                 rate = clips * TYPICAL_FRAMES / (time.perf_counter() - started)

@@ -43,6 +43,8 @@ def read_sample(sample: Path, *, quick: bool) -> Clips:
     for annotation in read_annotations(sorted((sample / "annotations").glob("*.json"))).annotations:
         if annotation.video_id in wanted[: 2 if quick else None]:
             by_video[annotation.video_id].append(annotation)
+    if quick:
+        by_video = defaultdict(list, {name: annotations[:1] for name, annotations in by_video.items()})
     detector = MediaPipeDetector(require("face_landmarker"), LandmarkSettings(max_faces=2))
     clips: Clips = {}
     with tempfile.TemporaryDirectory() as scratch:
