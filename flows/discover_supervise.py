@@ -1,8 +1,5 @@
 """Runs worker processes over raw videos, and goes on after one died under a video, or hung on it."""
 
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +15,8 @@ from flows.discover_results import (
     video_fingerprint,
     write_result,
 )
-from flows.discover_worker import DiscoverJob, write_job
-from flows.supervise import STOP_FILE, end_group, worker_environment
-
-_POLL_SEC = 0.25
+from flows.discover_worker import DiscoverJob
+from flows.worker_process import run_worker
 
 
 def discover_batch(videos: Sequence[RawVideo], settings: DiscoverSettings, stem: Path) -> None:
@@ -58,37 +53,12 @@ def _age(video: RawVideo, settings: DiscoverSettings) -> int:
 
 
 def _run_process(videos: Sequence[RawVideo], settings: DiscoverSettings, stem: Path) -> str | None:
-    """Run a worker to its end. Returns None if the run was told to stop, else how the process ended."""
-    job_file = stem.with_name(stem.name + ".job.json")
-    write_job(DiscoverJob(settings, tuple(videos)), job_file)
-    with stem.with_name(stem.name + ".log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.discover_worker", str(job_file)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=worker_environment(settings.workers),
-            start_new_session=True,
-        )
-        try:
-            return _watch(process, videos, settings, stem.parent / STOP_FILE)
-        finally:
-            end_group(process)
-            job_file.unlink(missing_ok=True)
-
-
-def _watch(
-    process: subprocess.Popen[bytes], videos: Sequence[RawVideo], settings: DiscoverSettings, stop: Path
-) -> str | None:
-    timeout = settings.build.video_timeout_sec
-    finished, last_change = -1, time.monotonic()
-    while process.poll() is None:
-        if stop.exists():
-            return None
-        now_finished = sum(result_path(video, settings).exists() for video in videos)
-        if now_finished != finished:
-            finished, last_change = now_finished, time.monotonic()
-        if time.monotonic() - last_change > timeout:
-            return f"finished no video for {timeout:.0f} s and was ended"
-        time.sleep(_POLL_SEC)
-    return f"ended with status {process.returncode}"
+    """Run a worker to its end; the results that it writes are its signs of life."""
+    return run_worker(
+        "flows.discover_worker",
+        DiscoverJob(settings, tuple(videos)),
+        stem,
+        workers=settings.workers,
+        timeout_sec=settings.build.video_timeout_sec,
+        progress=lambda: sum(result_path(video, settings).exists() for video in videos),
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect.futures import PrefectFuture, wait
 
-from flows.supervise import STOP_FILE
+from flows.worker_process import STOP_FILE
 
 _TURN_SEC = 1.0
 _ENDING_SEC = 30

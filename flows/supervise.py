@@ -1,12 +1,6 @@
 """Runs one batch in a worker process, and goes on after the process died under a source video."""
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,11 +11,9 @@ from extract.errors import ClipError, ErrorCode, Stage
 from flows.config import BuildSettings
 from flows.plan import AnnotatedVideo, Batch
 from flows.video import commit_failure
-from flows.worker import Job, write_job
+from flows.worker import Job
+from flows.worker_process import STOP_FILE, run_worker
 from manifests.store import compact
-
-_POLL_SEC = 0.25
-STOP_FILE = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,57 +67,15 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _run_process(job: Job, stem: Path) -> str | None:
-    """Run a worker to its end. Returns None if the run was told to stop, else how the process ended."""
-    job_file = stem.with_name(stem.name + ".job.json")
-    write_job(job, job_file)
-    with stem.with_name(stem.name + ".log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.worker", str(job_file)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=worker_environment(job.settings.workers),
-            start_new_session=True,  # Ctrl-C is for the run, which then stops its workers in order
-        )
-        try:
-            return _watch(process, job, stem.parent / STOP_FILE)
-        finally:
-            end_group(process)
-            job_file.unlink(missing_ok=True)
-
-
-def _watch(process: subprocess.Popen[bytes], job: Job, stop: Path) -> str | None:
-    timeout = job.settings.video_timeout_sec
-    last_size, last_change = -1, time.monotonic()
-    while process.poll() is None:
-        if stop.exists():
-            return None
-        size = job.events.stat().st_size if job.events.exists() else 0
-        if size != last_size:
-            last_size, last_change = size, time.monotonic()
-        if time.monotonic() - last_change > timeout:
-            return f"made no progress for {timeout:.0f} s and was ended"
-        time.sleep(_POLL_SEC)
-    code = process.returncode
-    if code == 0:
-        return "ended early"
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a worker and what it started (ffmpeg), all in the session that was made for it."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin:
-        process.stdin.close()
-
-
-def worker_environment(workers: int) -> dict[str, str]:
-    """Environment of a worker: its share of the cores, so that several do not crowd each other out."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, threads)}
+    """Run a worker to its end; its events are its signs of life."""
+    return run_worker(
+        "flows.worker",
+        job,
+        stem,
+        workers=job.settings.workers,
+        timeout_sec=job.settings.video_timeout_sec,
+        progress=lambda: job.events.stat().st_size if job.events.exists() else 0,
+    )
 
 
 def _drop_finished(remaining: dict[str, AnnotatedVideo], events: Path) -> AnnotatedVideo | None:

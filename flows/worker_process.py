@@ -1,0 +1,144 @@
+"""Worker processes: native code that crashes on a stranger's file, or hangs, takes down one video and not a run.
+
+The parent's side is `run_worker`; the child's, without Prefect in it, is `work`.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from pydantic import TypeAdapter
+
+STOP_FILE = "stop"
+"""Name of the file, beside a worker's job, that ends it early."""
+
+_POLL_SEC = 0.25
+
+Job = TypeVar("Job")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def run_worker(
+    module: str, job: object, stem: Path, *, workers: int, timeout_sec: float, progress: Callable[[], int]
+) -> str | None:
+    """Run a worker process to its end.
+
+    Parameters
+    ----------
+    module
+        What the process runs, as ``python -m``; it calls `work`.
+    job
+        Dataclass that it is started with.
+    stem
+        Path whose name, with endings, the job file and the worker's log get; `STOP_FILE` lies beside them.
+    workers
+        How many run at the same time: each gets its share of the cores.
+    timeout_sec
+        The process is ended when `progress` stayed the same for so long.
+    progress
+        A number that changes whenever the worker gets on.
+
+    Returns
+    -------
+    str or None
+        How the process ended, to follow "the worker process"; None if it was told to stop.
+    """
+    job_file = stem.with_name(stem.name + ".job.json")
+    job_file.write_bytes(TypeAdapter(type(job)).dump_json(job))
+    with stem.with_name(stem.name + ".log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(job_file)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=_environment(workers),
+            start_new_session=True,  # Ctrl-C is for the run, which then stops its workers in order
+        )
+        try:
+            return _watch(process, progress, timeout_sec, stem.with_name(STOP_FILE))
+        finally:
+            _end_group(process)
+            job_file.unlink(missing_ok=True)
+
+
+def _watch(
+    process: subprocess.Popen[bytes], progress: Callable[[], int], timeout_sec: float, stop: Path
+) -> str | None:
+    last, last_change = -1, time.monotonic()
+    while process.poll() is None:
+        if stop.exists():
+            return None
+        if (now := progress()) != last:
+            last, last_change = now, time.monotonic()
+        if time.monotonic() - last_change > timeout_sec:
+            return f"made no progress for {timeout_sec:.0f} s and was ended"
+        time.sleep(_POLL_SEC)
+    code = process.returncode
+    if code == 0:
+        return "ended early"
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a worker and what it started (ffmpeg), all in the session that was made for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin:
+        process.stdin.close()
+
+
+def _environment(workers: int) -> dict[str, str]:
+    """Environment of a worker: its share of the cores, so that several do not crowd each other out."""
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(names, threads)}
+
+
+def work(kind: type[Job], run: Callable[[Job], None]) -> NoReturn:
+    """Do the job whose file the command line names, and end the process; it also ends when the parent is gone."""
+    _end_with_parent()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    import cv2
+
+    cv2.setNumThreads(1)  # several workers share the cores, and OpenCV does not heed OMP_NUM_THREADS
+    run(TypeAdapter(kind).validate_json(Path(sys.argv[1]).read_bytes()))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # MediaPipe and torch leave threads behind that can hang the interpreter's exit; all is committed by now.
+    os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """Leave at once when the parent's end of standard input closes, however the parent ended."""
+
+    def watch() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def downloads(
+    videos: Sequence[Item], fetch: Callable[[Item], Result], ahead: int
+) -> Iterator[tuple[Item, Future[Result]]]:
+    """Yield each video with its download, `ahead` of which are under way, that of the video at work included."""
+    waiting = deque(videos)
+    under_way: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(ahead, thread_name_prefix="download") as pool:
+        while waiting or under_way:
+            while waiting and len(under_way) < ahead:
+                video = waiting.popleft()
+                under_way.append((video, pool.submit(fetch, video)))
+            yield under_way.popleft()
