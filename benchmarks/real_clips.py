@@ -2,11 +2,17 @@
 
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from assets.fetch import require
+from extract.annotations import Annotation, read_annotations
+from extract.landmarks import LandmarkSettings, MediaPipeDetector
+from extract.probe import probe
+from extract.tracks import FaceTrack, TrackSettings, box_in_clip, choose_track
+from extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
 
 Clips = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -22,12 +28,6 @@ def read_folder(folder: Path) -> Clips:
 
 def read_sample(sample: Path, *, quick: bool) -> Clips:
     """Take the sample's good clips through trim, landmarks and track."""
-    from extract.annotations import read_annotations
-    from extract.landmarks import LandmarkSettings, MediaPipeDetector
-    from extract.probe import probe
-    from extract.tracks import TrackSettings, box_in_clip, choose_track
-    from extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
-
     if not (sample / "videos").is_dir():
         return {}
     wanted = (
@@ -45,22 +45,28 @@ def read_sample(sample: Path, *, quick: bool) -> Clips:
             by_video[annotation.video_id].append(annotation)
     if quick:
         by_video = defaultdict(list, {name: annotations[:1] for name, annotations in by_video.items()})
-    detector = MediaPipeDetector(require("face_landmarker"), LandmarkSettings(max_faces=2))
     clips: Clips = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, annotations in by_video.items():
-            source = sample / "videos" / f"{name}.mp4"
-            video = probe(source)
-            requests = [
-                TrimRequest(a, Path(scratch) / f"{a.clip_id}.mp4", Path(scratch) / f"{a.clip_id}.wav")
-                for a in annotations
-            ]
-            for a, trimmed in zip(
-                annotations, trim_clips(source, video, requests, TrimSettings()), strict=True
-            ):
-                assert isinstance(trimmed, TrimResult), trimmed
-                box = box_in_clip(a.bbox.as_dict(), trimmed.crop, video.width, video.height)
-                faces = [seen.faces for seen in detector.faces(trimmed.clip_path)]
-                track = choose_track(faces, box, TrackSettings(), a.clip_id)
-                clips[a.clip_id] = track.landmarks, track.valid
+            tracked = track_clips(sample / "videos" / f"{name}.mp4", annotations, Path(scratch))
+            for annotation, (_, track) in zip(annotations, tracked, strict=True):
+                clips[annotation.clip_id] = track.landmarks, track.valid
     return clips
+
+
+def track_clips(
+    source: Path, annotations: list[Annotation], scratch: Path
+) -> Iterator[tuple[TrimResult, FaceTrack]]:
+    """Take one video's clips through trim, landmarks and track, each in its turn; all of them must be good."""
+    detector = MediaPipeDetector(require("face_landmarker"), LandmarkSettings(max_faces=2))
+    video = probe(source)
+    requests = [
+        TrimRequest(a, scratch / f"{a.clip_id}.mp4", scratch / f"{a.clip_id}.wav") for a in annotations
+    ]
+    for annotation, trimmed in zip(
+        annotations, trim_clips(source, video, requests, TrimSettings()), strict=True
+    ):
+        assert isinstance(trimmed, TrimResult), trimmed
+        box = box_in_clip(annotation.bbox.as_dict(), trimmed.crop, video.width, video.height)
+        faces = [seen.faces for seen in detector.faces(trimmed.clip_path)]
+        yield trimmed, choose_track(faces, box, TrackSettings(), annotation.clip_id)

@@ -17,12 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from assets.fetch import find, require
-from extract.annotations import Annotation, read_annotations
-from extract.landmarks import LandmarkSettings, MediaPipeDetector
-from extract.probe import probe
-from extract.tracks import TrackSettings, box_in_clip, choose_track
-from extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
+from assets.fetch import find
+from benchmarks.real_clips import track_clips
+from extract.annotations import read_annotations
 from filters.active_speaker import ActiveSpeaker
 from filters.speech import SpeechDetector
 from filters.sync import SyncMetrics, measure_sync
@@ -127,31 +124,13 @@ def read_videos(sample: Path, scratch: Path) -> Videos:
     for annotation in read_annotations(sorted((sample / "annotations").glob("*.json"))).annotations:
         if annotation.video_id in TRUE + DUBBED:
             annotations[annotation.video_id].append(annotation)
-    detector = MediaPipeDetector(require("face_landmarker"), LandmarkSettings(max_faces=2))
     return {
-        name: read_video(sample / "videos" / f"{name}.mp4", annotations[name], detector, scratch)
+        name: [
+            Clip(track.landmarks, read_wav(trimmed.audio_path), trimmed.clip_path)
+            for trimmed, track in track_clips(sample / "videos" / f"{name}.mp4", annotations[name], scratch)
+        ]
         for name in (*TRUE, *DUBBED)
     }
-
-
-def read_video(
-    source: Path, annotations: list[Annotation], detector: MediaPipeDetector, scratch: Path
-) -> list[Clip]:
-    """Take one video's clips through trim, landmarks and track."""
-    video = probe(source)
-    requests = [
-        TrimRequest(a, scratch / f"{a.clip_id}.mp4", scratch / f"{a.clip_id}.wav") for a in annotations
-    ]
-    clips = []
-    for annotation, trimmed in zip(
-        annotations, trim_clips(source, video, requests, TrimSettings()), strict=True
-    ):
-        assert isinstance(trimmed, TrimResult), trimmed
-        box = box_in_clip(annotation.bbox.as_dict(), trimmed.crop, video.width, video.height)
-        faces = [seen.faces for seen in detector.faces(trimmed.clip_path)]
-        track = choose_track(faces, box, TrackSettings(), annotation.clip_id)
-        clips.append(Clip(track.landmarks, read_wav(trimmed.audio_path), trimmed.clip_path))
-    return clips
 
 
 def reduce_clips(clips: list[Clip], detector: SpeechDetector) -> list[SyncClip]:
