@@ -1,7 +1,6 @@
 """Contact sheets: frames of clips with their landmarks and the fitted mesh, for eyes to judge."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,10 @@ from extract.face_layout import distance
 from fit_flame.decode import decode, project
 from fit_flame.draw import draw_overlay, draw_shaded
 from fit_flame.head_model import HeadModel
-from fit_flame.motion import Motion
+from flows.heads import to_motion
 from manifests.dataset import Dataset
 from manifests.media import Picture, read_frames
+from manifests.paths import clip_path
 
 _CELL = 256
 _INNER_LIPS = (13, 14)
@@ -51,13 +51,12 @@ def write_contact_sheet(
 def _strip(dataset: Dataset, head_model: HeadModel, clip_id: str) -> Picture:
     import cv2
 
-    row = dataset.motion(clip_id)
-    motion = Motion(**{column.name: row[column.name] for column in fields(Motion)})
+    motion = to_motion(dataset.motion(clip_id))
     landmarks = dataset.landmarks(clip_id)["landmarks"].astype(np.float32)
-    clips = dataset.clips(["clip_id", "clip_path", "language", "fit_landmark_error"]).set_index("clip_id")
+    clips = dataset.clips(["clip_id", "language", "fit_landmark_error"]).set_index("clip_id")
     clip = clips.loc[clip_id]
     chosen = _telling_frames(landmarks)
-    frames = _read_frames(dataset.root / clip["clip_path"], chosen)
+    frames = _read_frames(clip_path(dataset.root, str(clip["language"]), clip_id), chosen)
     vertices = decode(motion, head_model, frames=chosen)
     pixels = project(vertices, motion.camera)
     seen = [

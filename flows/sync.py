@@ -21,7 +21,7 @@ from filters.sync_predictor import SyncPredictor, SyncStatistics, train_predicto
 from manifests import open_dataset
 from manifests.dataset import Dataset
 from manifests.media import read_wav
-from manifests.paths import DatasetError
+from manifests.paths import DatasetError, audio_path
 from manifests.store import compact
 
 PREDICTOR = "sync_predictor.npz"
@@ -131,7 +131,8 @@ def _videos(dataset: Dataset) -> Iterator[dict[str, SyncClip]]:
 def _clip(dataset: Dataset, row: dict[str, Any], detector: SpeechDetector) -> SyncClip | None:
     try:
         stored = dataset.landmarks(row["clip_id"])
-        samples = read_wav(dataset.root / row["audio_path"])
+        # From checked ids, not from `audio_path`: a manifest may come from anyone.
+        samples = read_wav(audio_path(dataset.root, row["language"], row["clip_id"]))
     except (KeyError, FileNotFoundError):
         return None
     landmarks = stored["landmarks"].astype(np.float32)
