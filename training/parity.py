@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from training.checkpoints import CheckpointError, load_reference_prior, load_reference_talker
+from training.pretrained import settings_of
 from training.reference_decoding import ReferenceDecoder
 from training.reference_prior import ReferencePrior
 from training.reference_talker import ReferenceTalker
@@ -183,19 +184,7 @@ def _talker_settings(config: Mapping[str, Any], audio: Mapping[str, Any]) -> Ref
         heads=config["n_head"],
         period=config["period"],
         languages=tuple(config["train_subjects"].lower().split()),
-        audio=_audio_settings(audio) if audio else Wav2Vec2Settings(),
-    )
-
-
-def _audio_settings(config: Mapping[str, Any]) -> Wav2Vec2Settings:
-    return Wav2Vec2Settings(
-        conv_dim=config["conv_dim"][0],
-        hidden=config["hidden_size"],
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        feed_forward=config["intermediate_size"],
-        position_kernel=config["num_conv_pos_embeddings"],
-        position_groups=config["num_conv_pos_embedding_groups"],
+        audio=settings_of(audio) if audio else Wav2Vec2Settings(),
     )
 
 

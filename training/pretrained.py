@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -43,8 +44,14 @@ def load_wav2vec2(directory: Path) -> Wav2Vec2:
     return model
 
 
-def settings_of(config: dict[str, object]) -> Wav2Vec2Settings:
-    """Sizes, and rates of training where they are given, out of the hub's `config.json`."""
+def settings_of(config: Mapping[str, object]) -> Wav2Vec2Settings:
+    """Sizes, and rates of training where they are given, out of the hub's `config.json`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        A size is missing or is none.
+    """
     names = {
         "dropout": "hidden_dropout",
         "layer_drop": "layerdrop",
@@ -58,7 +65,8 @@ def settings_of(config: dict[str, object]) -> Wav2Vec2Settings:
         "position_groups": "num_conv_pos_embedding_groups",
     }
     channels = config["conv_dim"]
-    assert isinstance(channels, list)
+    if not isinstance(channels, list) or not channels:
+        raise TypeError(f"conv_dim is {channels!r}, no list of channels")
     optional = ("dropout", "layer_drop", "mask_probability", "mask_length")
     sizes = {
         ours: config[theirs] for ours, theirs in names.items() if ours not in optional or theirs in config

@@ -1,5 +1,7 @@
 """Audio encoders."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,14 @@ def test_damaged_folders_are_refused(wav2vec2_folder, damage):
     (folder / damage).unlink()
     with pytest.raises(AudioEncoderError):
         load_wav2vec2(folder)
+
+
+@pytest.mark.parametrize("channels", [16, []])
+def test_sizes_that_are_none_are_refused(wav2vec2_folder, channels):
+    place = wav2vec2_folder / "config.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"conv_dim": channels}))
+    with pytest.raises(AudioEncoderError, match="conv_dim is"):
+        load_wav2vec2(wav2vec2_folder)
 
 
 def test_features_are_two_rows_a_frame_however_short_the_sound(wav2vec2_folder):
