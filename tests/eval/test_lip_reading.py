@@ -163,11 +163,11 @@ def test_a_list_of_valid_clips(tmp_path):
 
 
 @pytest.mark.slow  # Whisper
-@pytest.mark.skipif(not SAMPLE.exists(), reason="needs real speech")
+@pytest.mark.skipif(not SAMPLE.exists(), reason="needs real speech: ../shared/sample")
 def test_whisper_makes_references_once(tmp_path):
     whisper = find("whisper_base")
     if whisper is None:
-        pytest.skip("Whisper base is not on this machine")
+        pytest.skip("Whisper base is not here: multitalk assets fetch whisper_base")
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     sounds = {"spoken": SAMPLE / "enAOCsynced.mp4", "broken": tmp_path / "broken.wav"}
     record = tmp_path / "references.json"

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from eval.camera import Camera
 from eval.mouth import MouthLandmarks, model_input, mouth_crops
@@ -18,7 +19,6 @@ def face(frames: int, transform=lambda p: p) -> MouthLandmarks:
 
 def picture(seed: int = 0, size: int = 256) -> np.ndarray:
     """A smooth random picture."""
-    ndimage = pytest.importorskip("scipy.ndimage")
     noise = np.random.default_rng(seed).normal(size=(size, size))
     smooth = ndimage.gaussian_filter(noise, 3)
     grey = np.clip(128 + 60 * smooth / smooth.std(), 0, 255).astype(np.uint8)
@@ -34,7 +34,6 @@ def test_a_mean_face_is_only_cut():
 
 
 def test_size_turn_and_place_of_the_face_do_not_matter():
-    ndimage = pytest.importorskip("scipy.ndimage")
     frame = picture()
     angle, scale, shift = 0.3, 1.7, np.array([40.0, -10.0])
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -107,7 +106,9 @@ def test_input_is_the_middle_normalised():
     assert values[0, 1, 1] == pytest.approx(-0.421 / 0.165)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs FLAME's mean face and landmarks")
+@pytest.mark.skipif(
+    not (SHARED / "flame").exists(), reason="needs FLAME's mean face and landmarks: ../shared/flame"
+)
 def test_flames_vertices_are_those_of_the_68_landmarks():
     from eval import mouth
     from fit_flame.safe_pickle import load_arrays

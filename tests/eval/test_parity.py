@@ -7,7 +7,9 @@ import pytest
 from eval.parity import main, rule_weight
 
 GOLDEN = Path(__file__).parents[2].parent / "shared/golden/av_hubert"
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="needs the original's outputs")
+needs_golden = pytest.mark.skipif(
+    not GOLDEN.exists(), reason="needs the original's outputs: ../shared/golden/av_hubert"
+)
 
 
 def test_weights_follow_from_the_name():

@@ -34,7 +34,9 @@ def test_hash_follows_the_vertices_not_their_order(tmp_path):
     assert first.label == f"lips(3)#{first.hash}"
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs the reference's list of lip vertices")
+@pytest.mark.skipif(
+    not (SHARED / "golden/lve").exists(), reason="needs the reference's lip vertices: ../shared/golden/lve"
+)
 def test_built_in_lips_are_the_references():
     reference = json.loads((SHARED / "golden/lve/mouth_vertices.json").read_text())
     regions = flame_regions()

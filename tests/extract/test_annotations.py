@@ -274,7 +274,9 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory, content):
         assert "\n" not in str(error)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="MultiTalk's own annotation files are not here")
+@pytest.mark.skipif(
+    not (SHARED / "annotations").exists(), reason="needs MultiTalk's annotation files: ../shared/annotations"
+)
 def test_multitalks_own_files_are_valid_and_on_the_grid():
     paths = sorted((SHARED / "annotations").glob("*.json"))
     result = read_annotations(paths)

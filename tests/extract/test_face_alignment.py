@@ -20,7 +20,7 @@ WHOLE = np.array([0, 0, 160, 160], np.float32)
 
 
 if importlib.util.find_spec("face_alignment") is None:
-    pytest.skip("needs the extra face-alignment", allow_module_level=True)
+    pytest.skip("the extra `face-alignment` is not installed", allow_module_level=True)
 
 
 def settings(detector="sfd", **chosen):

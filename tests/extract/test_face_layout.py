@@ -42,7 +42,7 @@ def test_ibug_points_lie_where_flames_embedding_has_them(mesh):
 
     flame = Path(__file__).parents[2].parent / "shared" / "flame"
     if not flame.is_dir():
-        pytest.skip("needs FLAME's mean face")
+        pytest.skip("needs FLAME's mean face: ../shared/flame")
     head = read_template(flame / "templates.pkl")
     lines = (flame / "head_template.obj").read_text().splitlines()
     faces = np.array([[int(p.split("/")[0]) - 1 for p in x.split()[1:4]] for x in lines if x[:2] == "f "])

@@ -128,7 +128,7 @@ def test_a_missing_system_library_names_its_package(detector, portrait, write_cl
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "sample"
 
 
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the sample of real videos")
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the sample videos: ../shared/sample")
 @pytest.mark.parametrize(
     ("video", "language", "faces"),
     [

@@ -154,7 +154,7 @@ def test_time_limit(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.exists(), reason="the sample videos are not here")
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the sample videos: ../shared/sample")
 def test_sample_videos_are_cut_or_refused_as_planted(tmp_path):
     expected = {
         "deNoAudio00": ErrorCode.NO_AUDIO, "itFilm24fps": ErrorCode.FPS_TOO_LOW,

@@ -74,7 +74,7 @@ def sample_audio() -> Callable[[str], np.ndarray]:
     def load(video_id: str) -> np.ndarray:
         video = SAMPLE / "videos" / f"{video_id}.mp4"
         if not video.is_file():
-            pytest.skip("the sample videos are not here")
+            pytest.skip("needs the sample videos: ../shared/sample")
         ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
         command = [
             ffmpeg,

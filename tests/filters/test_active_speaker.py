@@ -146,7 +146,7 @@ def test_a_pickle_in_the_weights_is_not_run(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.skipif(not GOLDEN.is_file(), reason="the original's figures are not here")
+@pytest.mark.skipif(not GOLDEN.is_file(), reason="needs the original's figures: ../shared/golden/lr_asd")
 def test_the_original_computes_the_same():
     golden = np.load(GOLDEN)
     network = load_lr_asd(WEIGHTS)

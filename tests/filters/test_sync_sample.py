@@ -12,7 +12,7 @@ SAMPLE = ROOT.parent / "shared" / "sample"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample videos are not here")
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the sample videos: ../shared/sample")
 def test_true_videos_stand_above_dubbed_ones_and_delays_are_found(tmp_path):
     figures = tmp_path / "sync.json"
     command = [

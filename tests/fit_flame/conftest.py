@@ -21,5 +21,5 @@ def head(task_file: Path) -> HeadModel:
 def shared() -> Path:
     folder = Path(__file__).parents[2].parent / "shared"
     if not (folder / "flame").exists():
-        pytest.skip("needs the shared test data")
+        pytest.skip("needs FLAME's mean face and landmarks: ../shared/flame")
     return folder

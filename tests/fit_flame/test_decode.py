@@ -94,7 +94,7 @@ def test_contour_moves_with_yaw(yaw, row):
 
 def test_agrees_with_the_original(shared, capsys):
     if not (shared / "golden" / "deca").exists():
-        pytest.skip("needs the stored arrays")
+        pytest.skip("needs the original's outputs: ../shared/golden/deca")
     assert parity.main([str(shared / "golden" / "deca")]) == 0
     out = capsys.readouterr().out
     for name in (

@@ -34,7 +34,7 @@ def detect():
 
     model = find("face_landmarker")
     if model is None:
-        pytest.skip("face_landmarker.task is not here")
+        pytest.skip("face_landmarker.task is not here: multitalk assets fetch face_landmarker")
     options = vision.FaceLandmarkerOptions(
         base_options=BaseOptions(model_asset_path=str(model)), num_faces=3, min_face_detection_confidence=0.5
     )
@@ -267,7 +267,7 @@ def test_whisper_recognises_each_language(demo_source):
 
     folder = find("whisper_base")
     if folder is None:
-        pytest.skip("Whisper base is not here")
+        pytest.skip("Whisper base is not here: multitalk assets fetch whisper_base")
     model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=2)
     codes = {"german": "de", "english": "en", "spanish": "es", "italian": "it", "japanese": "ja"}
     probability = {}

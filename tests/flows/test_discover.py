@@ -131,7 +131,7 @@ def test_a_video_behind_an_address_gives_what_its_file_gives(run, demo_source, d
 
 
 @pytest.mark.exhaustive
-@pytest.mark.skipif(not SHARED.exists(), reason="needs the sample of real videos")
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the sample videos: ../shared/sample")
 @pytest.mark.parametrize(
     ("language", "good", "bad"),
     [

@@ -17,7 +17,7 @@ from flows.head_models import load_head_model
 def flame_file(tmp_path_factory) -> Path:
     shared = Path(__file__).parents[2].parent / "shared" / "flame"
     if not shared.exists():
-        pytest.skip("needs the shared test data")
+        pytest.skip("needs FLAME's mean face and landmarks: ../shared/flame")
     flame = golden_flame(shared)
     path = tmp_path_factory.mktemp("flame") / "flame2023_Open.pkl"
     content = {

@@ -77,7 +77,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 def whisper():
     folder = find("whisper_base")
     if folder is None:
-        pytest.skip("Whisper base is not on this machine")
+        pytest.skip("Whisper base is not here: multitalk assets fetch whisper_base")
     return WhisperEncoder(folder, threads=1)
 
 

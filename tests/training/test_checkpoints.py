@@ -49,7 +49,8 @@ def test_sizes_are_read_off_the_tensors(pair, tmp_path):
 def test_a_copy_of_the_prior_is_left_aside(pair, tmp_path):
     state = pair.talker.state_dict() | {"autoencoder.quantize.embedding.weight": torch.zeros(16, 8)}
     torch.save({"state_dict": state}, tmp_path / "s.pth.tar")
-    load_reference_talker(tmp_path / "s.pth.tar", pair.talker.settings)
+    loaded = load_reference_talker(tmp_path / "s.pth.tar", pair.talker.settings).state_dict()
+    assert loaded.keys() == pair.talker.state_dict().keys()
 
 
 def test_every_problem_is_named(pair, tmp_path):

@@ -144,7 +144,7 @@ def test_an_empty_directory_is_refused(tmp_path, capsys):
     assert "not a directory of golden results" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the reference's own results are not on this machine")
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the reference's results: ../shared/golden/models")
 def test_agrees_with_the_reference():
     rows = compare(SHARED)
     assert len(rows) == 13 and all(row.difference <= 1e-4 for row in rows)
