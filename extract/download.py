@@ -178,9 +178,8 @@ def _fetch(url: str, scratch: Path, settings: DownloadSettings, clips: Sequence[
     if isinstance(answer, Failure):
         code = classify(answer)
         if code is ErrorCode.CORRUPT_MEDIA and _disk_is_full(scratch):
-            code = (
-                ErrorCode.DISK_FULL
-            )  # ffmpeg, merging pictures and sound, does not always say why it failed
+            # ffmpeg, merging pictures and sound, does not always say why it failed
+            code = ErrorCode.DISK_FULL
         raise _TryError(code, explain(answer, code), retry_after_seconds(answer))
     return answer
 

@@ -22,17 +22,8 @@ CONTOUR_LANDMARKS = (127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 3
 """MediaPipe's outline points that lie where the contour's 17 do, from the right ear to the left."""
 
 _CONTOUR_STEPS = 39  # degrees of yaw to either side
-_FITTED_YAWS = (
-    -39,
-    -30,
-    -20,
-    -10,
-    0,
-    10,
-    20,
-    30,
-    39,
-)  # degrees; between two the contour moves by millimetres
+# Degrees; between two the contour moves by millimetres.
+_FITTED_YAWS = (-39, -30, -20, -10, 0, 10, 20, 30, 39)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,9 +90,8 @@ def _surprises(root: Path, source: DemoSource) -> list[dict[str, str]]:
 
 def _print_where_to_look(root: Path, pictures: Path) -> None:
     out = console()
-    command = Path(os.path.relpath(sys.executable)).with_name(
-        "multitalk"
-    )  # works without activating anything
+    # This works without activating anything.
+    command = Path(os.path.relpath(sys.executable)).with_name("multitalk")
     out.print("[bold]Look at[/bold]")
     out.print(f"  pictures   {pictures}")
     out.print(f"  clips      {root}/clips/<language>/<clip_id>.mp4")

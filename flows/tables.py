@@ -40,9 +40,8 @@ def print_table(rows: Sequence[dict[str, Any]], *, title: str | None = None, tot
         table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
     out = console()
     if title:
-        out.print(
-            f"\n[bold]{escape(title)}[/bold]"
-        )  # as the table's own title it would be as narrow as the table
+        # As the table's own title it would be as narrow as the table.
+        out.print(f"\n[bold]{escape(title)}[/bold]")
     out.print(table)
 
 

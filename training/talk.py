@@ -213,6 +213,7 @@ class _Speaker:
 
     def speak(self, audio: list[FloatArray]) -> Iterator[Spoken]:
         """Motion for each sound."""
+        from training.motion_prior import MotionPrior
         from training.talker import Talker
         from training.wav2vec2 import normalise
 
@@ -221,10 +222,10 @@ class _Speaker:
             for offsets in self.decoder.predict([normalise(self.tensor(a)) for a in audio], styles):
                 yield Spoken(self._vertices(offsets), None)
             return
-        assert isinstance(self.talker, Talker) and self.encoder is not None
+        assert isinstance(self.prior, MotionPrior) and isinstance(self.talker, Talker)
+        assert self.encoder is not None
         heard = [self.tensor(self.encoder.features(a, len(a) // SAMPLES_PER_FRAME)) for a in audio]
-        prior = self.prior
-        for motion in self.talker.generate(prior, heard, styles, self.settings.temperature):  # type: ignore[arg-type]
+        for motion in self.talker.generate(self.prior, heard, styles, self.settings.temperature):
             yield Spoken(self._vertices(self.face(motion)), self._motion(motion))
 
     def _vertices(self, offsets: Tensor) -> FloatArray:
