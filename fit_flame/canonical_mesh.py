@@ -31,8 +31,6 @@ class CanonicalMesh:
 
     vertices: Array
     """(468, 3) metres, x right in the picture, y up, z out of the face."""
-    uv: Array
-    """(468, 2) texture coordinates."""
     faces: IntArray
     """(898, 3) triangles; mouth and eyes are filled."""
     sha256: str
@@ -65,7 +63,7 @@ def read_canonical_mesh(task_file: Path) -> CanonicalMesh:
         ) from error
     if vertices.shape[0] != layout.MESH_COUNT or faces.size == 0 or faces.max() >= layout.MESH_COUNT:
         raise HeadModelError(f"{task_file} holds a mesh of {len(vertices)} vertices instead of 468")
-    return CanonicalMesh(vertices[:, :3] * 0.01, vertices[:, 3:], faces, hashlib.sha256(data).hexdigest())
+    return CanonicalMesh(vertices[:, :3] * 0.01, faces, hashlib.sha256(data).hexdigest())
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

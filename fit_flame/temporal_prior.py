@@ -32,7 +32,7 @@ def temporal_prior(
     information = (blocks.diagonal(dim1=-2, dim2=-1) * share).sum(1)
     n = information.shape[1]
     face, head = information[:, : n - POSE_SIZE], information[:, n - POSE_SIZE :]
-    resting = _resting(basis, batch, clip, frame, settings.resting)
+    resting = _resting(basis, clip, frame, settings.resting)
     velocity = frame.log_scale.new_zeros(*valid.shape, POSE_SIZE)
     rest_weight = settings.smooth_face * resting[..., None] * face[:, None]
     steady = _steady(batch, frame, head, settings.steady)
@@ -55,9 +55,7 @@ def _steady(batch: Batch, frame: FrameState, information: Tensor, threshold: flo
     return (1 + spread / threshold**2) ** -2
 
 
-def _resting(
-    basis: LandmarkBasis, batch: Batch, clip: ClipState, frame: FrameState, threshold: float
-) -> Tensor:
+def _resting(basis: LandmarkBasis, clip: ClipState, frame: FrameState, threshold: float) -> Tensor:
     """(C, T-1) 1 while lips, lids and brows rest, towards 0 while they move."""
     head = place(basis, clip, frame).head * frame.log_scale.exp().median()
     moved = head.diff(dim=1).square().sum(-1)

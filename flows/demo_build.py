@@ -10,7 +10,6 @@ from flows.contact_sheet import write_contact_sheet
 from flows.demo import DemoSource, make_demo_source
 from flows.head_models import load_head_model
 from flows.local_server import serve_folder
-from flows.summary import BuildSummary
 from flows.tables import console, print_summary, print_table
 from manifests import open_dataset
 
@@ -45,7 +44,7 @@ def run_demo(root: Path, *, workers: int) -> int:
                 keep_raw=False,
             )
         )
-    pictures = _write_pictures(root, summary)
+    pictures = _write_pictures(root)
     print_summary(summary)
     surprises = _surprises(root, source)
     _print_where_to_look(root, pictures)
@@ -55,7 +54,7 @@ def run_demo(root: Path, *, workers: int) -> int:
     return 0
 
 
-def _write_pictures(root: Path, summary: BuildSummary) -> Path:
+def _write_pictures(root: Path) -> Path:
     dataset = open_dataset(root)
     clips = dataset.clips(["clip_id", "language", "accepted"]).query("accepted").sort_values("clip_id")
     chosen = clips.groupby("language")["clip_id"].first().tolist()
