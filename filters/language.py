@@ -22,6 +22,7 @@ from filters.language_codes import NAME_OF_CODE, whisper_code
 from filters.speech import Interval, as_float
 from filters.speech_windows import SpeechWindow, batched, speech_windows
 from filters.transcript import character_error_rate
+from filters.word_times import TimedWord, timed_words
 
 _STEPS_PER_SEC = 100  # of its log-mel spectrogram
 _CUDA_BATCH = 16
@@ -178,6 +179,11 @@ class LanguageIdentifier:
             _metrics(*known, texts.get(number))
             for number, known in enumerate(zip(clips, probabilities, heard, strict=True))
         ]
+
+    def timed_words(self, samples: npt.NDArray[Any], language: str, text: str) -> list[TimedWord]:
+        """When each word of a clip's transcript is spoken; samples and language as in `measure`, at most 30 s."""
+        tokenizer = self._tokenizer(whisper_code(language))
+        return timed_words(self._whisper, tokenizer, as_float(samples), text)
 
     def _encode(self, windows: list[SpeechWindow]) -> "_Batch":
         steps = int(windows[0].length_sec * _STEPS_PER_SEC)

@@ -24,6 +24,7 @@ from filters.speech import SpeechDetector, measure_speech
 from filters.sync import measure_sync
 from filters.sync_features import SyncClip, sync_clip
 from filters.sync_predictor import SyncPredictor
+from filters.word_times import TimedWord
 from fit_flame.canonical_mesh import read_canonical_mesh
 from fit_flame.fit import FitDiverged
 from fit_flame.motion import Motion
@@ -106,6 +107,12 @@ class ClipBuilder:
         video = measure_sync([sync for _, sync in measurable], self._sync_predictor)
         for (clip, _), metrics in zip(measurable, video.clips, strict=True):
             clip.row.update(asdict(metrics))
+
+    def timed_words(self, clip: ClipData) -> list[TimedWord]:
+        """When each recognised word of a clip is spoken, seconds of the clip."""
+        samples = read_wav(clip.trimmed.audio_path)
+        text = clip.row["recognised_transcript"]
+        return self._language_identifier.timed_words(samples, clip.annotation.language, text)
 
     def _track_face(self, clip: ClipData) -> None:
         bbox = clip.annotation.bbox.as_dict()

@@ -163,6 +163,9 @@ class VideoDiscoverer:
             built.append(clip)
             self._measure(clip)
         self._clips.pool_over_video(built)
+        for clip in built:
+            if not self._objections(clip.row):
+                clip.row["words"] = self._clips.timed_words(clip)
         return rows
 
     def _measure(self, clip: ClipData) -> None:
@@ -262,4 +265,12 @@ def _annotation(video: RawVideo, row: dict[str, Any], language: str) -> dict[str
         "bbox": row["bbox"],
         "language": language,
         "transcript": row["recognised_transcript"],
+        "words": [
+            {
+                "word": word.word,
+                "start_sec": round(row["start_sec"] + word.start_sec, 2),
+                "end_sec": round(row["start_sec"] + word.end_sec, 2),
+            }
+            for word in row["words"]
+        ],
     }

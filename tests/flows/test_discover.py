@@ -102,7 +102,12 @@ def test_discovered_clips_build_and_are_accepted(run, demo_source, demo_url, tmp
     clips = json.loads(out.read_text())
     assert {clip["youtube_id"] for clip in clips.values()} == {"deSpeaker00"}
     assert all(2 <= c["duration"]["end_sec"] - c["duration"]["start_sec"] <= 12 for c in clips.values())
-    assert all(clip["transcript"] for clip in clips.values())
+    for clip in clips.values():
+        words, (start, end) = clip["words"], clip["duration"].values()
+        assert clip["transcript"] and "".join(word["word"] for word in words) == "".join(
+            clip["transcript"].split()
+        )
+        assert all(start <= word["start_sec"] <= word["end_sec"] <= end for word in words)
 
     summary = json.loads(run(*command, "--json").stdout)
     assert summary["looked_at"] == 0 and summary["clips"] == len(clips)
