@@ -132,6 +132,7 @@ def write_npz(target: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> No
         temporary = Path(file.name)
     try:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        temporary.chmod(0o644)  # temporary files are their maker's alone; the cache may be shared
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
