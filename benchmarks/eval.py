@@ -13,12 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `python benchmarks/eval.py`, too
 
 import numpy as np
 

@@ -11,11 +11,14 @@ import multiprocessing
 import os
 import platform
 import resource
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `python benchmarks/fit.py`, too
 
 import numpy as np
 import torch

@@ -8,9 +8,12 @@ the 468 of our own embedding, which needs no landmark file.
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `python benchmarks/fit_on_flame.py`, too
 
 import numpy as np
 import torch

@@ -9,11 +9,14 @@ speaking score stands beside where its weights are.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `python benchmarks/sync.py`, too
 
 import numpy as np
 

@@ -1,0 +1,21 @@
+"""Every benchmark starts by its path and as a module, from anywhere."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if "\ndef main(" in path.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_it_says_what_it_measures(name, tmp_path):
+    by_path = [sys.executable, str(FOLDER / f"{name}.py"), "--help"]
+    as_module = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+    for command, folder in ((by_path, tmp_path), (as_module, FOLDER.parent)):
+        done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert "--quick" in done.stdout
