@@ -12,6 +12,7 @@ from pathlib import Path
 _LONGEST_SEC = 3600.0
 """YouTube names an hour as the longest time that a session stays limited."""
 _SPREAD = 0.1
+_LINE_BYTES = 64
 
 
 class Pace:
@@ -75,6 +76,12 @@ class Pace:
             return 0.0, 0.0
 
     def _write(self, until: float, length: float) -> None:
-        part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        part.write_text(json.dumps([until, length]))
-        part.replace(self._path)
+        # Always of one length, in one write: several threads and processes can do it at once, readers see the old
+        # line or the new, and a worker that is killed leaves no other file behind.
+        line = json.dumps([until, length]).ljust(_LINE_BYTES).encode()
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.pwrite(handle, line, 0)
+            os.ftruncate(handle, _LINE_BYTES)  # what was there may have been longer, and no pause
+        finally:
+            os.close(handle)

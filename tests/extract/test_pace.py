@@ -1,5 +1,7 @@
 """The pause that all downloads of a run share."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from extract.pace import Pace
@@ -78,10 +80,21 @@ def test_the_servers_wish_counts_when_it_is_longer(tmp_path, clock):
     assert pace.slow_down(10) == 300
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", "null", '["a", "b"]', "\x00"])
-def test_a_broken_file_is_no_pause(tmp_path, clock, content):
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "null", '["a", "b"]', "\x00", "x" * 1000])
+def test_a_broken_file_is_no_pause_until_there_is_one(tmp_path, clock, content):
     (tmp_path / "pause.json").write_text(content)
-    assert Pace(tmp_path / "pause.json", 60, clock).remaining_sec() == 0
+    pace = Pace(tmp_path / "pause.json", 60, clock)
+    assert pace.remaining_sec() == 0
+    assert pace.slow_down() == pace.remaining_sec() == 60
+
+
+def test_downloads_that_meet_a_limit_together_leave_one_file(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        paces = [Pace(tmp_path / "pause.json", 60) for _ in range(8)]
+        for _ in range(50):
+            assert max(pool.map(Pace.slow_down, paces)) <= 240
+    assert [path.name for path in tmp_path.iterdir()] == ["pause.json"]
+    assert 0 < paces[0].remaining_sec() <= 240
 
 
 def test_a_clock_set_back_does_not_stop_the_run_for_good(tmp_path, clock):
