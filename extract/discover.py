@@ -28,7 +28,12 @@ class CandidateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_clip_sec: float = Field(default=2.0, gt=0, description="Shortest clip, in seconds.")
-    max_clip_sec: float = Field(default=12.0, gt=0, description="Longest clip, in seconds.")
+    max_clip_sec: float = Field(
+        default=12.0,
+        gt=0,
+        le=30,
+        description="Longest clip, in seconds; Whisper times the words of 30 at most.",
+    )
     max_pause_sec: float = Field(
         default=0.8, ge=0, description="Longer pauses in speech part clips, in seconds."
     )

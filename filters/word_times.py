@@ -19,6 +19,7 @@ class TimedWord:
 
     word: str
     start_sec: float
+    """Seconds from the beginning of the sound."""
     end_sec: float
 
 
