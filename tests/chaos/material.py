@@ -30,10 +30,6 @@ class Material:
     videos: Path
     annotations: tuple[Path, ...]
 
-    def clip_ids(self) -> set[str]:
-        """Every clip that is annotated."""
-        return {clip_id for file in self.annotations for clip_id in json.loads(file.read_text())}
-
 
 def real_material(sample: Path) -> Material:
     """Take a folder with ``videos/`` and ``annotations/`` as it is."""
