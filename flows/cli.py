@@ -127,7 +127,7 @@ def _build(options: argparse.Namespace) -> int:
 
 def run_build(settings: Any, *, as_json: bool = False) -> int:
     """Run the build-dataset flow in this process and print its summary."""
-    cli_system.quiet_prefect()
+    cli_system.set_up_prefect()
     from flows.build_dataset import build_dataset
     from flows.tables import print_summary
 

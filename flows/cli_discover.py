@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _discover(options: argparse.Namespace) -> int:
-    from flows.cli_system import quiet_prefect
+    from flows.cli_system import set_up_prefect
     from flows.config import read_config, validated
     from flows.discover_config import DiscoverSettings
 
@@ -45,7 +45,7 @@ def _discover(options: argparse.Namespace) -> int:
     if options.videos:
         given["videos"] = options.videos
     settings = validated(DiscoverSettings, {**values, **given})
-    quiet_prefect()
+    set_up_prefect()
     from flows.discover import discover_clips
 
     summary = discover_clips(settings)

@@ -46,6 +46,7 @@ _RUN_ERRORS = (
     "DownloadFailed",
     "FfmpegMissingError",
     "ClipError",
+    "PrefectServerError",
 )
 
 
@@ -59,8 +60,16 @@ def status_of(error: Exception) -> int | None:
     return None
 
 
-def quiet_prefect() -> None:
-    """Set up an in-process Prefect for the terminal, where the user has not; to be called before its import."""
+def set_up_prefect() -> None:
+    """Make Prefect quiet where the user has not said how it should be, and look for the server if one is named.
+
+    To be called before Prefect's import.
+
+    Raises
+    ------
+    PrefectServerError
+        The server does not answer.
+    """
     # What goes wrong is raised, too, and then said once by `multitalk` itself.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
@@ -69,6 +78,9 @@ def quiet_prefect() -> None:
     # On a slow machine these say at the end that they are still at work; their loggers are not Prefect's.
     for service in ("EventsWorker", "APILogWorker"):
         logging.getLogger(service).setLevel(logging.CRITICAL)
+    from flows.prefect_server import require_prefect_server
+
+    require_prefect_server()
 
 
 def add_commands(commands: Any) -> None:
@@ -164,7 +176,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    quiet_prefect()
+    set_up_prefect()
     from flows.demo_build import run_demo
 
     status = run_demo(options.root, workers=options.workers)
