@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+# What the system or its owner sends to a process; a file that makes ffmpeg crash brings on others.
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
 
 class FfmpegMissingError(RuntimeError):
     """There is no ffmpeg program on this machine: no clip at all can be made."""
@@ -39,6 +42,11 @@ class FfmpegError(RuntimeError):
         self.stderr_tail = stderr_tail
         self.timed_out = timed_out
         self.signal = signal_
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether something else than the file ended it: another run may succeed."""
+        return self.timed_out or self.signal in _FROM_OUTSIDE
 
 
 @cache
@@ -95,12 +103,17 @@ def run_ffmpeg(arguments: Sequence[str], timeout_sec: float) -> bytes:
     except subprocess.TimeoutExpired as expired:
         message = f"ffmpeg did not end within {timeout_sec:.0f} s"
         raise FfmpegError(message, _tail(expired.stderr), timed_out=True) from None
-    if done.returncode < 0:
-        ended_by = signal.Signals(-done.returncode)
-        raise FfmpegError(f"ffmpeg was ended by {ended_by.name}", _tail(done.stderr), signal_=ended_by)
     if done.returncode != 0:
-        raise FfmpegError(f"ffmpeg ended with status {done.returncode}", _tail(done.stderr))
+        raise ffmpeg_failure(done.returncode, done.stderr)
     return done.stdout
+
+
+def ffmpeg_failure(returncode: int, stderr: bytes) -> FfmpegError:
+    """Return the error for a status that is not 0; a negative one is a signal's number."""
+    if returncode < 0:
+        ended_by = signal.Signals(-returncode)
+        return FfmpegError(f"ffmpeg was ended by {ended_by.name}", _tail(stderr), signal_=ended_by)
+    return FfmpegError(f"ffmpeg ended with status {returncode}", _tail(stderr))
 
 
 def _tail(stderr: bytes | None, lines: int = 8, characters: int = 1500) -> str:

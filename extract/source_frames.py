@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from extract.annotations import FPS
 from extract.errors import ClipError, ErrorCode, Stage
-from extract.ffmpeg import FfmpegError, ffmpeg_exe, run_ffmpeg
+from extract.ffmpeg import FfmpegError, ffmpeg_exe, ffmpeg_failure, run_ffmpeg
 from extract.probe import OPEN_OPTIONS, SourceVideo
 from extract.tone_map import tone_map_filters
 from extract.trim_command import WAV_RATE
@@ -47,7 +47,7 @@ def source_frames(source: Path, video: SourceVideo) -> Iterator[Frame]:
     Raises
     ------
     ClipError
-        ``corrupt_media``: the video can not be decoded to its end.
+        ``corrupt_media``: the video can not be decoded to its end; ``internal``: ffmpeg was killed.
     """
     width, height = _frame_size(video)
     filters = f"fps={FPS}:start_time=0:round=near,scale={width}:{height}:flags=area"
@@ -68,7 +68,7 @@ def source_frames(source: Path, video: SourceVideo) -> Iterator[Frame]:
                 yield np.frombuffer(buffer, np.uint8).reshape(height, width, 3)
             if process.wait() != 0:
                 complaints.seek(0)
-                raise _corrupt(source, complaints.read(500).decode(errors="replace").strip())
+                raise _undecodable(source, ffmpeg_failure(process.returncode, complaints.read()))
         finally:
             process.kill()
             process.stdout.close()
@@ -81,14 +81,14 @@ def source_sound(source: Path) -> npt.NDArray[np.int16]:
     Raises
     ------
     ClipError
-        ``corrupt_media``: it can not be decoded.
+        ``corrupt_media``: it can not be decoded; ``internal``: ffmpeg was killed or took too long.
     """
     command = ["-nostdin", "-v", "error", "-threads", "1", *_input(source), "-map", "0:a:0"]
     command += ["-af", f"aresample={WAV_RATE}:async=1:first_pts=0", "-ac", "1", "-f", "s16le", "pipe:1"]
     try:
         return np.frombuffer(run_ffmpeg(command, _SOUND_TIMEOUT_SEC), np.int16)
     except FfmpegError as error:
-        raise _corrupt(source, str(error)) from error
+        raise _undecodable(source, error) from error
 
 
 def _input(source: Path) -> list[str]:
@@ -106,5 +106,6 @@ def _frame_size(video: SourceVideo) -> tuple[int, int]:
     return max(2, round(video.width * shrink)), max(2, round(video.height * shrink))
 
 
-def _corrupt(source: Path, reason: str) -> ClipError:
-    return ClipError(ErrorCode.CORRUPT_MEDIA, f"{source.name} can not be decoded: {reason}", Stage.LANDMARKS)
+def _undecodable(source: Path, error: FfmpegError) -> ClipError:
+    code = ErrorCode.INTERNAL if error.from_outside else ErrorCode.CORRUPT_MEDIA
+    return ClipError(code, f"{source.name} can not be decoded: {error}", Stage.LANDMARKS)

@@ -25,8 +25,6 @@ __all__ = ["CropBox", "TrimRequest", "TrimResult", "TrimSettings", "crop_box", "
 
 # Films of 25 frames a second come with mean rates such as 24.97, for the file's rounded length.
 FPS_TOLERANCE = 0.1
-# What the system or its owner sends to a process; a file that makes ffmpeg crash brings on others.
-_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 class TrimSettings(BaseModel):
@@ -217,7 +215,7 @@ def _ffmpeg_failure(source: Path, error: FfmpegError) -> ClipError:
         return _error(
             ErrorCode.INTERNAL, f"{source.name}: {error}. Run again; raise the trim timeouts if it stays"
         )
-    if error.signal in _FROM_OUTSIDE:
+    if error.from_outside:
         return _error(ErrorCode.INTERNAL, f"{source.name}: {error}. Too little memory? Run again")
     return _error(ErrorCode.CORRUPT_MEDIA, f"{source.name} can not be decoded where the clip lies: {error}")
 

@@ -156,8 +156,13 @@ def validated(model: type[Settings], values: dict[str, Any]) -> Settings:
     try:
         return model(**values)
     except ValidationError as error:
-        # What concerns several fields has no place of its own.
-        places = [".".join(map(str, e["loc"])) for e in error.errors()]
-        messages = [e["msg"].removeprefix("Value error, ") for e in error.errors()]
-        lines = [f"{p}: {m}" if p else m for p, m in zip(places, messages, strict=True)]
-        raise ConfigError("\n".join(lines)) from error
+        raise ConfigError("\n".join(map(_line, error.errors()))) from error
+
+
+def _line(fault: Any) -> str:
+    place = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "missing" and len(fault["loc"]) == 1:
+        return f"{place} is needed: --{place.replace('_', '-')}, or `{place}` in a --config file"
+    message: str = fault["msg"].removeprefix("Value error, ")
+    # What concerns several fields has no place of its own.
+    return f"{place}: {message}" if place else message

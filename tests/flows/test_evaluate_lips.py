@@ -149,7 +149,7 @@ def test_languages_with_a_recogniser_are_read_all_the_same(recognisers, tmp_path
         (["--clips", "x", "--out", "out"], "of one language"),
         (["--language", "german", "--out", "out"], "give a release"),
         (["--language", "german", "--release", "v1", "--out", "out"], "dataset's root"),
-        (["--language", "german", "--clips", "x"], "out: Field required"),
+        (["--language", "german", "--clips", "x"], "out is needed: --out"),
         (["--language", "a", "--clips", "x", "--protocol", "multitalk", "--out", "o"], "three noises"),
         (["--language", "../x", "--clips", "x", "--out", "out"], "language"),
         (["--config", "settings.yaml"], "reading.beam"),
