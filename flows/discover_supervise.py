@@ -53,12 +53,13 @@ def _age(video: RawVideo, settings: DiscoverSettings) -> int:
 
 
 def _run_process(videos: Sequence[RawVideo], settings: DiscoverSettings, stem: Path) -> str | None:
-    """Run a worker to its end; the results that it writes are its signs of life."""
+    """Run a worker to its end."""
+    signs = stem.with_name(stem.name + ".alive")
     return run_worker(
         "flows.discover_worker",
-        DiscoverJob(settings, tuple(videos)),
+        DiscoverJob(settings, tuple(videos), signs),
         stem,
         workers=settings.workers,
         timeout_sec=settings.build.video_timeout_sec,
-        progress=lambda: sum(result_path(video, settings).exists() for video in videos),
+        signs=signs,
     )

@@ -1,7 +1,7 @@
 """Clips of one raw video: look, listen, propose candidates, then build and judge each as `build` would."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,19 @@ from manifests.schema import MANIFEST
 _LOOK_EVERY = 5  # frames: where a face was seen
 _SCAN_EVERY = 25  # frames: everywhere
 _AROUND_SPEECH = 15  # frames
+_TELL_EVERY = 250  # frames
 _VAD_WINDOW = 512
 
 
 class VideoDiscoverer:
-    """Looks for clips in raw videos, one after the other; models are loaded when first needed, and kept."""
+    """Looks for clips in raw videos, one after the other; models are loaded when first needed, and kept.
 
-    def __init__(self, settings: DiscoverSettings) -> None:
+    `progress` is called now and then while it gets on.
+    """
+
+    def __init__(self, settings: DiscoverSettings, progress: Callable[[], None]) -> None:
         self._settings = settings
+        self._progress = progress
         self._clips = ClipBuilder(settings.build)
         self._policy = load_policy(settings.build.policy, MANIFEST)
 
@@ -109,6 +114,8 @@ class VideoDiscoverer:
             for index, frame in enumerate(source_frames(source, video)):
                 shots.add(frame)
                 frame_count = index + 1
+                if frame_count % _TELL_EVERY == 0:
+                    self._progress()
                 if index % _LOOK_EVERY or index >= len(wanted) or not wanted[index]:
                     continue
                 faces = finder.look_at(frame, [face.box for face in known])
@@ -162,10 +169,12 @@ class VideoDiscoverer:
             clip = ClipData(annotation, result, (properties.width, properties.height), row)
             built.append(clip)
             self._measure(clip)
+            self._progress()
         self._clips.pool_over_video(built)
         for clip in built:
             if not self._objections(clip.row):
                 clip.row["words"] = self._clips.timed_words(clip)
+                self._progress()
         return rows
 
     def _measure(self, clip: ClipData) -> None:

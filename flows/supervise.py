@@ -74,7 +74,7 @@ def _run_process(job: Job, stem: Path) -> str | None:
         stem,
         workers=job.settings.workers,
         timeout_sec=job.settings.video_timeout_sec,
-        progress=lambda: job.events.stat().st_size if job.events.exists() else 0,
+        signs=job.events,
     )
 
 

@@ -4,20 +4,14 @@ Started by :mod:`flows.supervise` as ``python -m flows.worker JOB``.
 """
 
 import json
-from collections.abc import Callable
-from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from extract.download import DownloadedVideo
-from extract.errors import ClipError
 from flows.config import BuildSettings
 from flows.plan import AnnotatedVideo, Batch
 from flows.video import VideoBuilder, download_video
-from flows.worker_process import downloads, work
-
-_SIGN_OF_LIFE_SEC = 10.0
+from flows.worker_process import await_download, downloads, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +37,9 @@ def run(job: Job) -> None:
         for video, download in downloads(job.batch.videos, fetch, job.settings.prefetch):
             emit("started", video)
             progress = partial(emit, "progress", video)
-            rows = builder.build(video, _await(download, progress), progress)
+            rows = builder.build(video, await_download(download, progress), progress)
             failed = sum(row["status"] == "failed" for row in rows)
             emit("finished", video, ok=len(rows) - failed, failed=failed)
-
-
-def _await(
-    download: Future[DownloadedVideo | ClipError], progress: Callable[[], None]
-) -> DownloadedVideo | ClipError:
-    """Wait for a download. It has limits of its own, and rightly takes hours in a pause: it never counts as hung."""
-    while not wait([download], _SIGN_OF_LIFE_SEC).done:
-        progress()
-    return download.result()
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -23,6 +23,7 @@ STOP_FILE = "stop"
 """Name of the file, beside a worker's job, that ends it early."""
 
 _POLL_SEC = 0.25
+_SIGN_OF_LIFE_SEC = 10.0
 
 Job = TypeVar("Job")
 Item = TypeVar("Item")
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 
 
 def run_worker(
-    module: str, job: object, stem: Path, *, workers: int, timeout_sec: float, progress: Callable[[], int]
+    module: str, job: object, stem: Path, *, workers: int, timeout_sec: float, signs: Path
 ) -> str | None:
     """Run a worker process to its end.
 
@@ -45,9 +46,9 @@ def run_worker(
     workers
         How many run at the same time: each gets its share of the cores.
     timeout_sec
-        The process is ended when `progress` stayed the same for so long.
-    progress
-        A number that changes whenever the worker gets on.
+        The process is ended when it gave no sign of life for so long.
+    signs
+        File that the worker appends to whenever it gets on.
 
     Returns
     -------
@@ -66,20 +67,18 @@ def run_worker(
             start_new_session=True,  # Ctrl-C is for the run, which then stops its workers in order
         )
         try:
-            return _watch(process, progress, timeout_sec, stem.with_name(STOP_FILE))
+            return _watch(process, signs, timeout_sec, stem.with_name(STOP_FILE))
         finally:
             _end_group(process)
             job_file.unlink(missing_ok=True)
 
 
-def _watch(
-    process: subprocess.Popen[bytes], progress: Callable[[], int], timeout_sec: float, stop: Path
-) -> str | None:
+def _watch(process: subprocess.Popen[bytes], signs: Path, timeout_sec: float, stop: Path) -> str | None:
     last, last_change = -1, time.monotonic()
     while process.poll() is None:
         if stop.exists():
             return None
-        if (now := progress()) != last:
+        if (now := signs.stat().st_size if signs.exists() else 0) != last:
             last, last_change = now, time.monotonic()
         if time.monotonic() - last_change > timeout_sec:
             return f"made no progress for {timeout_sec:.0f} s and was ended"
@@ -142,3 +141,10 @@ def downloads(
                 video = waiting.popleft()
                 under_way.append((video, pool.submit(fetch, video)))
             yield under_way.popleft()
+
+
+def await_download(download: Future[Result], progress: Callable[[], None]) -> Result:
+    """Wait for a download. It has limits of its own, and rightly takes hours in a pause: it never counts as hung."""
+    while not wait([download], _SIGN_OF_LIFE_SEC).done:
+        progress()
+    return download.result()

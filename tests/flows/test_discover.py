@@ -108,6 +108,8 @@ def test_discovered_clips_build_and_are_accepted(run, demo_source, demo_url, tmp
             clip["transcript"].split()
         )
         assert all(start <= word["start_sec"] <= word["end_sec"] <= end for word in words)
+    signs = sum(file.stat().st_size for file in tmp_path.glob("found.discover/german/.runs/*/*.alive"))
+    assert signs > 2 * len(clips), "a long video must not look like a hung worker"
 
     summary = json.loads(run(*command, "--json").stdout)
     assert summary["looked_at"] == 0 and summary["clips"] == len(clips)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from extract.errors import ClipError, ErrorCode, Stage
-from flows import worker
+from flows import worker_process
 from flows.config import build_settings
 from flows.plan import Batch, make_plan
 from flows.supervise import run_batch
@@ -78,7 +78,7 @@ def test_a_rate_limit_slows_the_run_instead_of_burning_the_list(limiter, tmp_pat
 
 
 def test_a_download_in_a_pause_is_no_hung_worker(monkeypatch):
-    monkeypatch.setattr(worker, "_SIGN_OF_LIFE_SEC", 0.01)
+    monkeypatch.setattr(worker_process, "_SIGN_OF_LIFE_SEC", 0.01)
     download, signs = Future(), []
 
     def sign():
@@ -86,5 +86,5 @@ def test_a_download_in_a_pause_is_no_hung_worker(monkeypatch):
         if len(signs) == 3:
             download.set_result(ClipError(ErrorCode.RATE_LIMITED, "wait", Stage.DOWNLOAD))
 
-    assert worker._await(download, sign).code is ErrorCode.RATE_LIMITED
+    assert worker_process.await_download(download, sign).code is ErrorCode.RATE_LIMITED
     assert len(signs) == 3

@@ -1,10 +1,11 @@
 """Worker processes end as their work does, and are ended where they hang."""
 
-import itertools
 import os
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from flows.worker_process import STOP_FILE, downloads, run_worker
 WORKER = """
 import os, sys, time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from flows.worker_process import work
 
@@ -43,17 +45,43 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])]))
     place = tmp_path / "place"
 
-    def worker(then, progress=None, timeout_sec=60.0):
+    def worker(then, signs=place, timeout_sec=60.0):
         return run_worker(
             "toy_worker",
             Job(place, then),
             tmp_path / "batch-0",
             workers=max(1, (os.cpu_count() or 1) // 2),
             timeout_sec=timeout_sec,
-            progress=progress or place.exists,
+            signs=signs,
         )
 
     return worker
+
+
+class Thread(threading.Thread):
+    """Does something again and again until `awaited` is true, and then something else."""
+
+    def __init__(self, awaited, meanwhile=lambda: None, then=lambda: None):
+        super().__init__(daemon=True)
+        self._work = awaited, meanwhile, then
+
+    def run(self):
+        awaited, meanwhile, then = self._work
+        while not awaited():
+            meanwhile()
+            time.sleep(0.1)
+        then()
+
+    def __enter__(self):
+        self.start()
+
+    def __exit__(self, *_):
+        self.join(30)
+
+
+def _sign(path):
+    with path.open("ab") as signs:
+        signs.write(b".")
 
 
 @pytest.mark.slow
@@ -81,24 +109,18 @@ def test_a_worker_that_gets_nowhere_is_ended_with_all_that_it_started(run, tmp_p
         "import subprocess; child = subprocess.Popen(['sleep', '300']); "
         f"Path({str(tmp_path / 'child')!r}).write_text(str(child.pid)); time.sleep(300)"
     )
-    child, looks = tmp_path / "child", itertools.count()
-
-    def progress():  # goes on for as long as the worker takes to get there
-        return -1 if child.exists() and child.read_text() else next(looks)
-
-    assert run(then, progress=progress, timeout_sec=1.0) == "made no progress for 1 s and was ended"
+    child, signs = tmp_path / "child", tmp_path / "signs"
+    at_work = Thread(lambda: child.exists() and child.read_text(), meanwhile=partial(_sign, signs))
+    with at_work:
+        assert run(then, signs=signs, timeout_sec=1.0) == "made no progress for 1 s and was ended"
     state = Path("/proc") / child.read_text() / "stat"
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_is_ended(run, tmp_path):
-    def stop_when_at_work():
-        if (tmp_path / "place").exists():
-            (tmp_path / STOP_FILE).touch()
-        return 0
-
-    assert run("time.sleep(300)", progress=stop_when_at_work) is None
+    with Thread((tmp_path / "place").exists, then=(tmp_path / STOP_FILE).touch):
+        assert run("time.sleep(300)") is None
 
 
 def test_downloads_come_in_order_and_only_so_many_ahead():
