@@ -77,7 +77,8 @@ def round_of_chaos(
     """Build in trouble, then once more in peace, and check; says what happened."""
     chance = random.Random(seed)
     handler.chance = random.Random(seed)
-    size = f"{chance.randrange(200, 1200)}k" if chance.random() < 0.5 else None
+    whole = sum(file.stat().st_size for file in quiet.rglob("*") if file.is_file())
+    size = round(whole * chance.uniform(0.05, 1.2)) if chance.random() < 0.5 else None
     with SmallDisk(root, size) as disk:
         disturber = Disturber(root, chance, disk.mounted)
         handler.trouble = _TROUBLE

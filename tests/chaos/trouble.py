@@ -79,12 +79,12 @@ class SmallDisk:
     large write fails, and so do those of the yt-dlp and the ffmpeg that it starts.
     """
 
-    def __init__(self, place: Path, size: str | None) -> None:
+    def __init__(self, place: Path, size: int | None) -> None:
         self._place = place
         place.mkdir()
         self.mounted = size is not None and self._mount(size)
 
-    def _mount(self, size: str) -> bool:
+    def _mount(self, size: int) -> bool:
         place = self._place
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "multitalk-chaos", str(place)]
         try:
