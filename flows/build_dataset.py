@@ -86,11 +86,12 @@ def process_batches(batches: Sequence[Batch], settings: BuildSettings, run_folde
         for batch in batches:  # the first ones are at work while the others are still handed out
             named = process_batch.with_options(task_run_name=batch.name)
             futures.append(named.submit(batch, settings, run_folder))
-        with TerminalProgress(videos, clips) as terminal:
+        with TerminalProgress("build", videos) as terminal:
             shown = 0
             for _ in turns(run_folder, futures):
                 counts = count_events(run_folder, batches)
-                terminal.update(counts)
+                text = f"{counts.videos}/{videos} videos, {counts.ok + counts.failed}/{clips} clips"
+                terminal.update(counts.videos, f"{text}, {counts.failed} failed")
                 if counts.videos != shown:
                     shown = counts.videos
                     update_progress_artifact(artifact, 100.0 * shown / videos)

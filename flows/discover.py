@@ -25,7 +25,8 @@ from filters.policy import load_policy
 from flows.config import ConfigError
 from flows.discover_config import DiscoverSettings
 from flows.discover_results import RawVideo, VideoResult, is_done, read_result
-from flows.discover_supervise import discover_batch
+from flows.discover_supervise import count_signs, discover_batch
+from flows.progress import TerminalProgress
 from flows.stopping import stopping_in_order, turns
 from manifests.files import atomic, sweep_temporary
 from manifests.schema import MANIFEST
@@ -98,8 +99,11 @@ def look_at_batches(
         for index, batch in enumerate(batches):
             named = look_at_videos.with_options(task_run_name=f"batch-{index}")
             futures.append(named.submit(batch, settings, run_folder / f"batch-{index}"))
-        for _ in turns(run_folder, futures):
-            pass
+        count = sum(len(batch) for batch in batches)
+        with TerminalProgress("discover", count) as terminal:
+            for _ in turns(run_folder, futures):
+                looked = count_signs(run_folder)
+                terminal.update(looked.done, f"{looked.videos}/{count} videos, {looked.clips} clips")
     for future in futures:
         future.result()
 

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from extract.errors import ClipError, ErrorCode, Stage
 from flows.discover_config import DiscoverSettings
@@ -16,7 +18,30 @@ from flows.discover_results import (
     write_result,
 )
 from flows.discover_worker import DiscoverJob
-from flows.worker_process import run_worker
+from flows.worker_process import read_signs, run_worker
+
+_SIGNS = ".signs.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """How far a run has come."""
+
+    done: float = 0.0
+    """Videos, with shares of those that are being looked at."""
+    videos: int = 0
+    """Videos that were looked at to their end."""
+    clips: int = 0
+
+
+def count_signs(run_folder: Path) -> Looked:
+    """Add up the last sign of each video over the batches of a run."""
+    last: dict[str, dict[str, Any]] = {}
+    for path in run_folder.glob(f"*{_SIGNS}"):
+        last |= {sign["video"]: sign for sign in read_signs(path)}
+    ended = [sign for sign in last.values() if sign["share"] == 1]
+    done = sum(sign["share"] for sign in last.values())
+    return Looked(done, len(ended), sum(sign["clips"] for sign in ended))
 
 
 def discover_batch(videos: Sequence[RawVideo], settings: DiscoverSettings, stem: Path) -> None:
@@ -54,7 +79,7 @@ def _age(video: RawVideo, settings: DiscoverSettings) -> int:
 
 def _run_process(videos: Sequence[RawVideo], settings: DiscoverSettings, stem: Path) -> str | None:
     """Run a worker to its end."""
-    signs = stem.with_name(stem.name + ".alive")
+    signs = stem.with_name(stem.name + _SIGNS)
     return run_worker(
         "flows.discover_worker",
         DiscoverJob(settings, tuple(videos), signs),

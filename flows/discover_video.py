@@ -37,23 +37,25 @@ _LOOK_EVERY = 5  # frames: where a face was seen
 _SCAN_EVERY = 25  # frames: everywhere
 _AROUND_SPEECH = 15  # frames
 _TELL_EVERY = 250  # frames
+_LOOKED, _MEASURED = 0.4, 0.95  # shares of the work that are done when all frames, all candidates are
 _VAD_WINDOW = 512
 
 
 class VideoDiscoverer:
-    """Looks for clips in raw videos, one after the other; models are loaded when first needed, and kept.
+    """Looks for clips in raw videos, one after the other; models are loaded when first needed, and kept."""
 
-    `progress` is called now and then while it gets on.
-    """
-
-    def __init__(self, settings: DiscoverSettings, progress: Callable[[], None]) -> None:
+    def __init__(self, settings: DiscoverSettings) -> None:
         self._settings = settings
-        self._progress = progress
         self._clips = ClipBuilder(settings.build)
         self._policy = load_policy(settings.build.policy, MANIFEST)
 
-    def discover(self, video: RawVideo, fetched: Path | ClipError) -> VideoResult:
-        """Find the clips of a video that lies at `fetched`; a failure becomes the result."""
+    def discover(
+        self, video: RawVideo, fetched: Path | ClipError, progress: Callable[[float], None]
+    ) -> VideoResult:
+        """Find the clips of a video that lies at `fetched`; a failure becomes the result.
+
+        `progress` is told now and then which share of the work is done, 0..1.
+        """
         fingerprint = video_fingerprint(video, self._settings)
         scratch = self._settings.folder / "candidates" / video.video_id
         try:
@@ -61,8 +63,8 @@ class VideoDiscoverer:
                 raise fetched
             properties = probe(fetched)
             _refuse(video.video_id, properties, self._settings)
-            candidates = self._candidates(fetched, properties)
-            rows = self._build(video, fetched, properties, candidates, scratch)
+            candidates = self._candidates(fetched, properties, progress)
+            rows = self._build(video, fetched, properties, candidates, scratch, progress)
         except Exception as error:
             return failed_result(video, as_clip_error(error, video.video_id, Stage.LANDMARKS), fingerprint)
         finally:
@@ -80,11 +82,13 @@ class VideoDiscoverer:
         }
         return VideoResult(video.video_id, video.address, fingerprint, clips, refused)
 
-    def _candidates(self, source: Path, video: SourceVideo) -> list[Candidate]:
+    def _candidates(
+        self, source: Path, video: SourceVideo, progress: Callable[[float], None]
+    ) -> list[Candidate]:
         speech = self._speech(source)
         if not speech.intervals:
             return []
-        sightings, cuts, frame_count = self._look(source, video, speech)
+        sightings, cuts, frame_count = self._look(source, video, speech, progress)
         size = (video.width, video.height)
         return find_candidates(sightings, cuts, frame_count, speech, size, self._settings.candidates)
 
@@ -99,7 +103,7 @@ class VideoDiscoverer:
         return Speech(intervals, windows[at] if len(windows) else np.zeros(0, np.float32))
 
     def _look(
-        self, source: Path, video: SourceVideo, speech: Speech
+        self, source: Path, video: SourceVideo, speech: Speech, progress: Callable[[float], None]
     ) -> tuple[list[Sighting], list[int], int]:
         """Look for faces while there is speech, and for cuts throughout; also count the frames."""
         wanted = np.zeros(len(speech.probability) + _AROUND_SPEECH, bool)
@@ -115,7 +119,7 @@ class VideoDiscoverer:
                 shots.add(frame)
                 frame_count = index + 1
                 if frame_count % _TELL_EVERY == 0:
-                    self._progress()
+                    progress(_LOOKED * min(1.0, frame_count / (video.video_end_sec * FPS)))
                 if index % _LOOK_EVERY or index >= len(wanted) or not wanted[index]:
                     continue
                 faces = finder.look_at(frame, [face.box for face in known])
@@ -147,6 +151,7 @@ class VideoDiscoverer:
         properties: SourceVideo,
         candidates: Sequence[Candidate],
         scratch: Path,
+        progress: Callable[[float], None],
     ) -> list[dict[str, Any]]:
         """Take the candidates through the build's stages; one row of the manifest each."""
         annotations = [
@@ -169,12 +174,12 @@ class VideoDiscoverer:
             clip = ClipData(annotation, result, (properties.width, properties.height), row)
             built.append(clip)
             self._measure(clip)
-            self._progress()
+            progress(_LOOKED + (_MEASURED - _LOOKED) * len(rows) / len(annotations))
         self._clips.pool_over_video(built)
         for clip in built:
             if not self._objections(clip.row):
                 clip.row["words"] = self._clips.timed_words(clip)
-                self._progress()
+                progress(_MEASURED)
         return rows
 
     def _measure(self, clip: ClipData) -> None:

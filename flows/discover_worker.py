@@ -3,6 +3,7 @@
 Started by :mod:`flows.discover_supervise` as ``python -m flows.discover_worker JOB``.
 """
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,20 +23,24 @@ class DiscoverJob:
     settings: DiscoverSettings
     videos: tuple[RawVideo, ...]
     signs: Path
-    """File to which a byte is appended whenever the worker gets on: an hour of video takes long, and is not hung."""
+    """File to which a line is appended whenever the worker gets on: an hour of video takes long, and is not hung."""
 
 
 def run(job: DiscoverJob) -> None:
     """Look for clips in every video of the job, in its order."""
-    with job.signs.open("ab", buffering=0) as signs:
+    with job.signs.open("a", encoding="utf-8") as signs:
 
-        def progress() -> None:
-            signs.write(b".")
+        def tell(video: RawVideo, share: float, clips: int = 0) -> None:
+            line = {"video": video.video_id, "share": round(share, 4), "clips": clips}
+            signs.write(json.dumps(line) + "\n")
+            signs.flush()
 
-        discoverer = VideoDiscoverer(job.settings, progress)
+        discoverer = VideoDiscoverer(job.settings)
         for video, download in downloads(job.videos, partial(fetch, settings=job.settings), _AHEAD):
-            fetched = await_download(download, progress)
-            write_result(video, discoverer.discover(video, fetched), job.settings)
+            fetched = await_download(download, partial(tell, video, 0.0))
+            result = discoverer.discover(video, fetched, partial(tell, video))
+            write_result(video, result, job.settings)
+            tell(video, 1.0, len(result.clips))
             if not video.local and not job.settings.keep_raw:
                 raw_path(video, job.settings).unlink(missing_ok=True)
 

@@ -11,7 +11,6 @@ from typing import Self
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
@@ -19,7 +18,7 @@ from rich.progress import (
 )
 
 from flows.plan import Batch
-from flows.supervise import read_events
+from flows.worker_process import read_signs
 
 _PLAIN_INTERVAL_SEC = 15.0
 
@@ -37,7 +36,7 @@ def count_events(run_folder: Path, batches: Iterable[Batch]) -> Counts:
     """Add up the finished videos and their clips over the event files of `batches`."""
     videos = ok = failed = 0
     for batch in batches:
-        for event in read_events(run_folder / f"{batch.name}.events.jsonl"):
+        for event in read_signs(run_folder / f"{batch.name}.events.jsonl"):
             if event.get("event") == "finished":
                 videos += 1
                 ok += event.get("ok", 0)
@@ -48,22 +47,21 @@ def count_events(run_folder: Path, batches: Iterable[Batch]) -> Counts:
 class TerminalProgress:
     """A bar on stderr (a line every quarter of a minute where stderr is no terminal)."""
 
-    def __init__(self, videos: int, clips: int) -> None:
+    def __init__(self, title: str, videos: int) -> None:
         self._console = Console(stderr=True)
-        self._clips = clips
+        self._title = title
         self._videos = videos
         self._bar = Progress(
-            TextColumn("[bold]build"),
+            TextColumn("[bold]{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("videos · {task.fields[clips]} · {task.fields[failed]} failed ·"),
+            TextColumn("{task.fields[text]} ·"),
             TimeElapsedColumn(),
             TextColumn("· left"),
             TimeRemainingColumn(),
             console=self._console,
             disable=not sys.stderr.isatty(),
         )
-        self._task = self._bar.add_task("build", total=videos, clips=f"0/{clips} clips", failed=0)
+        self._task = self._bar.add_task(title, total=videos, text="")
         self._started = self._printed = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -75,21 +73,12 @@ class TerminalProgress:
     ) -> None:
         self._bar.stop()
 
-    def update(self, counts: Counts) -> None:
-        """Show `counts`."""
-        clips = f"{counts.ok + counts.failed}/{self._clips} clips"
-        self._bar.update(self._task, completed=counts.videos, clips=clips, failed=counts.failed)
+    def update(self, done: float, text: str) -> None:
+        """Show how many videos are done, parts of one included, and what there is to say of them."""
+        self._bar.update(self._task, completed=done, text=text)
         now = time.monotonic()
         if self._bar.disable and now - self._printed >= _PLAIN_INTERVAL_SEC:
             self._printed = now
-            self._console.print(
-                f"build: {counts.videos}/{self._videos} videos, {clips}, {counts.failed} failed, "
-                f"{now - self._started:.0f} s, left {self._remaining(counts, now)}",
-                highlight=False,
-            )
-
-    def _remaining(self, counts: Counts, now: float) -> str:
-        if not counts.videos:
-            return "unknown"
-        seconds = (now - self._started) / counts.videos * (self._videos - counts.videos)
-        return f"about {seconds:.0f} s"
+            seconds = now - self._started
+            left = f"about {seconds / done * (self._videos - done):.0f} s" if done else "unknown"
+            self._console.print(f"{self._title}: {text}, {seconds:.0f} s, left {left}", highlight=False)

@@ -2,17 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from extract.errors import ClipError, ErrorCode, Stage
 from flows.config import BuildSettings
 from flows.plan import AnnotatedVideo, Batch
 from flows.video import commit_failure
 from flows.worker import Job
-from flows.worker_process import STOP_FILE, run_worker
+from flows.worker_process import STOP_FILE, read_signs, run_worker
 from manifests.store import compact
 
 
@@ -47,23 +45,12 @@ def run_batch(batch: Batch, settings: BuildSettings, run_folder: Path) -> BatchR
         crashes[suspect.file_id] += 1
         if crashes[suspect.file_id] > settings.crash_retries:
             _give_up(remaining.pop(suspect.file_id), ending, settings, events)
-    finished = [event for event in read_events(events) if event["event"] == "finished"]
+    finished = [event for event in read_signs(events) if event["event"] == "finished"]
     if finished:
         # Not all fragments are left to the end of the run: a query over thousands of them takes seconds.
         compact(settings.root, languages=[batch.language])
     ok, failed = (sum(event.get(name, 0) for event in finished) for name in ("ok", "failed"))
     return BatchResult(batch.name, len(batch.videos) - len(remaining), ok, failed, crashes.total())
-
-
-def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a batch; a last line cut off by a kill is left out."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
 
 
 def _run_process(job: Job, stem: Path) -> str | None:
@@ -81,7 +68,7 @@ def _run_process(job: Job, stem: Path) -> str | None:
 def _drop_finished(remaining: dict[str, AnnotatedVideo], events: Path) -> AnnotatedVideo | None:
     """Remove what is finished from `remaining`; returns the video that was at work, if any."""
     at_work: AnnotatedVideo | None = None
-    for event in read_events(events):
+    for event in read_signs(events):
         video = str(event.get("video"))
         if event.get("event") == "finished":
             remaining.pop(video, None)

@@ -4,6 +4,7 @@ The parent's side is `run_worker`; the child's, without Prefect in it, is `work`
 """
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -48,7 +49,7 @@ def run_worker(
     timeout_sec
         The process is ended when it gave no sign of life for so long.
     signs
-        File that the worker appends to whenever it gets on.
+        File to which the worker appends a line whenever it gets on.
 
     Returns
     -------
@@ -71,6 +72,17 @@ def run_worker(
         finally:
             _end_group(process)
             job_file.unlink(missing_ok=True)
+
+
+def read_signs(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield a worker's signs of life, objects of JSON; a last line cut off by a kill is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
 
 
 def _watch(process: subprocess.Popen[bytes], signs: Path, timeout_sec: float, stop: Path) -> str | None:

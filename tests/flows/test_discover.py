@@ -14,6 +14,8 @@ from extract.errors import ClipError, ErrorCode
 from flows.config import ConfigError
 from flows.discover import raw_videos
 from flows.discover_config import DiscoverSettings
+from flows.discover_supervise import Looked, count_signs
+from flows.worker_process import read_signs
 from manifests import open_dataset
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -108,8 +110,10 @@ def test_discovered_clips_build_and_are_accepted(run, demo_source, demo_url, tmp
             clip["transcript"].split()
         )
         assert all(start <= word["start_sec"] <= word["end_sec"] <= end for word in words)
-    signs = sum(file.stat().st_size for file in tmp_path.glob("found.discover/german/.runs/*/*.alive"))
-    assert signs > 2 * len(clips), "a long video must not look like a hung worker"
+    (run_folder,) = tmp_path.glob("found.discover/german/.runs/*")
+    assert count_signs(run_folder) == Looked(len(names), len(names), len(clips))
+    shares = [s["share"] for f in run_folder.glob("*.jsonl") for s in read_signs(f) if s["video"] == names[0]]
+    assert shares == sorted(shares) and 0 < shares[0] < shares[-1] == 1, "a long video is no hung worker"
 
     summary = json.loads(run(*command, "--json").stdout)
     assert summary["looked_at"] == 0 and summary["clips"] == len(clips)
