@@ -8,6 +8,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 _SIDE = 32
+_LARGE = 512  # pixels of the shorter side; to average all of a larger picture took longer than to find its faces
 _LAGS = (1, 2, 3)  # a flash of one or two frames gives way to what was there before
 # Mean change of a pixel, of full scale. Talking heads change by 0.005 to 0.05 a frame, a walking figure by up
 # to 0.1; two speakers before walls of the same grey differ by 0.12. A jump cut, in which the same person before
@@ -32,7 +33,10 @@ class ShotDetector:
         """Take the next frame, (H, W, 3) RGB."""
         import cv2
 
-        resized = cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        shorter = min(frame.shape[:2])
+        scale = _LARGE / 2 / shorter if shorter > _LARGE else 1.0
+        some = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        resized = cv2.resize(some, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
         small: FloatArray = resized.astype(np.float32) / np.float32(255)
         changes = [float(np.abs(small - before).mean()) for before in self._recent]
         self._changes.append(changes + [np.inf] * (len(_LAGS) - len(changes)))
