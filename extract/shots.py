@@ -8,7 +8,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 _SIDE = 32
-_LARGE = 512  # pixels of the shorter side; to average all of a larger picture took longer than to find its faces
+_LARGE = 512  # pixels of the shorter side; averaging all of a larger picture took longer than finding faces
 _LAGS = (1, 2, 3)  # a flash of one or two frames gives way to what was there before
 # Mean change of a pixel, of full scale. Talking heads change by 0.005 to 0.05 a frame, a walking figure by up
 # to 0.1; two speakers before walls of the same grey differ by 0.12. A jump cut, in which the same person before
