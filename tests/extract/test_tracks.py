@@ -138,6 +138,8 @@ def test_cuts_are_found_where_they_are(portrait, room):
     assert cuts(talking + elsewhere + talking) == [20, 35]
     assert cuts(talking[:2] + elsewhere) == [2]
     assert cuts([*talking, elsewhere[0]]) == [20]
+    large = [frame.repeat(3, axis=0).repeat(3, axis=1) for frame in talking + elsewhere]
+    assert cuts(large) == [20]
 
 
 def test_what_is_no_cut(portrait):
