@@ -182,12 +182,13 @@ def clip_intervals(stretch: Stretch, speech: Speech, settings: CandidateSettings
         else:
             chains.append([interval])
     parts = [part for chain in chains for part in _parted(chain, speech, settings)]
-    clips = []
+    clips: list[tuple[int, int]] = []
     for index, part in enumerate(parts):
         before = parts[index - 1][-1][1] if index else -np.inf
         after = parts[index + 1][0][0] if index + 1 < len(parts) else np.inf
         start, end = _with_margins(part, before, after, speech, settings)
-        first, last = max(stretch.start, int(np.floor(start))), min(stretch.end, int(np.ceil(end)))
+        taken = clips[-1][1] if clips else 0  # where two clips meet within a frame, it belongs to the first
+        first, last = max(stretch.start, taken, int(np.floor(start))), min(stretch.end, int(np.ceil(end)))
         if settings.min_clip_sec * FPS <= last - first <= settings.max_clip_sec * FPS:
             clips.append((first, last))
     return clips

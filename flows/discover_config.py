@@ -11,7 +11,7 @@ from extract.discover import CandidateSettings
 from flows.config import BuildSettings
 
 # Raised whenever the same settings would find other clips, so that finished videos are looked at anew.
-_VERSION = 2
+_VERSION = 3
 
 
 class DiscoverSettings(BaseModel):

@@ -53,6 +53,8 @@ def test_near_sentences_make_one_clip_and_far_ones_two():
 
 def test_long_speech_is_parted_at_its_longest_pause():
     assert spans(ALONE, speech((50, 180), (186, 290), (300, 420))) == [(45, 295), (295, 425)]
+    between_frames = speech((50, 180), (186, 290.4), (300.4, 420))
+    assert spans(ALONE, between_frames) == [(45, 296), (296, 425)]
 
 
 def test_speech_without_a_pause_is_parted_where_it_is_least_heard():
