@@ -63,5 +63,10 @@ def _print(summary: "DiscoverSummary") -> None:
         f"{summary.clips} clips ({summary.minutes:.1f} min) in {summary.videos} videos, "
         f"{summary.looked_at} of which looked at now, in {summary.seconds:.0f} s: {summary.out}"
     )
+    if summary.without_candidates:
+        print(
+            f"In {summary.without_candidates} of them nobody speaks long enough while exactly one face, large and "
+            "roughly frontal, is seen (`candidates` in a --config file)."
+        )
     print_table([asdict(failure) for failure in summary.failed])
     print_table([{"refused for": name, "candidates": count} for name, count in summary.refused.items()])

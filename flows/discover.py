@@ -58,6 +58,8 @@ class DiscoverSummary:
     failed: tuple[FailedVideo, ...]
     refused: dict[str, int]
     """Candidates by the rule that they break."""
+    without_candidates: int
+    """Videos that could be looked at and hold no interval to judge."""
 
 
 @flow(name="discover-clips", validate_parameters=True)
@@ -180,4 +182,5 @@ def _summary(
         seconds=seconds,
         failed=(*failed, *broken),
         refused=dict(refused.most_common()),
+        without_candidates=sum(not (r.clips or r.refused or r.error_code) for r in results),
     )

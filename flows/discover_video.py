@@ -119,7 +119,7 @@ class VideoDiscoverer:
                 shots.add(frame)
                 frame_count = index + 1
                 if frame_count % _TELL_EVERY == 0:
-                    progress(_LOOKED * min(1.0, frame_count / (video.video_end_sec * FPS)))
+                    progress(_LOOKED * frame_count / max(frame_count, video.video_end_sec * FPS))
                 if index % _LOOK_EVERY or index >= len(wanted) or not wanted[index]:
                     continue
                 faces = finder.look_at(frame, [face.box for face in known])
