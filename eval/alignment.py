@@ -1,9 +1,11 @@
-"""Dynamic time warping, vectorised over anti-diagonals."""
+"""Dynamic time warping."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
+from eval.compiled import compiled
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -29,34 +31,36 @@ def warping_path(cost: Float64Array) -> IntArray:
     """
     if cost.ndim != 2 or cost.size == 0:
         raise ValueError(f"a cost matrix (N, M) with N, M >= 1 is needed, not {cost.shape}")
-    total = _accumulate(cost)
-    i, j = cost.shape[0] - 1, cost.shape[1] - 1
-    path = [(i, j)]
-    while i or j:
-        # the padded matrix is shifted by one: total[i, j] is the cell before (i, j) on the diagonal
-        before = (total[i, j], total[i, j + 1], total[i + 1, j])
-        step = before.index(min(before))
-        i, j = i - (step != 2), j - (step != 1)
-        path.append((i, j))
-    return np.array(path[::-1], dtype=np.int64)
+    return _path_back(_least_costs(np.ascontiguousarray(cost, dtype=np.float64)))
 
 
-def _accumulate(cost: Float64Array) -> Float64Array:
-    """(N + 1, M + 1) least cost to each cell, behind a border of infinity; one anti-diagonal at a time."""
+@compiled
+def _least_costs(cost: Float64Array) -> Float64Array:
+    """(N + 1, M + 1) least cost to each cell, behind a border of infinity."""
     n, m = cost.shape
     total = np.full((n + 1, m + 1), np.inf)
     total[0, 0] = 0.0
-    # Along an anti-diagonal the place in memory grows by one row less one column: all of it are slices.
-    cells, costs = total.reshape(-1), np.ascontiguousarray(cost).reshape(-1)
-    for diagonal in range(n + m - 1):
-        first, last = max(0, diagonal - m + 1), min(n, diagonal + 1) - 1
-        before = slice(diagonal + first * m, diagonal + last * m + 1, m)
-        best = np.minimum(cells[before], cells[_moved(before, 1)])
-        np.minimum(best, cells[_moved(before, m + 1)], out=best)
-        best += costs[diagonal + first * (m - 1) : diagonal + last * (m - 1) + 1 : max(1, m - 1)]
-        cells[_moved(before, m + 2)] = best
+    for i in range(n):
+        for j in range(m):
+            total[i + 1, j + 1] = cost[i, j] + min(total[i, j], total[i, j + 1], total[i + 1, j])
     return total
 
 
-def _moved(cells: slice, by: int) -> slice:
-    return slice(cells.start + by, cells.stop + by, cells.step)
+@compiled
+def _path_back(total: Float64Array) -> IntArray:
+    i, j = total.shape[0] - 2, total.shape[1] - 2
+    path = np.zeros((i + j + 1, 2), np.int64)
+    length = 1
+    path[0] = i, j
+    while i or j:
+        # the border shifts cells by one: total[i, j] is the cell before (i, j) on the diagonal
+        diagonal, up, left = total[i, j], total[i, j + 1], total[i + 1, j]
+        if i and j and diagonal <= up and diagonal <= left:
+            i, j = i - 1, j - 1
+        elif j == 0 or (i and up <= left):
+            i -= 1
+        else:
+            j -= 1
+        path[length] = i, j
+        length += 1
+    return path[:length][::-1].copy()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from eval.metric import FloatArray, Metric, MotionPair, squared_lengths
+from eval.metric import Metric, MotionPair
+from eval.vertex_loops import spread_of_offsets, spread_of_squared_offsets
 
 MM = 1000.0
 Float64Array = npt.NDArray[np.float64]
@@ -39,33 +40,30 @@ def fdd_vertex_absolute(pair: MotionPair) -> float:
 
 def fdd_norm(pair: MotionPair) -> float:
     """FDD with the norm of the offset from the template instead of its square, signed, metres."""
-    return _mean_difference([np.sqrt(values) for values in pair.upper_face_squared_offsets])
+    ground_truth, prediction = pair.about_template(spread_of_offsets)
+    return float((ground_truth - prediction).mean())
 
 
 def fdd_mean_position(pair: MotionPair) -> float:
     """Signed FDD with each sequence's own mean position in place of the template, square metres."""
-    return _mean_difference([_squared_norm(v - v.mean(axis=0)) for v in pair.upper_face])
+    origins = (v.mean(axis=0, dtype=np.float64).T for v in pair.upper_face_sequences)
+    ground_truth, prediction = (
+        spread_of_squared_offsets(sequence, pair.upper_face, origin)
+        for sequence, origin in zip((pair.ground_truth, pair.prediction), origins, strict=True)
+    )
+    return float((ground_truth - prediction).mean())
 
 
 def fdd_coordinate_sum(pair: MotionPair) -> float:
     """ARTalk's FDD: mean absolute difference of the dynamics of the coordinates' sum, metres."""
-    ground_truth, prediction = (v.sum(axis=1, dtype=np.float64).std(axis=0) for v in pair.upper_face)
+    sums = (v.sum(axis=1, dtype=np.float64).std(axis=0) for v in pair.upper_face_sequences)
+    ground_truth, prediction = sums
     return float(np.abs(ground_truth - prediction).mean())
 
 
 def _squared_dynamics_difference(pair: MotionPair) -> Float64Array:
     ground_truth, prediction = pair.upper_face_dynamics
     return ground_truth - prediction
-
-
-def _squared_norm(offset: FloatArray) -> Float64Array:
-    # Averaged in float64: the spread over time is a small difference of larger numbers.
-    return np.asarray(squared_lengths(offset), dtype=np.float64)
-
-
-def _mean_difference(numbers: list[Float64Array]) -> float:
-    ground_truth, prediction = (values.std(axis=0) for values in numbers)
-    return float((ground_truth - prediction).mean())
 
 
 DYNAMICS_METRICS = (

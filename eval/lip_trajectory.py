@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.alignment import warping_path
-from eval.metric import Metric, MotionPair, squared_lengths
+from eval.metric import Metric, MotionPair
+from eval.vertex_loops import squared_distances_between_frames
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -27,9 +28,7 @@ def lip_warping_distance(pair: MotionPair) -> float:
     The cost of matching two frames is the root mean square distance of their lip vertices; the sum along
     the path is divided by the path's length, so that long clips do not count as worse.
     """
-    ground_truth, prediction = (v.reshape(len(v), -1).astype(np.float64) for v in pair.lips)
-    squares = (ground_truth**2).sum(1)[:, None] + (prediction**2).sum(1) - 2 * ground_truth @ prediction.T
-    cost = np.sqrt(np.maximum(squares, 0.0) / len(pair.regions.lips.vertices))
+    cost = np.sqrt(squared_distances_between_frames(*pair.lips) / len(pair.regions.lips.vertices))
     path = warping_path(cost)
     return float(cost[path[:, 0], path[:, 1]].mean())
 
@@ -97,7 +96,7 @@ def lip_displacement(lips: npt.NDArray[np.floating]) -> float:
     """Mean length of the step that lip vertices (T, 3, L) make from a frame to the next, in their unit."""
     if len(lips) < 2:
         return float("nan")
-    return float(np.sqrt(squared_lengths(np.diff(lips, axis=0))).mean(dtype=np.float64))
+    return float(np.linalg.norm(np.diff(lips, axis=0), axis=1).mean(dtype=np.float64))
 
 
 def speech_lip_correlation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -10,16 +10,23 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from eval.regions import FaceRegions, Region
+from eval.regions import FaceRegions
+from eval.vertex_loops import (
+    largest_squared_distance,
+    mean_acceleration,
+    mean_distances,
+    spread_of_squared_offsets,
+)
 
 FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
-
-BLOCK_FRAMES = 16
+IdArray = npt.NDArray[np.integer]
+Spread = Callable[[FloatArray, IdArray, FloatArray], Float64Array]
+"""Of a sequence's vertices about their origins, as `eval.vertex_loops.spread_of_offsets`."""
 
 
 class MotionPair:
-    """Ground truth and prediction of one clip, with the gathers that many metrics share made once.
+    """Ground truth and prediction of one clip, with what many metrics share computed once.
 
     Parameters
     ----------
@@ -74,47 +81,44 @@ class MotionPair:
     @cached_property
     def lips(self) -> tuple[FloatArray, FloatArray]:
         """(T, 3, L) lip vertices of ground truth and prediction, metres."""
-        return self._gather(self.regions.lips)
+        ids = self.regions.lips.vertices
+        return gather(self.ground_truth, ids), gather(self.prediction, ids)
 
-    @cached_property
-    def upper_face(self) -> tuple[FloatArray, FloatArray]:
-        """(T, 3, U) upper-face vertices of ground truth and prediction, metres."""
+    @property
+    def upper_face(self) -> IdArray:
+        """(U,) ids of the upper-face vertices."""
         if self.regions.upper_face is None:
             raise ValueError("these regions have no upper face")
-        return self._gather(self.regions.upper_face)
+        return self.regions.upper_face.vertices
+
+    @cached_property
+    def upper_face_sequences(self) -> tuple[FloatArray, FloatArray]:
+        """(T, 3, U) upper-face vertices of ground truth and prediction, metres."""
+        return gather(self.ground_truth, self.upper_face), gather(self.prediction, self.upper_face)
 
     @cached_property
     def upper_face_dynamics(self) -> tuple[Float64Array, Float64Array]:
         """(U,) spread over time of the squared offset from the template, of both, square metres."""
-        ground_truth, prediction = (values.std(axis=0) for values in self.upper_face_squared_offsets)
-        return ground_truth, prediction
+        return self.about_template(spread_of_squared_offsets)
+
+    def about_template(self, spread: Spread) -> tuple[Float64Array, Float64Array]:
+        """(U,) spread over time of the upper-face vertices about the template, of both."""
+        if self.template is None:
+            raise ValueError("this needs a template")
+        origin = self.template[self.upper_face]
+        return spread(self.ground_truth, self.upper_face, origin), spread(
+            self.prediction, self.upper_face, origin
+        )
 
     @cached_property
-    def upper_face_squared_offsets(self) -> tuple[Float64Array, Float64Array]:
-        """(T, U) squared distance of upper-face vertices from the template, of both, square metres.
-
-        In float64: their spread over time is a small difference of larger numbers.
-        """
-        if self.template is None or self.regions.upper_face is None:
-            raise ValueError("this needs a template and an upper-face region")
-        origin = self.template[self.regions.upper_face.vertices].T
-        ground_truth, prediction = (squared_lengths(v - origin).astype(np.float64) for v in self.upper_face)
-        return ground_truth, prediction
-
-    @cached_property
-    def lip_squared_error(self) -> FloatArray:
+    def lip_squared_error(self) -> Float64Array:
         """(T,) largest squared distance over the lip vertices, square metres."""
-        ground_truth, prediction = self.lips
-        return largest_squared_distance(ground_truth, prediction)
+        return largest_squared_distance(self.ground_truth, self.prediction, self.regions.lips.vertices)
 
     @cached_property
-    def squared_error(self) -> FloatArray:
-        """(T, V) squared distance of every vertex, square metres."""
-        blocks = [
-            squared_lengths_of_points(self.ground_truth[block] - self.prediction[block])
-            for block in frame_blocks(self.frame_count)
-        ]
-        return np.concatenate(blocks)
+    def distances(self) -> tuple[Float64Array, Float64Array]:
+        """(T,) mean distance and (T,) mean squared distance over all vertices, metres and square metres."""
+        return mean_distances(self.ground_truth, self.prediction)
 
     @cached_property
     def accelerations(self) -> tuple[float, float]:
@@ -136,11 +140,8 @@ class MotionPair:
         ]
         return gaps[0], gaps[1]
 
-    def _gather(self, region: Region) -> tuple[FloatArray, FloatArray]:
-        return gather(self.ground_truth, region.vertices), gather(self.prediction, region.vertices)
 
-
-def gather(vertices: FloatArray, ids: npt.NDArray[np.integer]) -> FloatArray:
+def gather(vertices: FloatArray, ids: IdArray) -> FloatArray:
     """Copy some vertices out of (T, V, 3), coordinates first: (T, 3, N).
 
     Single numbers are copied several times as fast as groups of three, and with all x, all y and all z
@@ -148,47 +149,6 @@ def gather(vertices: FloatArray, ids: npt.NDArray[np.integer]) -> FloatArray:
     """
     columns = 3 * np.asarray(ids, dtype=np.int64) + np.arange(3)[:, None]
     return vertices.reshape(len(vertices), -1).take(columns, axis=1)
-
-
-def frame_blocks(frames: int) -> Iterator[slice]:
-    """Slices of a few frames, so that what is made of them on the way stays in the processor's cache."""
-    for start in range(0, frames, BLOCK_FRAMES):
-        yield slice(start, start + BLOCK_FRAMES)
-
-
-def squared_lengths(vectors: FloatArray) -> FloatArray:
-    """Squared lengths (T, N) of vectors (T, 3, N), which are overwritten."""
-    np.multiply(vectors, vectors, out=vectors)
-    lengths = vectors[:, 0] + vectors[:, 1]
-    lengths += vectors[:, 2]
-    return lengths
-
-
-def squared_lengths_of_points(vectors: FloatArray) -> FloatArray:
-    """Squared lengths (T, V) of vectors (T, V, 3), which are overwritten."""
-    np.multiply(vectors, vectors, out=vectors)
-    lengths = vectors[..., 0] + vectors[..., 1]
-    lengths += vectors[..., 2]
-    return lengths
-
-
-def mean_acceleration(vertices: FloatArray) -> float:
-    """Mean length of the second difference over time of vertices (T, V, 3); NaN below three frames."""
-    frames, vertex_count = vertices.shape[0] - 2, vertices.shape[1]
-    if frames < 1:
-        return float("nan")
-    total = 0.0
-    for block in frame_blocks(frames):
-        here = vertices[block.start : min(block.stop, frames) + 2]
-        steps = here[1:] - here[:-1]
-        squares = squared_lengths_of_points(steps[1:] - steps[:-1])
-        total += float(np.sqrt(squares, out=squares).sum(dtype=np.float64))
-    return float(total / (frames * vertex_count))
-
-
-def largest_squared_distance(ground_truth: FloatArray, prediction: FloatArray) -> FloatArray:
-    """(T,) largest squared distance over vertices, for two arrays (T, 3, N)."""
-    return np.asarray(squared_lengths(ground_truth - prediction).max(axis=1), dtype=np.float64)
 
 
 Needs = Literal["lips", "upper_face", "inner_lips", "template"]

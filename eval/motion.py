@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from eval.metric import FloatArray, Metric, MotionPair, gather, largest_squared_distance
+from eval.metric import FloatArray, Metric, MotionPair
+from eval.vertex_loops import largest_squared_distance
 
 MM = 1000.0
 
@@ -49,20 +50,17 @@ def lip_vertex_error_squared(
         raise ValueError("Lip Vertex Error needs at least one frame and one lip vertex")
     if ids.ndim != 1 or ids.min() < 0 or ids.max() >= true.shape[1]:
         raise ValueError(f"lip vertices must be a list of ids below {true.shape[1]}, the number of vertices")
-    lips = gather(true, ids), gather(predicted, ids)
-    if not all(np.issubdtype(v.dtype, np.floating) for v in lips):
-        lips = lips[0].astype(np.float64), lips[1].astype(np.float64)
-    return float(largest_squared_distance(*lips).mean())
+    return float(largest_squared_distance(true, predicted, ids).mean())
 
 
 def vertex_error(pair: MotionPair) -> FloatArray:
     """(T,) mean distance over all vertices, metres."""
-    return np.asarray(np.sqrt(pair.squared_error).mean(axis=1, dtype=np.float64))
+    return pair.distances[0]
 
 
 def squared_vertex_error(pair: MotionPair) -> FloatArray:
     """(T,) mean squared distance over all vertices, square metres."""
-    return np.asarray(pair.squared_error.mean(axis=1, dtype=np.float64))
+    return pair.distances[1]
 
 
 def mouth_extent_difference(pair: MotionPair) -> FloatArray:

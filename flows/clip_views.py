@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from eval.clip_measures import fit_lengths
 from eval.error_plot import plot_clip
-from eval.evaluate_motion import fit_lengths
 from eval.ground_truth import TrueClip, read_template
 from eval.metric import MotionPair
 from eval.regions import regions_for
