@@ -125,9 +125,7 @@ def _conclude(
         unmeasured=plan.unmeasured,
         regions=plan.regions,
         scores=scores,
-        figures={
-            name: [f for m in plan.metrics for f in pool(own, m, bootstrap)] for name, own in scores.items()
-        },
+        figures={name: pool(own, plan.metrics, bootstrap) for name, own in scores.items()},
         tests=paired_tests(scores, plan.metrics, bootstrap),
         speech_lip={n: _speech_lip(own, speeches) for n, own in displacements.items()} if speeches else {},
         sampled={name: _means(own) for name, own in sampled.items() if own},

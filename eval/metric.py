@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from typing import Generic, Literal, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,34 @@ Float64Array = npt.NDArray[np.float64]
 IdArray = npt.NDArray[np.integer]
 Spread = Callable[[FloatArray, IdArray, FloatArray], Float64Array]
 """Of a sequence's vertices about their origins, as `eval.vertex_loops.spread_of_offsets`."""
+
+
+T = TypeVar("T")
+
+
+class computed_once(Generic[T]):  # noqa: N801 - used as a decorator
+    """A property that is computed when it is first asked for.
+
+    As `functools.cached_property`, which until Python 3.12 holds a lock that all objects of the class share:
+    clips measured on several threads would wait for each other.
+    """
+
+    def __init__(self, compute: Callable[[MotionPair], T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, pair: None, owner: type[MotionPair]) -> Self: ...
+
+    @overload
+    def __get__(self, pair: MotionPair, owner: type[MotionPair]) -> T: ...
+
+    def __get__(self, pair: MotionPair | None, owner: type[MotionPair]) -> Self | T:
+        if pair is None:
+            return self
+        value = self._compute(pair)
+        pair.__dict__[self._compute.__name__] = value  # is found before this is asked again
+        return value
 
 
 class MotionPair:
@@ -78,7 +105,7 @@ class MotionPair:
         """T."""
         return len(self.ground_truth)
 
-    @cached_property
+    @computed_once
     def lips(self) -> tuple[FloatArray, FloatArray]:
         """(T, 3, L) lip vertices of ground truth and prediction, metres."""
         ids = self.regions.lips.vertices
@@ -91,12 +118,12 @@ class MotionPair:
             raise ValueError("these regions have no upper face")
         return self.regions.upper_face.vertices
 
-    @cached_property
+    @computed_once
     def upper_face_sequences(self) -> tuple[FloatArray, FloatArray]:
         """(T, 3, U) upper-face vertices of ground truth and prediction, metres."""
         return gather(self.ground_truth, self.upper_face), gather(self.prediction, self.upper_face)
 
-    @cached_property
+    @computed_once
     def upper_face_dynamics(self) -> tuple[Float64Array, Float64Array]:
         """(U,) spread over time of the squared offset from the template, of both, square metres."""
         return self.about_template(spread_of_squared_offsets)
@@ -110,17 +137,17 @@ class MotionPair:
             self.prediction, self.upper_face, origin
         )
 
-    @cached_property
+    @computed_once
     def lip_squared_error(self) -> Float64Array:
         """(T,) largest squared distance over the lip vertices, square metres."""
         return largest_squared_distance(self.ground_truth, self.prediction, self.regions.lips.vertices)
 
-    @cached_property
+    @computed_once
     def distances(self) -> tuple[Float64Array, Float64Array]:
         """(T,) mean distance and (T,) mean squared distance over all vertices, metres and square metres."""
         return mean_distances(self.ground_truth, self.prediction)
 
-    @cached_property
+    @computed_once
     def accelerations(self) -> tuple[float, float]:
         """Mean length of the second difference of ground truth and prediction, metres a frame squared.
 
@@ -128,7 +155,7 @@ class MotionPair:
         """
         return mean_acceleration(self.ground_truth), mean_acceleration(self.prediction)
 
-    @cached_property
+    @computed_once
     def inner_lip_gap(self) -> tuple[FloatArray, FloatArray]:
         """(T,) distance of the two inner-lip centres in ground truth and prediction, metres."""
         if self.regions.inner_lips is None:

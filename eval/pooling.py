@@ -6,8 +6,8 @@ Clips of one source video resemble each other, so the bootstrap draws source vid
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from eval.metric import Metric
 
 Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 Pooling = Literal["frame", "clip", "language"]
 
 
@@ -90,23 +91,19 @@ class Bootstrap:
         return float(low), float(high)
 
 
-def pool(scores: Sequence[ClipScore], metric: Metric, bootstrap: Bootstrap) -> list[Figure]:
-    """Pool one metric of one model: over all frames, clips and languages, and within each language.
+def pool(scores: Sequence[ClipScore], metrics: Sequence[Metric], bootstrap: Bootstrap) -> list[Figure]:
+    """Pool one model's metrics: over all frames, clips and languages, and within each language.
 
-    Clips on which the metric is undefined are left out, and `clips` says how many were not.
+    Clips on which a metric is undefined are left out of it, and `clips` says how many were not.
     """
-    usable = [s for s in scores if np.isfinite(s.means.get(metric.name, np.nan))]
-    if not usable:
-        return []
-    languages = sorted({s.language for s in usable})
-    figures = [_figure(usable, metric, "all", pooling, bootstrap) for pooling in ("frame", "clip")]
-    if len(languages) > 1:
-        figures.append(_figure(usable, metric, "all", "language", bootstrap))
-        for language in languages:
-            own = [s for s in usable if s.language == language]
-            group = language or "unknown"
-            figures += [_figure(own, metric, group, pooling, bootstrap) for pooling in ("frame", "clip")]
-    return figures
+    figures: dict[str, list[Figure]] = {metric.name: [] for metric in metrics}
+    for chosen, own in _usable_alike(_means_of(scores, metrics), metrics):
+        usable = [s for s, keep in zip(scores, chosen, strict=True) if keep]
+        for group, clips, poolings in _groups(usable):
+            draws = bootstrap.weights([s.source for s in clips])
+            for metric in own:
+                figures[metric.name] += [_figure(clips, metric, group, p, draws, bootstrap) for p in poolings]
+    return [figure for metric in metrics for figure in figures[metric.name]]
 
 
 def paired_tests(
@@ -115,30 +112,56 @@ def paired_tests(
     """Compare every pair of models in every metric; Holm's correction spans all of them."""
     names = list(models)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    tests = [t for a, b in pairs for m in metrics if (t := _test(models, a, b, m, bootstrap)) is not None]
+    tests = [test for a, b in pairs for test in _compare(models, a, b, metrics, bootstrap)]
     adjusted = _holm([test.p_value for test in tests])
-    return [
-        PairedTest(t.metric, t.model, t.other, t.clips, t.difference, t.low, t.high, t.p_value, q)
-        for t, q in zip(tests, adjusted, strict=True)
-    ]
+    return [replace(test, adjusted=p) for test, p in zip(tests, adjusted, strict=True)]
+
+
+def _means_of(scores: Sequence[ClipScore], metrics: Sequence[Metric]) -> Float64Array:
+    """(N, M) means of N clips by M metrics; NaN where undefined."""
+    means = [[s.means.get(metric.name, np.nan) for metric in metrics] for s in scores]
+    return np.array(means, dtype=np.float64).reshape(len(scores), len(metrics))
+
+
+def _usable_alike(means: Float64Array, metrics: Sequence[Metric]) -> Iterator[tuple[BoolArray, list[Metric]]]:
+    """Metrics that are defined on the same clips, (N,) and together: what is drawn of clips serves all of them."""
+    defined = np.isfinite(means).T
+    together: dict[bytes, list[int]] = {}
+    for k, clips in enumerate(defined):
+        together.setdefault(clips.tobytes(), []).append(k)
+    for columns in together.values():
+        yield defined[columns[0]], [metrics[k] for k in columns]
+
+
+def _groups(scores: Sequence[ClipScore]) -> Iterator[tuple[str, list[ClipScore], tuple[Pooling, ...]]]:
+    """All clips and those of each language, with the ways in which they are pooled; nothing of no clips."""
+    languages = sorted({s.language for s in scores})
+    if not languages:
+        return
+    yield "all", list(scores), ("frame", "clip", "language") if len(languages) > 1 else ("frame", "clip")
+    for language in languages if len(languages) > 1 else ():
+        yield language or "unknown", [s for s in scores if s.language == language], ("frame", "clip")
 
 
 def _figure(
-    scores: Sequence[ClipScore], metric: Metric, group: str, pooling: Pooling, bootstrap: Bootstrap
+    scores: Sequence[ClipScore],
+    metric: Metric,
+    group: str,
+    pooling: Pooling,
+    draws: Float64Array,
+    bootstrap: Bootstrap,
 ) -> Figure:
     means = np.array([s.means[metric.name] for s in scores])
     frames = np.array([s.frames for s in scores], dtype=np.float64)
-    sources = [s.source for s in scores]
-    draws = bootstrap.weights(sources)
     ones = np.ones((1, len(scores)))
     if pooling == "frame":
-        value, drawn = (_finish(metric, _ratio(w * frames, means)) for w in (ones, draws))
+        value, drawn = (_finish(metric, _ratio(w, means, frames)) for w in (ones, draws))
     elif pooling == "clip":
         value, drawn = (_ratio(w, _finish(metric, means)) for w in (ones, draws))
     else:
         finished = _finish(metric, means)
         value, drawn = (_language_means(w, finished, [s.language for s in scores]) for w in (ones, draws))
-    low, high = bootstrap.interval(drawn, sources)
+    low, high = bootstrap.interval(drawn, [s.source for s in scores])
     return Figure(metric.name, group, pooling, float(value[0]), low, high, len(scores), int(frames.sum()))
 
 
@@ -146,10 +169,11 @@ def _finish(metric: Metric, means: Float64Array) -> Float64Array:
     return np.asarray((np.sqrt(means) if metric.root else means) * metric.scale, dtype=np.float64)
 
 
-def _ratio(weights: Float64Array, values: Float64Array) -> Float64Array:
-    """(draws,) weighted means; NaN where a draw has no weight."""
-    total = weights.sum(axis=1)
-    means: Float64Array = np.divide(weights @ values, total, out=np.full(len(total), np.nan), where=total > 0)
+def _ratio(weights: Float64Array, values: Float64Array, frames: Float64Array | None = None) -> Float64Array:
+    """(draws,) means weighted by draws and frames; NaN where a draw has no weight."""
+    each = np.ones_like(values) if frames is None else frames
+    sums, totals = weights @ (each * values), weights @ each
+    means: Float64Array = np.divide(sums, totals, out=np.full(len(totals), np.nan), where=totals > 0)
     return means
 
 
@@ -160,26 +184,37 @@ def _language_means(weights: Float64Array, values: Float64Array, languages: Sequ
     return np.asarray(np.nanmean(np.stack(columns), axis=0))
 
 
-def _test(
-    models: Mapping[str, Sequence[ClipScore]], a: str, b: str, metric: Metric, bootstrap: Bootstrap
-) -> PairedTest | None:
-    from scipy.stats import wilcoxon
-
+def _compare(
+    models: Mapping[str, Sequence[ClipScore]],
+    a: str,
+    b: str,
+    metrics: Sequence[Metric],
+    bootstrap: Bootstrap,
+) -> list[PairedTest]:
+    """Test two models in every metric, in the metrics' order, before the correction."""
     first, second = ({s.clip_id: s for s in models[name]} for name in (a, b))
     both = sorted(first.keys() & second.keys())
-    values = np.array([[m[clip].means.get(metric.name, np.nan) for m in (first, second)] for clip in both])
-    usable = np.isfinite(values).all(axis=1) if both else np.zeros(0, bool)
-    if usable.sum() < 2:
-        return None
-    figures = _finish(metric, values[usable])
-    difference = figures[:, 0] - figures[:, 1]
-    sources = [first[clip].source for clip, keep in zip(both, usable, strict=True) if keep]
-    drawn = _ratio(bootstrap.weights(sources), difference)
+    means = [_means_of([own[clip] for clip in both], metrics) for own in (first, second)]
+    tests: dict[str, PairedTest] = {}
+    for chosen, own in _usable_alike(means[0] + means[1], metrics):
+        if chosen.sum() < 2:
+            continue
+        sources = [first[clip].source for clip, keep in zip(both, chosen, strict=True) if keep]
+        draws = bootstrap.weights(sources)
+        for metric in own:
+            column = list(metrics).index(metric)
+            figures = [_finish(metric, side[chosen, column]) for side in means]
+            difference = figures[0] - figures[1]
+            interval = bootstrap.interval(_ratio(draws, difference), sources)
+            tests[metric.name] = _test(metric.name, a, b, difference, interval)
+    return [tests[metric.name] for metric in metrics if metric.name in tests]
+
+
+def _test(metric: str, a: str, b: str, difference: Float64Array, interval: tuple[float, float]) -> PairedTest:
+    from scipy.stats import wilcoxon
+
     p_value = float(wilcoxon(difference).pvalue) if np.any(difference) else 1.0
-    interval = bootstrap.interval(drawn, sources)
-    return PairedTest(
-        metric.name, a, b, len(difference), float(difference.mean()), *interval, p_value, p_value
-    )
+    return PairedTest(metric, a, b, len(difference), float(difference.mean()), *interval, p_value, p_value)
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:

@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
 IdArray = npt.NDArray[np.integer]
 
-FRAMES_AT_ONCE = 10
+FRAMES_AT_ONCE = 8
 """Frames of which the same vertex is read together, so that memory has several requests to answer at a time."""
 
 
@@ -152,15 +152,18 @@ def _ids_of(vertices: IdArray, sequence: FloatArray) -> npt.NDArray[np.uintp]:
 def _largest_squared_distance(
     ground_truth: FloatArray, prediction: FloatArray, ids: npt.NDArray[np.uintp]
 ) -> Float64Array:
-    largest = np.empty(len(ground_truth))
-    for t in range(len(ground_truth)):
-        worst = total = ground_truth.dtype.type(0)
+    frames = len(ground_truth)
+    largest, totals = np.zeros(frames, ground_truth.dtype), np.zeros(frames, ground_truth.dtype)
+    for start in range(0, frames, FRAMES_AT_ONCE):
+        stop = min(start + FRAMES_AT_ONCE, frames)
         for v in ids:
-            square = _squared_distance(ground_truth, prediction, t, v)
-            worst = max(worst, square)
-            total += square
-        largest[t] = np.nan if np.isnan(total) else worst  # a maximum passes over NaN, a sum does not
-    return largest
+            for t in range(start, stop):
+                square = _squared_distance(ground_truth, prediction, t, v)
+                largest[t] = max(largest[t], square)
+                totals[t] += square
+    return np.where(
+        np.isnan(totals), np.float64(np.nan), largest
+    )  # a maximum passes over NaN, a sum does not
 
 
 @compiled

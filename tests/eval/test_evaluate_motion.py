@@ -110,6 +110,38 @@ def test_what_does_not_fit_is_skipped_and_said(folders):
     assert result.cut == {"close": 1}
 
 
+def test_a_clip_of_another_mesh_is_skipped_with_its_sound(folders):
+    (folders / "wav").mkdir()
+    for clip in "abcdef":
+        tone(folders / "wav" / f"{clip}.wav", 1000)
+    np.save(folders / "truth" / "greek" / "g.npy", motion(0)[:, :20])
+    tone(folders / "wav" / "g.wav", 1000)
+    truth = FolderTruth(folders / "truth", sounds=folders / "wav")
+    result = evaluate_motion(truth, {"close": folders / "close"}, SETTINGS)
+    assert [(s.model, s.clip_id, s.reason) for s in result.skipped] == [
+        ("ground truth", "g", f"20 vertices, the first clip has {V}")
+    ]
+    assert len(result.scores["close"]) == 6
+
+
+def test_an_evaluation_that_is_broken_off_begins_no_further_clip(folders):
+    loaded = []
+
+    class Truth(FolderTruth):
+        def load(self, clip_id):
+            loaded.append(clip_id)
+            return super().load(clip_id)
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    for k in range(40):
+        np.save(folders / "truth" / "greek" / f"more{k}.npy", motion(0))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_motion(Truth(folders / "truth"), {"close": folders / "close"}, SETTINGS, interrupt)
+    assert len(loaded) < 40
+
+
 def test_nothing_measured_is_an_error(folders):
     for file in (folders / "close").rglob("*.npy"):
         file.rename(file.with_stem(f"other_{file.stem}"))

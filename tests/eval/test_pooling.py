@@ -26,13 +26,13 @@ def test_three_poolings_are_three_numbers():
         score("b", "german", 300, 6.0),
         score("c", "greek", 100, 1.0),
     ]
-    figures = pool(scores, LVE, Bootstrap())
+    figures = pool(scores, [LVE], Bootstrap())
     assert by(figures, "frame").value == pytest.approx((200 + 1800 + 100) / 500)
     assert by(figures, "clip").value == pytest.approx(3)
     assert by(figures, "language").value == pytest.approx((4 + 1) / 2)
     assert by(figures, "frame", "german").value == pytest.approx(5)
     assert by(figures, "clip", "greek").value == pytest.approx(1)
-    unknown = pool([*scores, score("d", "", 10, 7.0)], LVE, Bootstrap())
+    unknown = pool([*scores, score("d", "", 10, 7.0)], [LVE], Bootstrap())
     assert by(unknown, "clip", "unknown").value == pytest.approx(7)
     assert (by(figures, "clip").clips, by(figures, "clip").frames) == (3, 500)
 
@@ -42,16 +42,16 @@ def test_a_root_is_taken_after_pooling_frames_and_before_pooling_clips():
         score("a", "", 10, 3.0, name="lve_rms", power=2),
         score("b", "", 10, 4.0, name="lve_rms", power=2),
     ]
-    figures = pool(scores, RMS, Bootstrap())
+    figures = pool(scores, [RMS], Bootstrap())
     assert by(figures, "frame").value == pytest.approx(np.sqrt(12.5))
     assert by(figures, "clip").value == pytest.approx(3.5)
 
 
 def test_undefined_clips_are_left_out_and_counted():
     scores = [score("a", "", 10, 3.0), score("b", "", 10, float("nan"))]
-    figure = by(pool(scores, LVE, Bootstrap()), "clip")
+    figure = by(pool(scores, [LVE], Bootstrap()), "clip")
     assert (figure.value, figure.clips) == (3, 1)
-    assert pool(scores[1:], LVE, Bootstrap()) == []
+    assert pool(scores[1:], [LVE], Bootstrap()) == []
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
@@ -60,7 +60,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     for trial in range(100):
         values = rng.normal(10, 2, size=40)
         figure = by(
-            pool([score(str(k), "", 10, v) for k, v in enumerate(values)], LVE, Bootstrap(300, seed=trial)),
+            pool([score(str(k), "", 10, v) for k, v in enumerate(values)], [LVE], Bootstrap(300, seed=trial)),
             "clip",
         )
         held += figure.low <= 10 <= figure.high
@@ -72,9 +72,9 @@ def test_clips_of_one_video_are_drawn_together():
     values = np.repeat(rng.normal(10, 2, size=10), 20)
     apart = [score(str(k), "", 10, v) for k, v in enumerate(values)]
     together = [score(str(k), "", 10, v, source=str(k // 20)) for k, v in enumerate(values)]
-    narrow, wide = (by(pool(s, LVE, Bootstrap()), "clip") for s in (apart, together))
+    narrow, wide = (by(pool(s, [LVE], Bootstrap()), "clip") for s in (apart, together))
     assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
-    alone = by(pool([score("a", "", 10, 1.0, "v"), score("b", "", 10, 2.0, "v")], LVE, Bootstrap()), "clip")
+    alone = by(pool([score("a", "", 10, 1.0, "v"), score("b", "", 10, 2.0, "v")], [LVE], Bootstrap()), "clip")
     assert np.isnan(alone.low), "one source video tells nothing about others"
 
 
