@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from extract.annotations import FPS, BoundingBox
 from extract.crop import crop_box
@@ -58,6 +59,12 @@ class CandidateSettings(BaseModel):
         ge=1,
         description="Side of the clip's box in sides of the face: 2 leaves room for hair, chin and shoulders.",
     )
+
+    @model_validator(mode="after")
+    def _lengths_are_in_order(self) -> Self:
+        if self.min_clip_sec >= self.max_clip_sec:
+            raise ValueError(f"min_clip_sec: must be less than max_clip_sec, {self.max_clip_sec:g}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,11 +256,24 @@ def _goes_on(before: tuple[int, Box], after: tuple[int, Box], cuts: Sequence[int
 def _parted(
     chain: list[tuple[float, float]], speech: Speech, settings: CandidateSettings
 ) -> list[list[tuple[float, float]]]:
-    """Part a chain of stretches of speech that is too long for a clip, at its longest pauses."""
+    """Part a chain of stretches of speech until each part is short enough for a clip."""
+    parts: list[list[tuple[float, float]]] = []
+    chains = [chain]  # a stack: hours of speech may be parted thousands of times
+    while chains:
+        first = chains.pop()
+        if first[-1][1] - first[0][0] <= settings.max_clip_sec * FPS:
+            parts.append(first)
+        else:
+            chains += reversed(_halves(first, speech, settings))
+    return parts
+
+
+def _halves(
+    chain: list[tuple[float, float]], speech: Speech, settings: CandidateSettings
+) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Part a chain that is too long for a clip at its longest pause."""
     start, end = chain[0][0], chain[-1][1]
     shortest, longest = settings.min_clip_sec * FPS, settings.max_clip_sec * FPS
-    if end - start <= longest:
-        return [chain]
     pauses = [
         (after[0] - before[1], index)
         for index, (before, after) in enumerate(pairwise(chain), start=1)
@@ -261,13 +281,16 @@ def _parted(
     ]
     if pauses:
         _, index = max(pauses)
-        return _parted(chain[:index], speech, settings) + _parted(chain[index:], speech, settings)
-    # No pause: where a voice is least heard, not too near to an end.
-    first, last = int(start + shortest), int(end - shortest)
-    quietest = first + int(speech.probability[first : last + 1].argmin())
+        return chain[:index], chain[index:]
+    # No pause: where a voice is least heard, so that both parts make clips, or at least the first one.
+    first = int(start + shortest)
+    last = int(end - shortest) if end - shortest >= first else int(start + longest)
+    heard = speech.probability[first : last + 1]
+    least = np.flatnonzero(heard == heard.min())
+    quietest = first + int(least[len(least) // 2])
     left = [(a, min(b, quietest)) for a, b in chain if a < quietest]
     right = [(max(a, quietest), b) for a, b in chain if b > quietest]
-    return _parted(left, speech, settings) + _parted(right, speech, settings)
+    return left, right
 
 
 def _with_margins(

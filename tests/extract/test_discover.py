@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,26 @@ def test_speech_without_a_pause_is_parted_where_it_is_least_heard():
     (first, second) = spans(ALONE, spoken)
     assert first[1] == second[0] == 233
     assert all(end - start <= 300 for start, end in (first, second))
+
+
+def test_speech_too_short_for_two_clips_makes_one():
+    settings = CandidateSettings(min_clip_sec=8)
+    (found,) = find_candidates(ALONE, (), 500, speech((20, 345)), SIZE, settings)
+    assert 8 * 25 <= found.frame_count <= 12 * 25
+
+
+def test_hours_of_speech_without_a_pause_are_parted():
+    frames = 2 * 3600 * 25
+    alone = [sighting(frame, FACE) for frame in range(0, frames, 25)]
+    found = find_candidates(alone, (), frames, speech((0, frames), frames=frames), SIZE, SETTINGS)
+    assert found[0].start_frame == 0
+    assert all(a.start_frame + a.frame_count == b.start_frame for a, b in pairwise(found))
+    assert found[-1].start_frame + found[-1].frame_count == frames
+
+
+def test_the_shortest_clip_is_shorter_than_the_longest():
+    with pytest.raises(ValueError, match="min_clip_sec: must be less"):
+        CandidateSettings(min_clip_sec=12)
 
 
 def test_short_speech_makes_no_clip():
