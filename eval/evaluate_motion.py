@@ -88,7 +88,7 @@ def evaluate_motion(
     models: dict[str, list[ModelMeasures]] = {name: [] for name in predictions}
     speeches: dict[str, Speech] = {}
     with closing(_measured(plan, clip_ids)) as measured:
-        for done, (clip_id, clip) in enumerate(zip(clip_ids, measured, strict=True)):
+        for done, (clip_id, clip) in enumerate(zip(clip_ids, measured, strict=True), start=1):
             if progress is not None:
                 progress(done, len(clip_ids))
             skipped += clip.skipped

@@ -120,6 +120,8 @@ def read_clips(
                 skipped[row][clip.clip_id] = str(error) or type(error).__name__
                 continue
             readings += [kept.done[key, n.name, snr] for n, snr in conditions]
+    if progress is not None:
+        progress(len(clips), len(clips))
     if not readings:
         reason = next((why for row in skipped.values() for why in row.values()), "there are no clips")
         raise ValueError(f"not one clip could be read ({reason})")

@@ -131,6 +131,8 @@ def recognised_references(
             segments, _ = model.transcribe(sound, language=language_code, beam_size=5)
             heard[clip_id] = " ".join(segment.text.strip() for segment in segments)
             _write_json(record, heard)  # each one took long
+        if progress is not None:
+            progress(len(missing), len(missing))
     return {clip_id: heard[clip_id] for clip_id in sounds if clip_id in heard}
 
 

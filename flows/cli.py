@@ -57,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except KeyboardInterrupt:
         if not apart.is_apart():
-            message = "multitalk: stopped; what was finished is kept, the same command goes on from there"
-            print(message, file=sys.stderr)
+            print("; ".join(["multitalk: stopped", *getattr(options, "if_stopped", ())]), file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of a pipe went away (`| head`); writing at exit must not fail a second time.
@@ -100,7 +99,7 @@ def _add_build(commands: Any) -> None:
         "--config", type=Path, metavar="FILE", help="YAML with any setting; options win over it"
     )
     build.add_argument("--json", action="store_true", help="print the summary as JSON")
-    build.set_defaults(run=_build, runs_flow=True)
+    build.set_defaults(run=_build, runs_flow=True, if_stopped=cli_system.GOES_ON)
 
 
 def _build(options: argparse.Namespace) -> int:

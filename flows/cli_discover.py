@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.cli_system import GOES_ON
+
 if TYPE_CHECKING:
     from flows.discover import DiscoverSummary
 
@@ -31,7 +33,7 @@ def add_commands(commands: Any) -> None:
         "--config", type=Path, metavar="FILE", help="YAML with any setting; options win over it"
     )
     discover.add_argument("--json", action="store_true", help="print the summary as JSON")
-    discover.set_defaults(run=_discover, runs_flow=True)
+    discover.set_defaults(run=_discover, runs_flow=True, if_stopped=GOES_ON)
 
 
 def _discover(options: argparse.Namespace) -> int:

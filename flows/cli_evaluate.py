@@ -3,9 +3,12 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from flows.cli_system import GOES_ON
+from flows.step_progress import StepProgress
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "json")
 
@@ -91,7 +94,7 @@ def _add_lip_reading(kinds: Any) -> None:
     lips.add_argument("--device", help="torch device, such as cuda; default: cpu")
     lips.add_argument("--out", type=Path, metavar="DIR", help="readings and tables, a folder a language")
     _add_common(lips)
-    lips.set_defaults(run=_evaluate_lip_reading)
+    lips.set_defaults(run=_evaluate_lip_reading, if_stopped=GOES_ON)
 
 
 def _add_talker(kinds: Any) -> None:
@@ -123,7 +126,7 @@ def _add_all(kinds: Any) -> None:
     _add_release(both)
     both.add_argument("--name", help="of the evaluation; default: the release's")
     _add_common(both)
-    both.set_defaults(run=_evaluate_all)
+    both.set_defaults(run=_evaluate_all, if_stopped=GOES_ON)
 
 
 def _add_release(parser: Any) -> None:
@@ -153,7 +156,7 @@ def _evaluate_motion(options: argparse.Namespace) -> int:
     from flows.motion_evaluation import evaluate
     from flows.written_tables import tables_text, write_tables
 
-    tables = evaluate(settings, _told("clips measured"))
+    tables = evaluate(settings, StepProgress("clips measured"))
     if options.out is not None:
         write_tables(options.out, tables)
     if options.plot is not None:
@@ -178,7 +181,7 @@ def _evaluate_lip_reading(options: argparse.Namespace) -> int:
     from flows.lip_reading_evaluation import read_lips
     from flows.written_tables import tables_text
 
-    tables = [table for table in read_lips(settings, _told) if "by noise" not in table.title]
+    tables = [table for table in read_lips(settings, StepProgress) if "by noise" not in table.title]
     sys.stdout.write(tables_text(tables, options.format))
     return 0
 
@@ -195,7 +198,7 @@ def _evaluate_talker(options: argparse.Namespace) -> int:
     from flows.talker_evaluation import evaluate_talker
     from flows.written_tables import tables_text
 
-    tables = evaluate_talker(settings, options.out, _told("clips spoken"))
+    tables = evaluate_talker(settings, options.out, StepProgress("clips spoken"))
     sys.stdout.write(tables_text(tables, options.format))
     return 0
 
@@ -212,7 +215,7 @@ def _evaluate_all(options: argparse.Namespace) -> int:
     from flows.release_evaluation import evaluate_release
     from flows.written_tables import tables_text
 
-    sys.stdout.write(tables_text(evaluate_release(settings, _told), options.format))
+    sys.stdout.write(tables_text(evaluate_release(settings, StepProgress), options.format))
     return 0
 
 
@@ -246,10 +249,3 @@ def _named_folders(option: str, given: list[str]) -> dict[str, Path]:
             raise ConfigError(f"{option}: two models are called {name!r}; write NAME=DIR")
         folders[name] = folder
     return folders
-
-
-def _told(what: str) -> Callable[[int, int], None] | None:
-    """Progress on a terminal's stderr; none in a pipe."""
-    if not sys.stderr.isatty():
-        return None
-    return lambda done, of: print(f"\r{what}: {done} of {of} ", end="", file=sys.stderr, flush=True)

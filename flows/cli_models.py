@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from flows.step_progress import StepProgress
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands of this module to the parser's."""
@@ -71,7 +73,7 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--config", type=Path, metavar="FILE", help="YAML with any setting; options win over it"
     )
-    train.set_defaults(run=_train)
+    train.set_defaults(run=_train, if_stopped=("go on with --resume",))
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -85,11 +87,12 @@ def _train(options: argparse.Namespace) -> int:
     quiet_lightning()
     from flows.models import train
 
-    def told(what: str, done: int, of: int) -> None:
-        ending = "\n" if done == of else ""
-        print(f"\r{what}: {done} of {of}", end=ending, file=sys.stderr, flush=True)
+    shown: dict[str, StepProgress] = {}
 
-    trained = train(options.kind, settings, told if sys.stderr.isatty() else None)
+    def told(what: str, done: int, of: int) -> None:
+        shown.setdefault(what, StepProgress(what))(done, of)
+
+    trained = train(options.kind, settings, told)
     print(f"best   {trained.best}\nlast   {trained.last}")
     for name, value in sorted(trained.figures.items()):
         print(f"{name}   {value:.6g}")

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+GOES_ON = ("what was finished is kept, the same command goes on from there",)
+"""What is said on Ctrl-C of commands that do so."""
+
 _USAGE_ERRORS = (
     "HeadModelError",
     "ConfigError",
@@ -101,7 +104,7 @@ def add_commands(commands: Any) -> None:
         action="store_true",
         help="go on: train a prior and a talker in minutes, and measure them on held-out speakers",
     )
-    demo.set_defaults(run=_demo, runs_flow=True)
+    demo.set_defaults(run=_demo, runs_flow=True, if_stopped=GOES_ON)
 
 
 def _add_assets(commands: Any) -> None:

@@ -89,7 +89,13 @@ def claim(folder: Path, run: PriorRun | TalkerRun, *, resume: bool) -> None:
 def fit(
     task: Task, rounds: Rounds, folder: Path, *, resume: bool, progress: Progress | None = None
 ) -> TrainedModel:
-    """Train, from the folder's last checkpoint when `resume` and there is one."""
+    """Train, from the folder's last checkpoint when `resume` and there is one.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C, after Lightning has ended in order.
+    """
     import lightning
     from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 
@@ -121,7 +127,15 @@ def fit(
     )
     start = checkpoint if resume and checkpoint.exists() else None
     _ignore_profiling_timers()
-    trainer.fit(task, datamodule=rounds, ckpt_path=start, weights_only=True)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(task, datamodule=rounds, ckpt_path=start, weights_only=True)
+    except SystemExit as ended:
+        # Lightning makes an exit without a word of Ctrl-C, and has every further one ignored.
+        if not isinstance(ended.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from None
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     held_out = len(rounds.packed.of_split("val")) > 0
     return TrainedModel(folder / "best.pt", folder / "last.pt", figures, held_out)

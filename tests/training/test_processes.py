@@ -180,3 +180,18 @@ def test_a_killed_run_goes_on_bit_for_bit(toy_dataset, head_model, command, tmp_
     assert done.returncode == 0, done.stderr
     for name, tensor in weights(tmp_path / "whole").items():
         assert torch.equal(weights(out)[name], tensor), name
+
+
+def test_ctrl_c_ends_training_in_order_and_can_be_pressed_again(toy_dataset, head_model, tmp_path):
+    """Lightning alone would exit without a word, and ignore the next one."""
+
+    def press(what, done, of):
+        if done == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train_prior(toy_dataset, run_settings(40, 4), tmp_path, head_model, progress=press)
+    assert signal.getsignal(signal.SIGINT) is before
+    resumed = train_prior(toy_dataset, run_settings(40, 4), tmp_path, head_model, resume=True)
+    assert resumed.last.exists()
