@@ -175,8 +175,9 @@ def _read_zip(path: Path) -> Checkpoint:
 
         def storage(key: str, dtype: torch.dtype) -> Tensor:
             if key not in storages:
-                storages[key] = torch.frombuffer(
-                    bytearray(archive.read(f"{folder}data/{key}")), dtype=torch.uint8
+                raw = bytearray(archive.read(f"{folder}data/{key}"))
+                storages[key] = (
+                    torch.frombuffer(raw, dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
                 )
             return storages[key].view(dtype)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.baselines import Predict
 from eval.catalog import choose_metrics
 from eval.closures import Closures, read_closures
 from eval.generation import coverage_error, diversity, mean_estimate_error
@@ -17,7 +18,7 @@ from eval.metric import FloatArray, IdArray, Metric, MotionPair, gather
 from eval.pooling import ClipScore
 from eval.regions import FaceRegions, regions_for
 from eval.settings import MotionEvaluationSettings
-from eval.vertex_files import VertexFile, VertexFileError, find_vertex_files, read_vertices
+from eval.vertex_files import Float32Array, VertexFile, VertexFileError, find_vertex_files, read_vertices
 from manifests.media import MediaError, read_sound
 
 TRUTH = "ground truth"
@@ -71,6 +72,8 @@ class MeasuringPlan:
     truth: GroundTruth
     files: dict[str, dict[str, VertexFile]]
     """Of each model, by clip."""
+    baselines: dict[str, Predict]
+    """What predicts without files, by name."""
     regions: FaceRegions
     metrics: tuple[Metric, ...]
     unmeasured: dict[str, str]
@@ -82,7 +85,11 @@ class MeasuringPlan:
 
     @classmethod
     def make(
-        cls, truth: GroundTruth, predictions: Mapping[str, Path], settings: MotionEvaluationSettings
+        cls,
+        truth: GroundTruth,
+        predictions: Mapping[str, Path],
+        baselines: Mapping[str, Predict],
+        settings: MotionEvaluationSettings,
     ) -> MeasuringPlan:
         """Look at the folders and at the first clip that can be read.
 
@@ -101,7 +108,7 @@ class MeasuringPlan:
         lacks = {m.name: m.missing(regions, template=has_template) for m in chosen}
         unmeasured = {name: reason for name, reason in lacks.items() if reason is not None}
         metrics = tuple(m for m in chosen if m.name not in unmeasured)
-        return cls(truth, files, regions, metrics, unmeasured, template, closures, settings)
+        return cls(truth, files, dict(baselines), regions, metrics, unmeasured, template, closures, settings)
 
     def measure(self, clip_id: str) -> ClipMeasures:
         """Measure every model on one clip; what can not be read is among the skipped."""
@@ -120,19 +127,25 @@ class MeasuringPlan:
         except MediaError as error:
             skipped.append(Skipped(TRUTH, clip_id, f"its sound: {error}"))
         models: dict[str, ModelMeasures] = {}
-        for name, files in self.files.items():
+        for name in (*self.files, *self.baselines):
             try:
-                models[name] = self._measure_model(clip, files)
+                models[name] = self._measure_model(name, clip)
             except (VertexFileError, ValueError) as error:
                 skipped.append(Skipped(name, clip_id, str(error)))
         return ClipMeasures(speech, models, skipped)
 
-    def _measure_model(self, clip: TrueClip, files: Mapping[str, VertexFile]) -> ModelMeasures:
-        if clip.clip_id not in files:
+    def _predictions(self, name: str, clip: TrueClip) -> list[Float32Array]:
+        if name in self.baselines:
+            return [self.baselines[name](clip)]
+        file = self.files[name].get(clip.clip_id)
+        if file is None:
             raise VertexFileError("no prediction")
-        settings = self.settings
-        samples = [read_vertices(path, settings.metres_per_unit) for path in files[clip.clip_id].paths]
-        true, samples, was_cut = fit_lengths(clip.vertices, samples, settings.length_tolerance)
+        return [read_vertices(path, self.settings.metres_per_unit) for path in file.paths]
+
+    def _measure_model(self, name: str, clip: TrueClip) -> ModelMeasures:
+        true, samples, was_cut = fit_lengths(
+            clip.vertices, self._predictions(name, clip), self.settings.length_tolerance
+        )
         template = clip.template if self.template is None else self.template
         spans = self.closures.get(clip.clip_id)
         closures = None if spans is None else [(int(a * clip.fps), int(b * clip.fps)) for a, b in spans]
@@ -147,8 +160,8 @@ class MeasuringPlan:
 
 
 def fit_lengths(
-    true: FloatArray, samples: Sequence[FloatArray], tolerance: int
-) -> tuple[FloatArray, list[FloatArray], bool]:
+    true: Float32Array, samples: Sequence[Float32Array], tolerance: int
+) -> tuple[Float32Array, list[Float32Array], bool]:
     """Cut sequences to the shortest one, and say whether any was.
 
     Raises

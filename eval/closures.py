@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,9 +44,16 @@ def read_closures(path: Path) -> Closures:
         return {grid.stem: _bilabials(grid) for grid in grids}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {str(clip): [(float(a), float(b)) for a, b in spans] for clip, spans in content.items()}
+        return {str(clip): [_span(a, b) for a, b in spans] for clip, spans in content.items()}
     except (OSError, AttributeError, TypeError, ValueError) as error:
         raise VertexFileError(f"{path}: not a JSON file of closures by clip ({error})") from error
+
+
+def _span(start: float, end: float) -> tuple[float, float]:
+    span = float(start), float(end)
+    if not all(map(math.isfinite, span)):
+        raise ValueError(f"[{start}, {end}] is no time")
+    return span
 
 
 def is_bilabial(phone: str) -> bool:
@@ -98,9 +106,12 @@ def _interval_tiers(text: str) -> Iterator[tuple[str, list[tuple[float, float, s
 def _number(values: Iterator[str]) -> float:
     value = next(values, "the end")
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
-        raise ValueError(f"a number should stand where {value[:40]} does") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"a number should stand where {value[:40]} does")
+    return number
 
 
 def _string(values: Iterator[str]) -> str:

@@ -10,7 +10,8 @@ from typing import Literal
 Rules = Literal["fair", "multitalk"]
 
 _MULTITALK_PUNCTUATION = str.maketrans("", "", ".,!;:?/")
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'"})
+_APOSTROPHES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'"})
+_TATWEEL = "\u0640"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def normalise(text: str, rules: Rules) -> str:
     rules
         `multitalk` drops `. , ! ; : ? /` and lowers the case, as the paper's script does. `fair` composes
         compatible Unicode forms, lowers the case, and drops every mark of punctuation and every symbol, in
-        any script, but for apostrophes within words; hyphens become spaces.
+        any script, but for apostrophes within words, and characters that are not seen; hyphens become spaces.
 
     Returns
     -------
@@ -84,6 +85,8 @@ def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
 
 def _kept(character: str) -> str:
     category = unicodedata.category(character)
+    if category == "Cf" or character == _TATWEEL:  # marks of direction, soft hyphens, lengthened letters
+        return ""
     if character == "'" or category[0] not in "PS":
         return character
     return " " if category == "Pd" else ""

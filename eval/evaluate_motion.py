@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.baselines import Predict
 from eval.clip_measures import (
     TRUTH,
     ClipMeasures,
@@ -59,6 +60,7 @@ def evaluate_motion(
     predictions: Mapping[str, Path],
     settings: MotionEvaluationSettings,
     progress: Progress | None = None,
+    baselines: Mapping[str, Predict] | None = None,
 ) -> MotionEvaluation:
     """Measure models on the clips of a ground truth, as many clips at a time as there are cores.
 
@@ -71,6 +73,8 @@ def evaluate_motion(
     settings
     progress
         Called with clips done and clips in all.
+    baselines
+        More models by name, which predict without files; see `eval.baselines`.
 
     Raises
     ------
@@ -78,14 +82,14 @@ def evaluate_motion(
         A folder, the regions, the template or a metric's name can not be used, or no clip could be
         measured.
     """
-    plan = MeasuringPlan.make(truth, predictions, settings)
+    plan = MeasuringPlan.make(truth, predictions, baselines or {}, settings)
     clip_ids = list(truth.clip_ids)
     skipped = [
         Skipped(name, clip, "no ground truth")
         for name, files in plan.files.items()
         for clip in sorted(files.keys() - set(clip_ids))
     ]
-    models: dict[str, list[ModelMeasures]] = {name: [] for name in predictions}
+    models: dict[str, list[ModelMeasures]] = {name: [] for name in (*plan.files, *plan.baselines)}
     speeches: dict[str, Speech] = {}
     with closing(_measured(plan, clip_ids)) as measured:
         for done, (clip_id, clip) in enumerate(zip(clip_ids, measured, strict=True), start=1):

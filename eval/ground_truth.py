@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices
+from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices, sources_of
 from fit_flame.safe_pickle import load_arrays
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ class GroundTruth(Protocol):
     @property
     def clip_ids(self) -> Sequence[str]:
         """Every clip."""
+
+    def language(self, clip_id: str) -> str:
+        """Of a clip, without reading it; empty where it is not known."""
 
     def load(self, clip_id: str) -> TrueClip:
         """Read one clip; raises VertexFileError, KeyError or OSError where it can not be."""
@@ -77,6 +80,7 @@ class FolderTruth:
         fps: float = 25.0,
     ) -> None:
         self._files = find_vertex_files(folder)
+        self._sources = sources_of(self._files)
         self._template = template
         self._sounds = sounds
         self._metres_per_unit = metres_per_unit
@@ -86,6 +90,10 @@ class FolderTruth:
     def clip_ids(self) -> Sequence[str]:
         """Every clip, sorted."""
         return sorted(self._files)
+
+    def language(self, clip_id: str) -> str:
+        """Of a clip, as its folder or its name tells."""
+        return self._files[clip_id].language
 
     def load(self, clip_id: str) -> TrueClip:
         """Read one clip.
@@ -102,7 +110,7 @@ class FolderTruth:
         return TrueClip(
             clip_id,
             file.language,
-            clip_id,
+            self._sources[clip_id],
             read_vertices(file.paths[0], self._metres_per_unit),
             self._fps,
             self._template,
@@ -146,22 +154,29 @@ class ReleaseTruth:
         """Every clip of the split, sorted."""
         return sorted(self._rows)
 
+    def language(self, clip_id: str) -> str:
+        """Of a clip, as the manifest calls it."""
+        return str(self._rows[clip_id]["language"])
+
     def load(self, clip_id: str) -> TrueClip:
         """Decode one clip.
 
         Raises
         ------
         VertexFileError
-            Its motion belongs to another head model.
+            Its motion belongs to another head model, or its file is damaged.
         KeyError
             It is not in the split, or has no motion.
         """
         import torch
 
-        from manifests.paths import audio_path
+        from manifests.paths import DatasetError, audio_path
 
         row = self._rows[clip_id]
-        motion = self._dataset.motion(clip_id)
+        try:
+            motion = self._dataset.motion(clip_id)
+        except DatasetError as error:
+            raise VertexFileError(str(error)) from error
         if motion["head_model"] != self._head_model.key:
             raise VertexFileError(
                 f"{clip_id}: its motion belongs to head model {motion['head_model']}, not {self._head_model.key}"

@@ -49,7 +49,7 @@ class LipReader:
     vocabulary: Vocabulary
     name: str = ""
     version: str = ""
-    """Changes when the checkpoint does."""
+    """Changes when the checkpoint or the vocabulary does."""
 
     @property
     def device(self) -> torch.device:
@@ -125,7 +125,10 @@ def load_lip_reader(folder: Path, device: str = "cpu") -> LipReader:
         One can not be used.
     """
     weights = _first(folder, _CHECKPOINTS)
-    vocabulary = _vocabulary(folder)
+    words = _vocabulary_file(folder)
+    vocabulary = (
+        Vocabulary.from_dictionary(words) if words.suffix == ".txt" else Vocabulary.from_sentencepiece(words)
+    )
     checkpoint = read_checkpoint(weights)
     encoder = encoder_from_tensors(checkpoint.tensors, _encoder_heads(checkpoint.settings))
     decoder = decoder_from_tensors(
@@ -139,9 +142,13 @@ def load_lip_reader(folder: Path, device: str = "cpu") -> LipReader:
             f"{folder}: the vocabulary has {len(vocabulary.pieces)} pieces, the checkpoint "
             f"{decoder.shape.vocabulary}: they belong to different models"
         )
-    changed = weights.stat()
-    version = f"{weights.name} {changed.st_size} {changed.st_mtime_ns}"
+    version = f"{_state(weights)}, {_state(words)}"
     return LipReader(encoder.to(device), decoder.to(device), vocabulary, folder.name, version)
+
+
+def _state(path: Path) -> str:
+    changed = path.stat()
+    return f"{path.name} {changed.st_size} {changed.st_mtime_ns}"
 
 
 def _encoder_heads(settings: dict[str, object]) -> int | None:
@@ -151,11 +158,9 @@ def _encoder_heads(settings: dict[str, object]) -> int | None:
     return heads if isinstance(heads, int) else None
 
 
-def _vocabulary(folder: Path) -> Vocabulary:
+def _vocabulary_file(folder: Path) -> Path:
     dictionaries = sorted(folder.glob("dict.*.txt"))
-    if len(dictionaries) == 1:
-        return Vocabulary.from_dictionary(dictionaries[0])
-    return Vocabulary.from_sentencepiece(_first(folder, _SENTENCEPIECE))
+    return dictionaries[0] if len(dictionaries) == 1 else _first(folder, _SENTENCEPIECE)
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path:

@@ -31,7 +31,7 @@ Sight = Callable[[str], npt.NDArray[np.float32]]
 """Gives a clip's mouth pictures (T, 88, 88), as `eval.mouth.model_input` makes them, by clip id; raises
 LookupError, OSError or ValueError where it has none."""
 Version = Callable[[str], str]
-"""Tells, by clip id, of what file the pictures are made, and changes when it does."""
+"""Tells, by clip id, of what file the pictures are made and how, and changes when that does."""
 
 AUDIO_ONLY = "audio only"
 
@@ -112,7 +112,7 @@ def read_clips(
             progress(index, len(clips))
         for row, sight in rows.items():
             try:
-                key = keys.of(row, clip.clip_id)
+                key = keys.of(row, clip)
                 todo = [(n, snr) for n, snr in conditions if (key, n.name, snr) not in kept.done]
                 if todo:
                     kept.add(key, _read(clip, row, sight, reader, todo, settings))
@@ -138,16 +138,24 @@ class _Keys:
     """Of the noises, by name."""
     versions: Mapping[str, Version]
 
-    def of(self, row: str, clip_id: str) -> str:
-        """Raise LookupError or OSError where the row's file of the clip is not there."""
-        version = self.versions[row](clip_id) if row in self.versions else ""
+    def of(self, row: str, clip: SpokenClip) -> str:
+        """Raise LookupError or OSError where the clip's sound, or the row's file of it, is not there."""
+        version = self.versions[row](clip.clip_id) if row in self.versions else ""
         decisive = [
             self.settings.model_dump(mode="json", include={"beam", "max_length"}),
             [self.reader.name, self.reader.version],
             self.digests,
-            [row, clip_id, version],
+            [row, clip.clip_id, version, file_version(clip.sound)],
         ]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_version(path: Path) -> str:
+    """Size and time of a file: what changes when its content does."""
+    if not path.is_file():
+        raise LookupError(f"there is no {path}")
+    state = path.stat()
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 class _Record:

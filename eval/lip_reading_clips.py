@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.lip_reading import Progress, SpokenClip
+from eval.lip_reading import Progress, SpokenClip, file_version
+from eval.vertex_files import sources_of
 from manifests.files import atomic
 from manifests.media import MediaError, read_sound
 
@@ -34,7 +35,8 @@ def folder_clips(folder: Path) -> list[SpokenClip]:
     if not sounds:
         raise LayoutError(f"{folder}: holds no <clip>.wav")
     texts = _read_object(folder / TRANSCRIPTS, "text") if (folder / TRANSCRIPTS).is_file() else {}
-    return [SpokenClip(path.stem, path.stem, path, str(texts.get(path.stem) or "")) for path in sounds]
+    sources = sources_of(path.stem for path in sounds)
+    return [SpokenClip(p.stem, sources[p.stem], p, str(texts.get(p.stem) or "")) for p in sounds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def recognised_references(
     whisper
         Folder of a faster-whisper model; the paper used large-v3.
     record
-        JSON file that keeps what was heard; clips that are in it are not heard again.
+        JSON file that keeps what was heard; clips that are in it are heard again when their sound has changed.
     progress
         Called with clips heard and clips in all.
 
@@ -113,8 +115,8 @@ def recognised_references(
     MediaError
         There is no Whisper model in the folder.
     """
-    heard: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    missing = [clip_id for clip_id in sounds if clip_id not in heard]
+    heard: dict[str, list[str]] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    missing = [clip_id for clip_id, sound in sounds.items() if not _is_heard(heard.get(clip_id), sound)]
     if missing:
         from faster_whisper import WhisperModel
 
@@ -129,11 +131,17 @@ def recognised_references(
             except MediaError:
                 continue
             segments, _ = model.transcribe(sound, language=language_code, beam_size=5)
-            heard[clip_id] = " ".join(segment.text.strip() for segment in segments)
+            text = " ".join(segment.text.strip() for segment in segments)
+            heard[clip_id] = [text, file_version(sounds[clip_id])]
             _write_json(record, heard)  # each one took long
         if progress is not None:
             progress(len(missing), len(missing))
-    return {clip_id: heard[clip_id] for clip_id in sounds if clip_id in heard}
+    return {clip_id: heard[clip_id][0] for clip_id in sounds if clip_id in heard}
+
+
+def _is_heard(entry: list[str] | None, sound: Path) -> bool:
+    """Whether text and sound's state are kept, and the sound is still that one, or gone."""
+    return isinstance(entry, list) and (not sound.is_file() or entry[1] == file_version(sound))
 
 
 def _read_object(path: Path, values: str) -> dict[str, object]:
@@ -143,6 +151,6 @@ def _read_object(path: Path, values: str) -> dict[str, object]:
         raise LayoutError(f"{path}: not a JSON object of {values} by clip ({error})") from error
 
 
-def _write_json(path: Path, content: Mapping[str, str]) -> None:
+def _write_json(path: Path, content: Mapping[str, list[str]]) -> None:
     with atomic(path) as unfinished:
         unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from eval.camera import Camera
 from eval.ground_truth import GroundTruth
-from eval.lip_reading import Sight, Version
+from eval.lip_reading import Sight, Version, file_version
 from eval.mouth import MouthLandmarks, Topology, model_input, mouth_crops
 from eval.render import IntArray, MeshRenderer
 from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices
@@ -132,11 +132,3 @@ def model_version(folder: Path) -> Version:
         return file_version(files[clip_id].paths[0])
 
     return version
-
-
-def file_version(path: Path) -> str:
-    """Size and time of a file: what changes when its content does."""
-    if not path.is_file():
-        raise LookupError(f"there is no {path}")
-    state = path.stat()
-    return f"{state.st_size} {state.st_mtime_ns}"

@@ -90,14 +90,19 @@ def readings_table(
     return Table(", ".join(filter(None, ["Readings", language])), columns, tuple(rows))
 
 
-def unread_table(readings: Readings, language: str = "") -> Table | None:
-    """List the clips that a row has no reading of, and why; None where there are none.
+def unread_table(
+    clips: Sequence[SpokenClip], readings: Readings, settings: LipReadingSettings, language: str = ""
+) -> Table | None:
+    """List the clips that rates leave out, and why; None where there are none.
 
-    Rates are over the clips that every row has been read on.
+    Rates are over the clips that every row has been read on, and in which something is said.
     """
-    rows = tuple((row, clip, why) for row, clips in readings.skipped.items() for clip, why in clips.items())
+    rows = [(row, clip, why) for row, skipped in readings.skipped.items() for clip, why in skipped.items()]
+    for clip in clips:
+        if not normalise(clip.reference, settings.protocol):
+            rows.append(("reference", clip.clip_id, "nothing is said in it"))
     title = ", ".join(filter(None, ["Not read", language]))
-    return Table(title, ("row", "clip", "reason"), rows) if rows else None
+    return Table(title, ("row", "clip", "reason"), tuple(rows)) if rows else None
 
 
 def _score(

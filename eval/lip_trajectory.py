@@ -78,8 +78,8 @@ def mean_temporal_misalignment(pair: MotionPair) -> float:
 def closure_recall(pair: MotionPair) -> float:
     """Share of lip closures (p, b, m) in which the predicted lips close too.
 
-    The closures are those of `pair.closures`; without them, every run of frames in which the ground truth's
-    inner-lip gap is below `CLOSED_GAP`, if the lips also open in the clip.
+    The closures are those of `pair.closures` that begin within the clip; without them, every run of frames in
+    which the ground truth's inner-lip gap is below `CLOSED_GAP`, if the lips also open in the clip.
 
     Returns
     -------
@@ -87,7 +87,8 @@ def closure_recall(pair: MotionPair) -> float:
         0..1; NaN where there is no closure.
     """
     ground_truth, prediction = (np.asarray(gap) < CLOSED_GAP for gap in pair.inner_lip_gap)
-    runs = pair.closures if pair.closures is not None else _closure_runs(ground_truth)
+    timed = None if pair.closures is None else [run for run in pair.closures if run[0] < pair.frame_count]
+    runs = timed if timed is not None else _closure_runs(ground_truth)
     hits = [prediction[max(0, a - CLOSURE_SLACK) : b + CLOSURE_SLACK + 1].any() for a, b in runs]
     return float(np.mean(hits)) if hits else float("nan")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -86,7 +87,10 @@ class Babble:
             voice = self.speech[others[index]].astype(np.float64)
             begin = int(random.integers(len(voice)))
             mixed += np.resize(np.roll(voice, -begin), length) / np.sqrt(np.mean(voice**2))
-        return np.asarray(mixed / np.abs(mixed).max() * 32767, dtype=np.int16)
+        loudest = np.abs(mixed).max(initial=0)
+        if loudest == 0:
+            raise ValueError("babble is silent for all of the clip: give a folder of noises")
+        return np.asarray(mixed / loudest * 32767, dtype=np.int16)
 
 
 def _digest(samples: Samples) -> str:
@@ -105,7 +109,7 @@ def choose_noises(settings: LipReadingSettings, sounds: Mapping[str, Path]) -> l
     Raises
     ------
     MediaError
-        A noise or a sound can not be read.
+        A noise can not be read.
     ValueError
         Babble would need more speakers.
     """
@@ -113,8 +117,12 @@ def choose_noises(settings: LipReadingSettings, sounds: Mapping[str, Path]) -> l
         return list(read_noises(settings.noises))
     if len(sounds) < 3:
         raise ValueError("babble needs speech of at least three source videos: give a folder of noises")
-    chosen = sorted(sounds)[: 4 * settings.babble_speakers]
-    speech = {source: read_sound(sounds[source]) for source in chosen}
+    speech: dict[str, Samples] = {}
+    for source in sorted(sounds)[: 4 * settings.babble_speakers]:
+        with suppress(MediaError):  # the clip's own row says so
+            speech[source] = read_sound(sounds[source])
+    if len(speech) < 3:
+        raise ValueError("babble needs three sounds that can be read: give a folder of noises")
     return [Babble(speech, settings.babble_speakers, settings.seed)]
 
 

@@ -109,7 +109,8 @@ def release_video_sight(root: Path, language: str, detect: Detect | None = None)
         There is no dataset at `root`.
     """
     from manifests import open_dataset
-    from manifests.paths import clip_path
+    from manifests.media import MediaError
+    from manifests.paths import DatasetError, clip_path
 
     dataset = open_dataset(root)
 
@@ -120,6 +121,8 @@ def release_video_sight(root: Path, language: str, detect: Detect | None = None)
             if detect is None:
                 raise
             points = detect(clip_path(root, language, clip_id))
+        except DatasetError as error:
+            raise MediaError(str(error)) from error
         return points
 
     return video_sight(lambda clip_id: clip_path(root, language, clip_id), landmarks)

@@ -62,9 +62,13 @@ def _terminal(table: Table) -> str:
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    shown = RichTable(
+        title=escape(table.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+    )
     for column, numeric in zip(table.columns, table.numeric, strict=True):
-        shown.add_column(column, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        shown.add_column(
+            escape(column), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
+        )
     for row in table.rows:
         shown.add_row(*(escape(short(cell)) for cell in row))
     out = io.StringIO()

@@ -26,6 +26,7 @@ ARRAY_NAMES = ("verts", "vertices", "prediction")
 LANGUAGES = frozenset((*MULTITALK_LANGUAGES, *REFERENCE_LANGUAGES))
 """Of MultiTalk, as the first word of its file names, in lower case."""
 _SAMPLE = re.compile(r"(.+)__sample\d+")
+_NUMBERED = re.compile(r"(?<=.)_\d+$")
 
 
 class VertexFileError(ValueError):
@@ -71,6 +72,17 @@ def find_vertex_files(folder: Path) -> dict[str, VertexFile]:
     return found
 
 
+def sources_of(clip_ids: Iterable[str]) -> dict[str, str]:
+    """Source video of clips that are called `<video_id>_<n>`, as the datasets' are.
+
+    Each is its own source where not every clip is called so, or that would leave a single source for all: names
+    such as `clip_001` tell nothing.
+    """
+    named = {clip_id: _NUMBERED.sub("", clip_id) for clip_id in clip_ids}
+    told = all(named[clip_id] != clip_id for clip_id in named) and len(set(named.values())) > 1
+    return named if told else {clip_id: clip_id for clip_id in named}
+
+
 def read_vertices(path: Path, metres_per_unit: float = 1.0) -> Float32Array:
     """Read one vertex sequence.
 
@@ -96,7 +108,9 @@ def read_vertices(path: Path, metres_per_unit: float = 1.0) -> Float32Array:
         if isinstance(content, np.lib.npyio.NpzFile):
             with content:
                 content = content[_array_name(path, content.files)]
-    except (OSError, ValueError, EOFError, KeyError, MemoryError) as error:
+    except VertexFileError:
+        raise
+    except Exception as error:  # zipfile, zlib, tokenize: a damaged file raises almost anything
         raise VertexFileError(f"{path}: can not be read ({error})") from error
     vertices = _sequence(path, content)
     if metres_per_unit != 1.0:
@@ -130,7 +144,9 @@ def _sequence(path: Path, array: npt.NDArray[np.generic]) -> Float32Array:
 
 
 def _language(path: Path, folder: Path) -> str:
-    if path.parent != folder:
-        return path.relative_to(folder).parts[0].removeprefix("language=").lower()
-    first = path.stem.partition("_")[0].lower()
-    return first if first in LANGUAGES else ""
+    named = path.stem.partition("_")[0].lower()
+    below = (
+        path.relative_to(folder).parts[0].removeprefix("language=").lower() if path.parent != folder else ""
+    )
+    # A folder may be called anything, such as the `npy` of MultiTalk's data.
+    return below if below in LANGUAGES or named not in LANGUAGES else named

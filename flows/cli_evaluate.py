@@ -159,11 +159,12 @@ def _evaluate_motion(options: argparse.Namespace) -> int:
     tables = evaluate(settings, StepProgress("clips measured"))
     if options.out is not None:
         write_tables(options.out, tables)
+    sys.stdout.write(tables_text(tables, options.format))
+    sys.stdout.flush()
     if options.plot is not None:
         plot_errors(settings, options.plot[0], Path(options.plot[1]))
     if options.video is not None:
         write_comparison(settings, options.video[0], Path(options.video[1]))
-    sys.stdout.write(tables_text(tables, options.format))
     return 0
 
 
@@ -243,8 +244,11 @@ def _named_folders(option: str, given: list[str]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for text in given:
         name, sign, place = text.partition("=")
-        folder = Path(place if sign else text)
-        name = name if sign else folder.resolve().name
+        if not sign or Path(text).is_dir():  # a folder's own path may hold a "="
+            name, place = Path(text).resolve().name, text
+        if not (name and place):
+            raise ConfigError(f"{option}: {text!r}: write NAME=DIR")
+        folder = Path(place)
         if name in folders:
             raise ConfigError(f"{option}: two models are called {name!r}; write NAME=DIR")
         folders[name] = folder

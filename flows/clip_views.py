@@ -29,13 +29,13 @@ def plot_errors(settings: EvaluateSettings, clip_id: str, out: Path) -> None:
     measures = settings.measures
     regions = regions_for(clip.vertices.shape[1], measures.masks, measures.regions)
     pairs = {}
-    for name, vertices in predicted.items():
-        true, (own,), _ = fit_lengths(clip.vertices, [vertices], measures.length_tolerance)
-        pairs[name] = MotionPair(true, own, regions, fps=clip.fps)
     try:
+        for name, vertices in predicted.items():
+            true, (own,), _ = fit_lengths(clip.vertices, [vertices], measures.length_tolerance)
+            pairs[name] = MotionPair(true, own, regions, fps=clip.fps)
         plot_clip(out, pairs, clip_id)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"{clip_id}: {error}") from error
 
 
 def write_comparison(settings: EvaluateSettings, clip_id: str, out: Path) -> int:
@@ -72,6 +72,9 @@ def write_comparison(settings: EvaluateSettings, clip_id: str, out: Path) -> int
     sound = read_sound(clip.sound) if clip.sound is not None else None
     template = _template(settings) if settings.measures.template else head.v_template
     models = {"ground truth": clip.vertices, **predicted}
+    for name, vertices in models.items():
+        if vertices.shape[1] != len(template):
+            raise ConfigError(f"{clip_id}: {name} has {vertices.shape[1]} vertices, the head {len(template)}")
     return write_side_by_side(out, models, head.faces, template, real=real, fps=clip.fps, sound=sound)
 
 

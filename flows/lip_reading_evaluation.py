@@ -162,5 +162,5 @@ def _tables(
     if any(figure.noise != "all" for figure in figures):
         detailed = lip_reading_table(figures, reading, detailed=True, language=language)
         tables.append(replace(detailed, title=f"{detailed.title}, by noise"))
-    unread = unread_table(readings, language)
+    unread = unread_table(clips, readings, reading, language)
     return [*tables, unread] if unread else tables

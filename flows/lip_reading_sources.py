@@ -10,9 +10,9 @@ import numpy.typing as npt
 from assets.errors import AssetError
 from assets.fetch import require
 from eval.ground_truth import ReleaseTruth
-from eval.lip_reading import Sight, SpokenClip, Version
+from eval.lip_reading import Sight, SpokenClip, Version, file_version
 from eval.lip_reading_clips import avlr_folder, folder_clips
-from eval.lip_reading_inputs import file_version, model_version, truth_sight, vertex_sight, video_sight
+from eval.lip_reading_inputs import model_version, truth_sight, vertex_sight, video_sight
 from eval.release_lip_reading import REAL_VIDEO, release_clips, release_speech, release_video_sight
 from extract.errors import ClipError
 from extract.landmarks import MediaPipeDetector
@@ -80,10 +80,11 @@ def open_source(settings: ReadLipsSettings, language: str, code: str) -> Source:
             raise ConfigError(f"{name}: another row has this name; call the model otherwise")
         if any(folder.glob("*.mp4")):
             rows[name] = _sight_of_videos(folder)
+            source.versions[name] = model_version(folder)
         else:
             head = head or _head_model(settings)
             rows[name] = vertex_sight(folder, head.faces, head.v_template, settings.metres_per_unit)
-        source.versions[name] = model_version(folder)
+            source.versions[name] = _drawn(model_version(folder), head, settings.metres_per_unit)
     source.sights = {**rows, **source.sights}
     return source
 
@@ -130,8 +131,14 @@ def _release(settings: ReadLipsSettings, language: str) -> Source:
     truth = ReleaseTruth(root, release, head, settings.split)
     videos = {clip.clip_id: clip.source for clip in clips}
     source.sights = {TRUTH: truth_sight(truth, head.faces), **source.sights}
-    source.versions[TRUTH] = lambda clip_id: file_version(motion_path(root, language, videos[clip_id]))
+    motion: Version = lambda clip_id: file_version(motion_path(root, language, videos[clip_id]))  # noqa: E731
+    source.versions[TRUTH] = _drawn(motion, head)
     return source
+
+
+def _drawn(vertices: Version, head: HeadModel, metres_per_unit: float = 1.0) -> Version:
+    """Tell the state of pictures of vertices: they change with the head and the unit that they are drawn by."""
+    return lambda clip_id: f"{vertices(clip_id)} {head.key} {metres_per_unit:g}"
 
 
 def _folder(folder: Path) -> Source:

@@ -1,12 +1,10 @@
 """Evaluating predicted motion: the truth out of a folder or a release, baselines, and the tables."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow.compute as pc
 
-from eval.baselines import BASELINES, write_baseline
+from eval.baselines import BASELINES, Predict, baseline
 from eval.evaluate_motion import evaluate_motion
 from eval.ground_truth import FolderTruth, GroundTruth, ReleaseTruth, read_template
 from eval.motion_tables import all_tables
@@ -42,19 +40,18 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> li
         A folder, a file, or the dataset can not be used.
     """
     truth = ground_truth(settings)
-    with tempfile.TemporaryDirectory(prefix="multitalk-") as scratch:
-        folders = dict(settings.predictions)
-        for name in BASELINES if settings.baselines else ():
-            if name in folders:
-                raise ConfigError(f"{name}: a baseline has this name; give the predictions another")
-            folders[name] = Path(scratch) / name
-            write_baseline(name, truth, folders[name])
-        try:
-            return all_tables(evaluate_motion(truth, folders, settings.measures, progress))
-        except ValueError as error:
-            if type(error) is ValueError:
-                raise ConfigError(str(error)) from error
-            raise
+    baselines: dict[str, Predict] = {
+        name: baseline(name, truth) for name in (BASELINES if settings.baselines else ())
+    }
+    for name in baselines.keys() & settings.predictions.keys():
+        raise ConfigError(f"{name}: a baseline has this name; give the predictions another")
+    try:
+        found = evaluate_motion(truth, settings.predictions, settings.measures, progress, baselines)
+    except ValueError as error:
+        if type(error) is ValueError:
+            raise ConfigError(str(error)) from error
+        raise
+    return all_tables(found)
 
 
 def ground_truth(settings: EvaluateSettings) -> GroundTruth:

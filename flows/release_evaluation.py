@@ -4,15 +4,16 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from assets.errors import AssetError
 from eval.lip_reader import LipReaderMissingError
 from eval.render import RenderError
 from eval.tables import Cell, Table, short
-from flows.config import ConfigError
+from extract.errors import ClipError
 from flows.evaluation_config import EvaluateReleaseSettings
 from flows.lip_reading_evaluation import read_lips
 from flows.motion_evaluation import evaluate
 from flows.written_tables import tables_text, write_text
-from manifests.paths import check_name
+from manifests.paths import DatasetError, check_name
 
 ROWS_ON_PAGE = 200
 Progress = Callable[[int, int], None]
@@ -36,10 +37,11 @@ def evaluate_release(
     folder = settings.root / "evaluations" / check_name(settings.name or settings.release, "evaluation")
     tables = evaluate(settings.of_motion, told("clips measured"))
     if settings.lip_reading is not None:
+        write_for_page(folder, tables)  # reading takes long: what is measured is not to be lost with it
         try:
             read = read_lips(settings.of_lips(folder / "lip-reading"), told)
             tables += [table for table in read if "by noise" not in table.title]
-        except (LipReaderMissingError, ConfigError, RenderError) as error:
+        except (AssetError, ClipError, DatasetError, LipReaderMissingError, RenderError, ValueError) as error:
             tables.append(Table("Lip reading: not done", ("why",), ((str(error),),)))
     write_for_page(folder, tables)
     return tables

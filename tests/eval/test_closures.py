@@ -113,3 +113,10 @@ def test_json_by_clip(tmp_path):
         file.write_text(wrong)
         with pytest.raises(VertexFileError, match="closures"):
             read_closures(file)
+
+
+def test_times_are_numbers(tmp_path):
+    path = tmp_path / "closures.json"
+    path.write_text('{"a": [[0.1, Infinity]]}')
+    with pytest.raises(VertexFileError, match="no time"):
+        read_closures(path)

@@ -47,3 +47,17 @@ def test_normalisation(text, fair, multitalk):
     assert normalise(text, "fair") == fair
     if multitalk is not None:
         assert normalise(text, "multitalk") == multitalk
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("\u200fمرحبا بك", "مرحبا بك"),  # noqa: RUF001
+        ("مرحـــبا", "مرحبا"),
+        ("\ufeffhello\u200b there", "hello there"),
+        ("co\u00adoperate", "cooperate"),
+        ("l\u2018amour", "l\u2019amour"),
+    ],
+)
+def test_what_is_not_seen_is_no_error(text, same):
+    assert normalise(text, "fair") == normalise(same, "fair")

@@ -5,6 +5,7 @@ import wave
 import numpy as np
 import pytest
 
+from eval.baselines import BASELINES, baseline
 from eval.error_plot import plot_clip
 from eval.evaluate_motion import evaluate_motion
 from eval.ground_truth import FolderTruth, ReleaseTruth
@@ -221,3 +222,38 @@ def test_a_release_is_a_ground_truth(release_root):
     other = dataclasses.replace(model, hash="ffff")
     with pytest.raises(VertexFileError, match="canonical:0123, not canonical:ffff"):
         ReleaseTruth(release_root, "first", other).load("v_0")
+
+
+def test_speech_and_lips_are_compared_within_a_source_video(folders):
+    """Named as MultiTalk's are, `<video>_<n>`, clips beside a folder of sounds are of one speaker."""
+    for name in ("truth", "far"):
+        for k, file in enumerate(sorted((folders / name).rglob("*.np?"))):
+            file.rename(file.with_name(f"Greek_video{k // 3}_{k % 3}{file.suffix}"))
+    (folders / "wav").mkdir()
+    for k in range(6):
+        tone(folders / "wav" / f"Greek_video{k // 3}_{k % 3}.wav", 1000 * (k + 1))
+    truth = FolderTruth(folders / "truth", sounds=folders / "wav")
+    result = evaluate_motion(truth, {"far": folders / "far"}, SETTINGS)
+    assert all(np.isfinite(value) for value in result.speech_lip.values())
+
+
+def test_closures_after_the_clips_end_are_not_missed(folders):
+    (folders / "closures.json").write_text(json.dumps({clip: [[0.0, 0.1], [40, 41]] for clip in "abcdef"}))
+    settings = MotionEvaluationSettings(
+        closures=folders / "closures.json", bootstrap_draws=100, metrics=("closure_recall",)
+    )
+    result = evaluate_motion(FolderTruth(folders / "truth"), {"far": folders / "far"}, settings)
+    assert {score.means["closure_recall"] for score in result.scores["far"]} == {1.0}
+
+
+def test_baselines_pass_over_clips_that_can_not_be_read(folders):
+    np.save(folders / "truth" / "greek" / "broken.npy", np.full((3, V, 3), np.nan, np.float32))
+    truth = FolderTruth(folders / "truth", np.zeros((V, 3), np.float32))
+    made = {name: baseline(name, truth) for name in BASELINES}
+    result = evaluate_motion(truth, {}, SETTINGS, baselines=made)
+    assert {name: len(scores) for name, scores in result.scores.items()} == {
+        "still": 6,
+        "mean": 6,
+        "shuffled": 6,
+    }
+    assert [s.clip_id for s in result.skipped] == ["broken"]

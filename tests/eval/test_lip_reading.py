@@ -1,5 +1,6 @@
 import json
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from eval.lip_reading_inputs import (
     vertex_sight,
     video_sight,
 )
-from eval.lip_reading_tables import lip_reading_figures, lip_reading_table
+from eval.lip_reading_tables import lip_reading_figures, lip_reading_table, unread_table
 from eval.mouth import MouthLandmarks
 from eval.noise import RecordedNoise
 from eval.release_lip_reading import REAL_VIDEO, release_clips, release_video_sight
@@ -174,10 +175,11 @@ def test_whisper_makes_references_once(tmp_path):
     heard = recognised_references(sounds, "en", whisper, record)
     assert set(heard) == {"spoken"}, "what can not be read has no reference"
     assert "our country" in heard["spoken"].lower()
-    record.write_text(json.dumps({"spoken": "as it was heard before"}), "utf-8")
-    assert recognised_references({"spoken": tmp_path / "gone"}, "en", whisper, record) == {
-        "spoken": "as it was heard before"
-    }
+    kept = json.loads(record.read_text("utf-8"))
+    record.write_text(json.dumps({"spoken": ["as it was heard before", kept["spoken"][1]]}), "utf-8")
+    for same in (tmp_path / "gone", sounds["spoken"]):
+        again = recognised_references({"spoken": same}, "en", whisper, record)
+        assert again == {"spoken": "as it was heard before"}
 
 
 def test_a_folder_without_whisper_is_told_of(tmp_path):
@@ -243,3 +245,21 @@ def test_videos_become_mouth_pictures(tmp_path, count, topology):
     assert mouths.shape == (5, 88, 88)
     assert np.all(np.diff(mouths.mean(axis=(1, 2))) > 0.5)
     assert MouthLandmarks.of(points, topology).stable.shape == (5, 5, 2)
+
+
+def test_another_sound_is_read_anew(clips, tmp_path):
+    record = tmp_path / "r.jsonl"
+    whole = read_clips(clips, {"model": sight(0)}, Reader(script), NOISES, SETTINGS, record)
+    with wave.open(str(clips[0].sound), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(9600))
+    reader = Reader(script)
+    read_clips(clips, {"model": sight(0)}, reader, NOISES, SETTINGS, record)
+    assert reader.read_count == len(whole.readings) / len(clips)
+
+
+def test_clips_in_which_nothing_is_said_are_told_of(clips, tmp_path):
+    silent = [clips[0], replace(clips[1], reference="...")]
+    readings = read_clips(silent, {"model": sight(0)}, Reader(script), NOISES, SETTINGS, tmp_path / "r.jsonl")
+    table = unread_table(silent, readings, SETTINGS)
+    assert table.rows == (("reference", "1", "nothing is said in it"),)

@@ -92,3 +92,25 @@ def test_a_folder_of_noises(tmp_path):
     assert [len(noise.recording) for noise in noises] == pytest.approx([16000, 16000], abs=50)
     with pytest.raises(MediaError, match="holds no noise"):
         read_noises(tmp_path / "nothing")
+
+
+def test_a_babble_leaves_out_voices_that_can_not_be_read(tmp_path):
+    sounds = {}
+    for k in range(4):
+        sounds[f"v{k}"] = tmp_path / f"{k}.wav"
+        with wave.open(str(sounds[f"v{k}"]), "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", ""))
+            file.writeframes(sound(k).tobytes())
+    sounds["v0"].write_bytes(b"no sound")
+    (babble,) = choose_noises(LipReadingSettings(), sounds)
+    assert np.any(babble.samples("v1", 800))
+    sounds["v1"].write_bytes(b"no sound")
+    with pytest.raises(ValueError, match="three sounds"):
+        choose_noises(LipReadingSettings(), sounds)
+
+
+def test_a_babble_of_pauses_alone_is_refused():
+    paused = np.zeros(160_000, np.int16)
+    paused[-1] = 1
+    with pytest.raises(ValueError, match="silent for all of the clip"):
+        Babble({"a": paused, "b": paused, "c": paused}).samples("c", 10)

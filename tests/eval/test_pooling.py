@@ -134,3 +134,11 @@ def test_the_same_table_in_every_format():
 def test_rows_must_fit_their_columns():
     with pytest.raises(ValueError, match="2 cells under 1 columns"):
         Table("t", ("a",), ((1, 2),))
+
+
+def test_names_with_brackets_stay_what_they_are():
+    table = Table("a [b]", ("metric", "run[/old]", "talker [v2]"), (("lve", 1.0, 2.0),))
+    shown = table.text("terminal")
+    assert "a [b]" in shown
+    assert "run[/old]" in shown
+    assert "talker [v2]" in shown

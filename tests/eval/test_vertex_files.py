@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eval.ground_truth import FolderTruth, read_template
-from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices
+from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices, sources_of
 
 CLIP = np.arange(4 * 5 * 3, dtype=np.float32).reshape(4, 5, 3)
 
@@ -116,3 +116,36 @@ def test_templates_are_arrays_or_multitalks_pickle(tmp_path):
     (tmp_path / "templates.pkl").write_bytes(pickle.dumps({}))
     with pytest.raises(VertexFileError, match="template"):
         read_template(tmp_path / "templates.pkl")
+
+
+@pytest.mark.parametrize("cut", [5, 60, 90, -40])
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_damaged_file_is_named(tmp_path, suffix, cut):
+    path = tmp_path / f"clip{suffix}"
+    (np.save if suffix == ".npy" else np.savez_compressed)(path, np.zeros((4, 5, 3), np.float32))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(VertexFileError, match=f"clip{suffix}"):
+        read_vertices(path)
+
+
+def test_a_flipped_byte_is_named(tmp_path):
+    path = tmp_path / "clip.npz"
+    np.savez_compressed(path, np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(VertexFileError, match="can not be read"):
+        read_vertices(path)
+
+
+def test_the_language_of_multitalks_data_is_in_the_names(tmp_path):
+    save(tmp_path / "npy", "Italian_x_0", "French_y_0")
+    save(tmp_path / "greek", "Italian_z")
+    languages = {clip: file.language for clip, file in find_vertex_files(tmp_path).items()}
+    assert languages == {"Italian_x_0": "italian", "French_y_0": "french", "Italian_z": "greek"}
+
+
+def test_sources_are_told_by_name_where_all_names_tell():
+    assert sources_of(["a_0", "a_1", "b_x_0"]) == {"a_0": "a", "a_1": "a", "b_x_0": "b_x"}
+    assert sources_of(["clip_001", "clip_002"]) == {"clip_001": "clip_001", "clip_002": "clip_002"}
+    assert sources_of(["a_0", "a_1", "b"]) == {"a_0": "a_0", "a_1": "a_1", "b": "b"}

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from flows.cli import main
 from manifests.evaluations import read_evaluations
+from manifests.media import MediaError
 
 
 @pytest.fixture
@@ -85,3 +87,40 @@ def test_settings_come_from_a_file_under_those_of_the_command_line(release_of_ta
     config.write_text("measures: 3\n")
     assert main(["evaluate", "motion", "--config", str(config), "--ground-truth", "x"]) == 2
     assert "measures" in capsys.readouterr().err
+
+
+def test_what_was_measured_outlives_a_failure_of_lip_reading(release_of_talk, monkeypatch, capsys):
+    def fail(*_):
+        raise MediaError("a.wav: can not be opened")
+
+    monkeypatch.setattr("flows.release_evaluation.read_lips", fail)
+    assert main(["evaluate", "all", "--root", str(release_of_talk), "--release", "v1"]) == 0
+    (found,) = read_evaluations(release_of_talk)
+    assert found.tables[-1].rows[0][0] == "a.wav: can not be opened"
+
+    def die(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("flows.release_evaluation.read_lips", die)
+    with pytest.raises(RuntimeError):
+        main(["evaluate", "all", "--root", str(release_of_talk), "--release", "v1", "--name", "died"])
+    assert {found.name for found in read_evaluations(release_of_talk)} == {"died", "v1"}
+
+
+def test_tables_come_before_a_plot_that_fails(release_of_talk, tmp_path, capsys):
+    folder = tmp_path / "run=1"
+    folder.mkdir()
+    from eval.ground_truth import ReleaseTruth
+    from flows.head_models import load_head_model
+
+    clip = ReleaseTruth(release_of_talk, "v1", load_head_model("canonical")).load("video00_0")
+    np.save(folder / "video00_0.npy", np.concatenate([clip.vertices, clip.vertices]))
+    np.save(folder / "video01_0.npy", clip.vertices)
+    arguments = ["--predictions", str(folder), "--release", "v1", "--root", str(release_of_talk)]
+    arguments += ["--metrics", "lve_squared", "--plot", "video00_0", str(tmp_path / "clip.png")]
+    assert main(["evaluate", "motion", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert "run=1" in printed.out
+    assert "video00_0: 40 frames" in printed.err
+    assert main(["evaluate", "motion", "--predictions", "b=", "--release", "v1", "--root", "x"]) == 2
+    assert "write NAME=DIR" in capsys.readouterr().err
