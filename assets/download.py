@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from assets.asset import AssetFile
 from assets.errors import AssetCorrupt, DownloadFailed
-from assets.files import CHUNK_BYTES, write_verified
+from assets.files import CHUNK_BYTES, record_sha256, write_verified
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes received so far and the total, None where the server does not tell."""
@@ -47,7 +47,7 @@ def download(file: AssetFile, target: Path, progress: Progress | None = None) ->
         request = urllib.request.Request(file.url, headers={"User-Agent": "multitalk"})  # noqa: S310  checked above
         with urllib.request.urlopen(request, timeout=TIMEOUT_SEC) as response:  # noqa: S310
             _require_safe(response.url)
-            sha256 = write_verified(target, file, _received(response, progress), file.url)
+            _store(file, target, _received(response, progress), file.url)
     except urllib.error.HTTPError as error:
         raise DownloadFailed(
             f"{file.url}: the server answered {error.code} {error.reason}. {by_hand}."
@@ -65,8 +65,17 @@ def download(file: AssetFile, target: Path, progress: Progress | None = None) ->
         raise DownloadFailed(
             f"{target}: cannot be written ({error.strerror}). Free space or permissions?"
         ) from error
-    if file.sha256 is None:
-        target.with_name(f"{target.name}.sha256").write_text(f"{sha256}  {target.name}\n", encoding="ascii")
+
+
+def _store(file: AssetFile, target: Path, content: Iterator[bytes], source: str) -> None:
+    sha256 = write_verified(target, file, content, source)
+    if file.sha256 is not None:
+        return
+    try:
+        record_sha256(target, sha256)
+    except OSError:
+        target.unlink(missing_ok=True)  # else it would count as fetched, and its later damage never show
+        raise
 
 
 def _received(response: HTTPResponse, progress: Progress | None) -> Iterator[bytes]:

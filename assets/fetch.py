@@ -18,7 +18,7 @@ from typing import Literal
 
 from assets.asset import Asset, AssetFile, Packaged
 from assets.download import Progress, download
-from assets.errors import AssetCorrupt, AssetMissing, UnknownAsset
+from assets.errors import AssetCorrupt, AssetError, AssetMissing, UnknownAsset
 from assets.files import chunks, verify, write_verified
 from assets.registry import REGISTRY
 
@@ -48,15 +48,21 @@ class _Located:
 
 
 def local_directories() -> tuple[Path, ...]:
-    """Return the user's directories of model files: MULTITALK_ASSETS, separated as in PATH."""
+    """Return the user's directories of model files: MULTITALK_ASSETS, separated as in PATH.
+
+    Raises
+    ------
+    AssetError
+        A directory begins with the home folder of a user who does not exist.
+    """
     value = os.environ.get("MULTITALK_ASSETS", "")
-    return tuple(Path(entry).expanduser() for entry in value.split(os.pathsep) if entry)
+    return tuple(_expanded("MULTITALK_ASSETS", entry) for entry in value.split(os.pathsep) if entry)
 
 
 def cache_directory() -> Path:
     """Return the folder for downloaded and joined files: MULTITALK_CACHE, else the platform's cache."""
     if override := os.environ.get("MULTITALK_CACHE"):
-        return Path(override).expanduser()
+        return _expanded("MULTITALK_CACHE", override)
     if os.name == "nt":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -64,6 +70,15 @@ def cache_directory() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "multitalk"
+
+
+def _expanded(variable: str, entry: str) -> Path:
+    try:
+        return Path(entry).expanduser()
+    except RuntimeError as error:
+        raise AssetError(
+            f"{variable}: {entry}: there is no such home folder. Correct the variable."
+        ) from error
 
 
 def find(name: str, *, registry: Mapping[str, Asset] = REGISTRY) -> Path | None:
@@ -215,15 +230,22 @@ def _locate(asset: Asset) -> _Located | None:
     for directory in local_directories():
         for name in (asset.name, *asset.folders):
             paths = tuple(directory / name / file.name for file in asset.files)
-            if all(path.is_file() for path in paths):
+            if all(map(_is_file, paths)):
                 return _Located("directory", tuple((path,) for path in paths))
     paths = tuple(_cache_folder(asset) / file.name for file in asset.files)
-    if all(path.is_file() for path in paths):
+    if all(map(_is_file, paths)):
         return _Located("cache", tuple((path,) for path in paths))
     carried = tuple(tuple(_packaged_path(part) for part in file.packaged) for file in asset.files)
-    sources = tuple(tuple(path for path in parts if path is not None and path.is_file()) for parts in carried)
+    sources = tuple(tuple(path for path in parts if path is not None and _is_file(path)) for parts in carried)
     complete = all(found and len(found) == len(parts) for found, parts in zip(sources, carried, strict=True))
     return _Located("package", sources) if complete else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that may not be entered: for us, nothing is there
+        return False
 
 
 def _packaged_path(part: Packaged) -> Path | None:
@@ -253,7 +275,7 @@ def _verify(asset: Asset, located: _Located) -> bool:
 
 def _sound(file: AssetFile, path: Path) -> bool:
     try:
-        return path.is_file() and verify(file, (path,), "")
+        return _is_file(path) and verify(file, (path,), "")
     except AssetCorrupt:
         return False
 

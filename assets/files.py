@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from assets.asset import AssetFile
 from assets.errors import AssetCorrupt
 
 CHUNK_BYTES = 1 << 20
+
+_SHA256 = re.compile(r"[0-9a-f]{64}(?!\S)")
 
 
 def chunks(paths: Sequence[Path]) -> Iterator[bytes]:
@@ -30,8 +33,23 @@ def expected_sha256(file: AssetFile, path: Path) -> str | None:
     """
     if file.sha256 is not None:
         return file.sha256
+    return _recorded_sha256(path) or file.sha256_start
+
+
+def record_sha256(path: Path, sha256: str) -> None:
+    """Write a file's hash beside it as `NAME.sha256`, in the format of the program sha256sum."""
     record = path.with_name(f"{path.name}.sha256")
-    return record.read_text(encoding="ascii").split()[0] if record.is_file() else file.sha256_start
+    write_verified(record, AssetFile(record.name), [f"{sha256}  {path.name}\n".encode()], str(path))
+
+
+def _recorded_sha256(path: Path) -> str | None:
+    try:
+        text = path.with_name(f"{path.name}.sha256").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    # A full disk or a crash may have left an empty or torn record.
+    found = _SHA256.match(text.lower())
+    return found[0] if found else None
 
 
 def verify(file: AssetFile, paths: Sequence[Path], remedy: str) -> bool:
@@ -54,17 +72,20 @@ def verify(file: AssetFile, paths: Sequence[Path], remedy: str) -> bool:
     Raises
     ------
     AssetCorrupt
-        The content is not the expected one.
+        The content is not the expected one, or can not be read.
     """
     expected = expected_sha256(file, paths[0])
     if expected is None:
         return False
+    names = ", ".join(str(path) for path in paths)
     digest = hashlib.sha256()
-    for chunk in chunks(paths):
-        digest.update(chunk)
+    try:
+        for chunk in chunks(paths):
+            digest.update(chunk)
+    except OSError as error:
+        raise AssetCorrupt(f"{names}: can not be read ({error.strerror}). {remedy}") from error
     actual = digest.hexdigest()
     if not actual.startswith(expected):
-        names = ", ".join(str(path) for path in paths)
         difference = f"SHA-256 {actual}, expected {expected}"
         raise AssetCorrupt(f"{names}: the content is not that of {file.name} ({difference}). {remedy}")
     return len(expected) == len(actual)

@@ -28,7 +28,9 @@ class CandidateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_clip_sec: float = Field(default=2.0, gt=0, description="Shortest clip, in seconds.")
+    min_clip_sec: float = Field(
+        default=2.0, ge=2 / FPS, description="Shortest clip, in seconds: two frames at least."
+    )
     max_clip_sec: float = Field(
         default=12.0,
         gt=0,
@@ -195,8 +197,10 @@ def clip_intervals(stretch: Stretch, speech: Speech, settings: CandidateSettings
         after = parts[index + 1][0][0] if index + 1 < len(parts) else np.inf
         start, end = _with_margins(part, before, after, speech, settings)
         taken = clips[-1][1] if clips else 0  # where two clips meet within a frame, it belongs to the first
-        first, last = max(stretch.start, taken, int(np.floor(start))), min(stretch.end, int(np.ceil(end)))
-        if settings.min_clip_sec * FPS <= last - first <= settings.max_clip_sec * FPS:
+        first = max(stretch.start, taken, int(np.floor(start)))
+        # Whole frames around speech of just the longest clip's length may be one more than it.
+        last = min(stretch.end, int(np.ceil(end)), first + int(settings.max_clip_sec * FPS))
+        if settings.min_clip_sec * FPS <= last - first:
             clips.append((first, last))
     return clips
 
@@ -282,7 +286,8 @@ def _halves(
     if pauses:
         _, index = max(pauses)
         return chain[:index], chain[index:]
-    # No pause: where a voice is least heard, so that both parts make clips, or at least the first one.
+    # No pause: where a voice is least heard, so that both parts make clips, or at least the first one. Both
+    # bounds lie inside the chain, since a clip has two frames at least.
     first = int(start + shortest)
     last = int(end - shortest) if end - shortest >= first else int(start + longest)
     heard = speech.probability[first : last + 1]

@@ -172,7 +172,12 @@ def _try(
 
 def _fetch(url: str, scratch: Path, settings: DownloadSettings, clips: Sequence[Interval]) -> dict[str, Any]:
     options = yt_dlp_options(settings, scratch, local_files=url.startswith("file:"))
-    limits = Limits(settings.timeout_sec, settings.stall_timeout_sec, settings.min_bytes_per_sec)
+    limits = Limits(
+        timeout_sec=settings.timeout_sec,
+        stall_timeout_sec=settings.stall_timeout_sec,
+        min_bytes_per_sec=settings.min_bytes_per_sec,
+        pause_sec=max(settings.sleep_sec, settings.max_sleep_sec),
+    )
     parts = wanted_parts(clips) if settings.sections and clips else ()
     answer = run_worker(url, options, scratch, limits, parts=parts)
     if isinstance(answer, Failure):
@@ -202,6 +207,9 @@ def _verify(
         # After a resumed transfer it may be two halves of different files: a fresh start tells.
         code = ErrorCode.NETWORK if resumed else error.code
         raise _TryError(code, error.message.removeprefix(f"{path.name}: ")) from error
+    except Exception:  # no fault that we know of: the next run must not find the same file again
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
     announced_sec = answer["duration"] or 0.0
     needed_sec = max((end for _, end in clips if end <= announced_sec), default=0.0)
     whole_sec = 0.0 if answer["fps"] else 0.98 * announced_sec - 2

@@ -137,7 +137,7 @@ def retry_after_seconds(failure: Failure, now: datetime | None = None) -> float 
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     wait = date.replace(tzinfo=date.tzinfo or UTC) - (now or datetime.now(UTC))
     return max(wait.total_seconds(), 0.0)

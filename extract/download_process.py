@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from extract.download_errors import Failure
 
@@ -25,6 +26,8 @@ class Limits:
     timeout_sec: float
     stall_timeout_sec: float
     min_bytes_per_sec: float
+    pause_sec: float = 0.0
+    """Longest pause before a transfer: it counts as no stall."""
 
 
 def run_worker(
@@ -58,30 +61,31 @@ def run_worker(
     """
     package_root = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "extract.download_worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,  # a group of its own, so that its ffmpeg goes with it
-    )
-    try:
-        job = {"url": url, "options": options, "expand": expand, "parts": list(parts)}
-        return _converse(process, json.dumps(job), folder, limits)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+    job = json.dumps({"url": url, "options": options, "expand": expand, "parts": list(parts)})
+    # Not through a pipe: it holds 64 KiB, less than the list of a thousand videos, until it is read.
+    with tempfile.TemporaryFile() as answer:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "extract.download_worker"],
+            stdin=subprocess.PIPE,
+            stdout=answer,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # a group of its own, so that its ffmpeg goes with it
+        )
+        try:
+            return _converse(process, job, answer, folder, limits)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
 
 def _converse(
-    process: subprocess.Popen[bytes], job: str, folder: Path, limits: Limits
+    process: subprocess.Popen[bytes], job: str, answer: IO[bytes], folder: Path, limits: Limits
 ) -> dict[str, Any] | Failure:
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
     try:
         process.stdin.write(job.encode() + b"\n")
         process.stdin.flush()  # and left open: its end tells the worker that we are gone
@@ -90,10 +94,11 @@ def _converse(
     reason = _watch(process, folder, limits)
     if reason is not None:
         return Failure(message=reason, types=("TransportError",))
-    answer = process.stdout.readline()
-    if not answer:
+    answer.seek(0)
+    line = answer.readline()
+    if not line.endswith(b"\n"):  # nothing, or not all of it
         return _died(process)
-    outcome: dict[str, Any] = json.loads(answer)
+    outcome: dict[str, Any] = json.loads(line)
     if "failure" in outcome:
         failure = outcome["failure"]
         return Failure(**{**failure, "types": tuple(failure["types"])})
@@ -115,9 +120,11 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, limits: Limits) -> st
         now = time.monotonic()
         if now - began > limits.timeout_sec:
             return f"the download did not end within {limits.timeout_sec:.0f} s"
-        if now - window_began > limits.stall_timeout_sec:
-            size = _bytes_in(folder)
-            if size - window_bytes < limits.min_bytes_per_sec * (now - window_began):
+        size = _bytes_in(folder)
+        if size < window_bytes:  # begun anew, by a server that can not continue: no stall
+            window_began, window_bytes = now, size
+        elif now - window_began > limits.stall_timeout_sec + limits.pause_sec:
+            if size - window_bytes < limits.min_bytes_per_sec * (now - window_began - limits.pause_sec):
                 return f"the transfer stalled: {size - window_bytes} bytes in {now - window_began:.0f} s"
             window_began, window_bytes = now, size
 

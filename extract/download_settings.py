@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from extract.ffmpeg import ffmpeg_exe
 
@@ -64,6 +65,24 @@ class DownloadSettings(BaseModel):
     )
     timeout_sec: float = Field(default=7200.0, gt=0, description="Longest time for one try")
 
+    @field_validator("cookies_file")
+    @classmethod
+    def _cookies_can_be_read(cls, path: Path | None) -> Path | None:
+        if path is not None and not (os.access(path, os.R_OK) and path.is_file()):
+            raise ValueError(
+                f"{path} is no file that can be read; export the cookies from a browser, or leave cookies_file out"
+            )
+        return path
+
+    @model_validator(mode="after")
+    def _rate_limit_is_no_stall(self) -> Self:
+        if self.rate_limit is not None and self.rate_limit <= self.min_bytes_per_sec:
+            raise ValueError(
+                f"rate_limit: must be more than min_bytes_per_sec, {self.min_bytes_per_sec:g}, below which "
+                "transfers are given up; raise it or lower that"
+            )
+        return self
+
 
 def yt_dlp_options(settings: DownloadSettings, folder: Path, *, local_files: bool) -> dict[str, Any]:
     """Return yt-dlp's options, plain enough for JSON.
@@ -77,7 +96,8 @@ def yt_dlp_options(settings: DownloadSettings, folder: Path, *, local_files: boo
     local_files
         Whether addresses of files on this machine are allowed.
     """
-    fast_enough = f"[fps>=?{settings.min_fps - 0.1:g}]"
+    # yt-dlp knows neither a sign nor an exponent.
+    fast_enough = f"[fps>=?{settings.min_fps - 0.1:.2f}]" if settings.min_fps > 0.1 else ""
     options = {
         # An unknown frame rate passes (a plain file's is); what is too slow comes last, not never:
         # the trimmer refuses it with a better message than "format not available".
@@ -85,7 +105,10 @@ def yt_dlp_options(settings: DownloadSettings, folder: Path, *, local_files: boo
         # The original language before all (dubbed tracks exist); HDR last, since tone mapping only guesses.
         "format_sort": ["lang", f"res:{settings.max_height}", "hdr:sdr", "fps", "vcodec:h264"],
         "merge_output_format": "mp4",
-        "postprocessors": [{"key": "FFmpegVideoRemuxer", "preferedformat": "mp4"}],
+        # MP4 does not hold what older containers do (VP8, Flash and Windows video): Matroska takes all.
+        "postprocessors": [
+            {"key": "FFmpegVideoRemuxer", "preferedformat": "mp4>mp4/mov>mp4/m4v>mp4/mkv"},
+        ],
         "ffmpeg_location": str(ffmpeg_exe()),
         "paths": {"home": str(folder.absolute())},
         # The format in the name keeps partial files of different formats apart.

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,14 @@ def _download(
 ) -> dict[str, Any]:
     import yt_dlp
 
-    cookies = options.pop("cookiefile", None)
-    if cookies is not None:
-        # As a stream, because yt-dlp writes cookies back, and several processes share the file.
-        options["cookiefile"] = io.StringIO(Path(cookies).read_text(encoding="utf-8"))
     if options.get("cookiesfrombrowser"):
         options["cookiesfrombrowser"] = tuple(options["cookiesfrombrowser"])
     options |= {"logger": _Silent(), "match_filter": _skip_live}
     options["retry_sleep_functions"] = {"http": _pause, "fragment": _pause}
     try:
+        if "cookiefile" in options:
+            # As a stream, because yt-dlp writes cookies back, and several processes share the file.
+            options["cookiefile"] = io.StringIO(Path(options["cookiefile"]).read_text(encoding="utf-8"))
         with yt_dlp.YoutubeDL(options) as ydl:
             if expand:
                 return _videos(ydl.extract_info(url, download=False))
@@ -114,13 +113,21 @@ def _outcome(info: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _videos(info: dict[str, Any] | None) -> dict[str, Any]:
-    entries = [info] if info and info.get("_type", "video") == "video" else (info or {}).get("entries") or []
-    videos = [
-        {"id": entry.get("id"), "url": entry.get("webpage_url") or entry.get("url")}
-        for entry in entries
-        if entry
-    ]
-    return {"info": {"videos": videos}}
+    videos: dict[str, dict[str, Any]] = {}
+    for video in _entries(info or {}):
+        found = {"id": video.get("id"), "url": video.get("webpage_url") or video.get("url")}
+        # A channel lists a video under each of its tabs that holds it.
+        videos.setdefault(str(found["id"] or found["url"]), found)
+    return {"info": {"videos": list(videos.values())}}
+
+
+def _entries(info: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the videos of a playlist and of those in it: a channel is a playlist of its tabs."""
+    if info.get("_type") in ("playlist", "multi_video"):
+        for entry in info.get("entries") or ():
+            yield from _entries(entry or {})
+    elif info:
+        yield info
 
 
 def _end_with_parent() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from extract.download_errors import Failure, classify, explain
 from extract.download_process import Limits, run_worker
@@ -53,5 +53,6 @@ def list_videos(url: str, settings: DownloadSettings) -> list[ListedVideo]:
 
 
 def _name_in(url: str) -> str:
-    # What yt-dlp takes for the id of a plain file, too.
-    return PurePosixPath(urlsplit(url).path).stem
+    # Feeds name YouTube's videos by their address only: watch?v=ID. Of a plain file's, yt-dlp takes the stem.
+    parts = urlsplit(url)
+    return parse_qs(parts.query).get("v", [PurePosixPath(parts.path).stem])[0]

@@ -71,7 +71,8 @@ def probe(path: Path, stage: Stage = Stage.DOWNLOAD) -> SourceVideo:
     import av
 
     try:
-        with av.open(str(path.absolute()), options=OPEN_OPTIONS) as container:
+        # Old files hold titles in other encodings than UTF-8.
+        with av.open(str(path.absolute()), options=OPEN_OPTIONS, metadata_errors="replace") as container:
             return _read(container, path, stage)
     except (av.FFmpegError, StopIteration) as error:
         reason = getattr(error, "strerror", None) or "it has no pictures"

@@ -120,7 +120,7 @@ def _open(source: Media, timeout_sec: float, proxy: str | None) -> InputContaine
     }
     if proxy:
         options["http_proxy"] = proxy
-    return av.open(source.url, options=options, timeout=timeout_sec)
+    return av.open(source.url, options=options, timeout=timeout_sec, metadata_errors="replace")
 
 
 def _streams(container: InputContainer, output: OutputContainer, *, alone: bool) -> dict[int, _Copied]:

@@ -181,11 +181,14 @@ def _continues(track: dict[int, int], index: npt.NDArray[np.int32], faces: Seque
     """Whether a track can be the face of `index` (T,) at other times: never beside it, near it, of its size."""
     frames = np.asarray(list(track))
     taken = np.flatnonzero(index >= 0)
-    apart = np.abs(frames[:, None] - taken)
+    after = np.searchsorted(taken, frames).clip(max=len(taken) - 1)
+    before = (after - 1).clip(min=0)
+    earlier = np.abs(frames - taken[before]) <= np.abs(frames - taken[after])
+    nearest = taken[np.where(earlier, before, after)]
+    apart = np.abs(frames - nearest)
     if not apart.all():
         return False
-    row, column = np.unravel_index(apart.argmin(), apart.shape)
-    own, chosen = int(frames[row]), int(taken[column])
+    own, chosen = int(frames[apart.argmin()]), int(nearest[apart.argmin()])
     here, there = faces[own][track[own]], faces[chosen][index[chosen]]
     return overlap(here.box, there.box) > 0 and 0.5 < _size(here) / _size(there) < 2
 

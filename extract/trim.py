@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import wave
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class TrimSettings(BaseModel):
         default="veryfast", description="x264's effort: slower ones make smaller files"
     )
     clips_per_process: int = Field(
-        default=8, ge=1, le=64, description="Clips cut by one ffmpeg process; memory follows it"
+        default=8, ge=1, le=32, description="Clips cut by one ffmpeg process; memory follows it"
     )
     timeout_base_sec: float = Field(
         default=120.0, gt=0, description="Time that one ffmpeg process may take, whatever it cuts"
@@ -121,12 +122,29 @@ def trim_clips(
             outcomes[index] = fault
         else:
             jobs.append((index, _cut(video, request)))
-    jobs.sort(key=lambda job: job[1].start_frame)  # neighbours read the same part of the file
-    for first in range(0, len(jobs), settings.clips_per_process):
-        batch = jobs[first : first + settings.clips_per_process]
+    for batch in _batches(jobs, settings.clips_per_process):
         done = _trim_batch(source, video, [cut for _, cut in batch], settings)
         outcomes |= {index: outcome for (index, _), outcome in zip(batch, done, strict=True)}
     return [outcomes[index] for index in range(len(requests))]
+
+
+def _batches(jobs: Sequence[tuple[int, Cut]], largest: int) -> Iterator[list[tuple[int, Cut]]]:
+    """Share out clips among processes: neighbours together, since they read the same part of the file.
+
+    Clips of one interval, such as two faces at once, go to different processes: ffmpeg-python takes equal
+    filters of an equal input for one and the same, and refuses to use its pictures twice.
+    """
+    rounds: list[list[tuple[int, Cut]]] = []
+    met: Counter[tuple[int, int]] = Counter()
+    for job in sorted(jobs, key=lambda job: job[1].start_frame):
+        interval = job[1].start_frame, job[1].frame_count
+        if met[interval] == len(rounds):
+            rounds.append([])
+        rounds[met[interval]].append(job)
+        met[interval] += 1
+    for different in rounds:
+        for first in range(0, len(different), largest):
+            yield different[first : first + largest]
 
 
 def _refusal(

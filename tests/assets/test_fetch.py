@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import sys
@@ -9,8 +10,9 @@ from multiprocessing import get_context
 import pytest
 
 from assets.asset import Asset, AssetFile, Packaged
-from assets.errors import AssetCorrupt, AssetMissing, DownloadFailed, UnknownAsset
+from assets.errors import AssetCorrupt, AssetError, AssetMissing, DownloadFailed, UnknownAsset
 from assets.fetch import cache_directory, fetch, find, local_directories, require, statuses
+from tests.extract.small_files import small_files
 
 MODEL = bytes(range(256)) * 12_000  # about 3 MB: several chunks
 CONFIG = b'{"layers": 6}'
@@ -110,6 +112,35 @@ def test_cache_follows_xdg_and_its_own_variable(monkeypatch, tmp_path):
 def test_local_directories_are_a_path_list(monkeypatch, tmp_path):
     monkeypatch.setenv("MULTITALK_ASSETS", os.pathsep.join([str(tmp_path / "a"), "", str(tmp_path / "b")]))
     assert local_directories() == (tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("variable", ["MULTITALK_ASSETS", "MULTITALK_CACHE"])
+def test_home_of_nobody_is_named(monkeypatch, variable):
+    monkeypatch.setenv(variable, "~nosuchuser/models")
+    with pytest.raises(AssetError, match=f"{variable}: ~nosuchuser/models: there is no such home"):
+        statuses(registry=registry(asset(AssetFile("model.bin"))))
+
+
+def test_a_folder_that_cannot_be_looked_into_is_passed_over(places, monkeypatch):
+    (places / "model.bin").write_bytes(MODEL)
+    closed = str(
+        places / ("x" * 300)
+    )  # a name too long fails as a folder without permission does, for root too
+    monkeypatch.setenv("MULTITALK_ASSETS", os.pathsep.join([closed, str(places)]))
+    entries = registry(asset(AssetFile("model.bin", sha256(MODEL)), folders=(".",)))
+    assert find("model", registry=entries) == places / "model.bin"
+
+
+def test_a_file_that_cannot_be_read_is_named(places, monkeypatch):
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (places / "model.bin").write_bytes(MODEL)
+    monkeypatch.setenv("MULTITALK_ASSETS", str(places))
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    [status] = statuses(registry=registry(asset(AssetFile("model.bin", sha256(MODEL)), folders=(".",))))
+    assert status.state == "corrupt"
+    assert f"{places / 'model.bin'}: can not be read (Permission denied)" in status.action
 
 
 def test_users_directory_comes_before_cache_and_package(places, monkeypatch):
@@ -287,6 +318,23 @@ def test_unpublished_hash_is_recorded_and_later_damage_shows(places, server):
     path.write_bytes(MODEL[:-1])
     with pytest.raises(AssetCorrupt):
         find("model", registry=entries)
+
+
+@pytest.mark.parametrize("torn", ["", "\n", "7f83", "0" * 63 + "  model.bin", "\N{SNOWMAN}"])
+def test_a_torn_record_of_a_hash_counts_as_none(places, server, torn):
+    entries = registry(asset(remote(server, digest=None, size=None)))
+    path = fetch("model", registry=entries)
+    path.with_name("model.bin.sha256").write_text(torn, encoding="utf-8")
+    assert find("model", registry=entries) == fetch("model", registry=entries) == path
+    [status] = statuses(registry=entries)
+    assert (status.state, status.verified) == ("present", False)
+
+
+def test_a_file_whose_hash_could_not_be_recorded_is_not_kept(places, server):
+    entries = registry(asset(remote(server, "/config.json", digest=None, size=None)))
+    with pytest.raises(DownloadFailed, match=r"model\.bin: cannot be written"), small_files(len(CONFIG)):
+        fetch("model", registry=entries)
+    assert leftovers(places / "cache") == []
 
 
 def test_file_without_any_hash_is_said_to_be_unverified(places, monkeypatch):

@@ -158,3 +158,21 @@ def test_a_face_that_wanders_gets_a_wider_box():
     wandering = np.asarray([FACE, [c + (300 if i % 2 == 0 else 0) for i, c in enumerate(FACE)]], np.float32)
     narrow, wide = (clip_box(boxes, SIZE, 2.0) for boxes in (still, wandering))
     assert wide.right - wide.left > narrow.right - narrow.left
+
+
+@pytest.mark.parametrize(("start", "end"), [(100.7, 400.3), (100.7, 399.9), (100, 400)])
+def test_speech_as_long_as_the_longest_clip_makes_one(start, end):
+    """Also where it begins and ends between frames."""
+    ((first, last),) = spans(ALONE, speech((start, end)))
+    assert last - first == 300
+    assert (first, last) == (100, 400)
+
+
+def test_the_shortest_clips_are_two_frames():
+    with pytest.raises(ValueError, match="min_clip_sec"):
+        CandidateSettings(min_clip_sec=0.02)
+    settings = CandidateSettings(min_clip_sec=0.08, max_clip_sec=0.1)
+    spoken = Speech([(10.0, 200.0)], np.r_[np.zeros(12), np.ones(488)].astype(np.float32))
+    found = find_candidates(ALONE, (), 500, spoken, SIZE, settings)
+    assert found
+    assert {clip.frame_count for clip in found} == {2}

@@ -6,7 +6,7 @@ import pytest
 
 from extract.download import DownloadSettings, source_url
 from extract.download_settings import yt_dlp_options
-from extract.download_worker import _outcome
+from extract.download_worker import _download, _outcome
 
 
 @pytest.mark.parametrize("video_id", ["", "..", "a/b", "a b", "a\n", "{x}", "a" * 129, "'; rm"])
@@ -34,13 +34,13 @@ def test_settings_become_yt_dlps_options(tmp_path):
         cookies_browser="firefox",
         proxy="socks5://127.0.0.1:1",
         js_runtimes={"node": "/opt/node"},
-        rate_limit=1000,
+        rate_limit=100_000,
         sleep_sec=5,
         extractor_args={"youtube": {"player_client": ["web"]}},
     )
     options = yt_dlp_options(settings, tmp_path, local_files=False)
     assert options["format_sort"][:2] == ["lang", "res:720"]
-    assert "[fps>=?24.9]" in options["format"]
+    assert "[fps>=?24.90]" in options["format"]
     assert options["js_runtimes"] == {"node": {"path": "/opt/node"}}
     assert options["max_sleep_interval"] == 5
     assert options["skip_unavailable_fragments"] is False
@@ -93,3 +93,23 @@ def test_choice_of_format(tmp_path, formats, expected):
     """The original sound, also when a dubbed track comes later, which yt-dlp takes for better."""
     sounds = [sound("de", "de", 10), sound("dub-en", "en", -1)]
     assert choose(formats + sounds, DownloadSettings(), tmp_path) == (expected, "de")
+
+
+@pytest.mark.parametrize("min_fps", [0, 0.05, 0.1, 0.1000001, 23.976])
+def test_any_frame_rate_may_be_asked_for(tmp_path, min_fps):
+    formats = [picture("v720", 720, 30), sound("de", "de", 10)]
+    assert choose(formats, DownloadSettings(min_fps=min_fps), tmp_path) == ("v720+de", "de")
+
+
+def test_a_rate_limit_at_which_every_transfer_is_given_up_is_refused():
+    with pytest.raises(ValueError, match="rate_limit: must be more than min_bytes_per_sec, 1024"):
+        DownloadSettings(rate_limit=500)
+    assert DownloadSettings(rate_limit=500, min_bytes_per_sec=100).rate_limit == 500
+
+
+def test_cookies_that_are_not_there_are_named(tmp_path):
+    missing = tmp_path / "cookies.txt"
+    with pytest.raises(ValueError, match=r"cookies\.txt is no file that can be read"):
+        DownloadSettings(cookies_file=missing)
+    gone = _download("http://localhost/x", {"cookiefile": str(missing)}, expand=False, parts=())
+    assert "cookies.txt" in gone["failure"]["message"]

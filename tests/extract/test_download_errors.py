@@ -140,6 +140,7 @@ def test_advice_is_ours_and_not_yt_dlps():
         ("Wed, 21 Oct 2026 07:00:00 GMT", 0),
         ("soon", None),
         ("-5", None),
+        ("Wed, 21 Oct 2026 07:28:30 +99999999999999", None),
     ],
 )
 def test_retry_after_as_number_or_date(header, seconds):

@@ -144,3 +144,30 @@ def test_cookies_file_is_only_read(server, tmp_path):
     download(f"http://127.0.0.1:{server.server_port}/good.mp4", tmp_path / "good.mp4", settings)
     assert cookies.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"cookies.txt", "good.mp4"}
+
+
+def test_what_breaks_the_probe_is_not_found_again_by_the_next_run(tmp_path, video_bytes, monkeypatch):
+    def breaks(path):
+        raise UnicodeDecodeError("utf-8", b"Caf\xe9", 3, 4, "invalid")
+
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "abc.mp4").write_bytes(video_bytes)
+    monkeypatch.setattr("extract.download.probe", breaks)
+    with pytest.raises(UnicodeDecodeError):
+        download((tmp_path / "mirror" / "abc.mp4").as_uri(), tmp_path / "abc.mp4", ONCE)
+    assert {path.name for path in tmp_path.iterdir()} == {"mirror"}
+
+
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [
+        ("old.webm", ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libvorbis"]),
+        ("old.wmv", ["-c:v", "wmv2", "-c:a", "wmav2"]),
+    ],
+)
+def test_what_mp4_does_not_hold_is_fetched_all_the_same(tmp_path, video_bytes, name, codecs):
+    (tmp_path / "plain.mp4").write_bytes(video_bytes)
+    run_ffmpeg(["-v", "error", "-i", str(tmp_path / "plain.mp4"), *codecs, str(tmp_path / name)], 30)
+    found = download((tmp_path / name).as_uri(), tmp_path / "abc.mp4", ONCE)
+    assert (found.video.width, found.video.fps, found.video.has_audio) == (160, 25, True)
+    assert found.video.seekable

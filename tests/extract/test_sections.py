@@ -5,7 +5,7 @@ import pytest
 from extract.download import DownloadSettings, download
 from extract.errors import ClipError, ErrorCode
 from extract.ffmpeg import run_ffmpeg
-from extract.sections import wanted_parts
+from extract.sections import Media, copy_parts, wanted_parts
 from extract.trim import TrimRequest, TrimResult, trim_clips
 from flows.local_server import serve_folder
 from tests.extract.barcodes import (
@@ -99,3 +99,13 @@ def test_without_clips_or_over_no_network_the_whole_video_comes(served, tmp_path
     )
     found = download(whole.as_uri(), tmp_path / "b.mp4", SECTIONS, clips=[(50, 52)])
     assert found.path.read_bytes() == whole.read_bytes()
+
+
+def test_parts_of_a_video_whose_title_is_not_in_utf_8(served, tmp_path):
+    folder, base = served
+    latin_1 = b"title=Caf\xe9".decode("utf-8", "surrogateescape")
+    copied = ["-v", "error", "-i", str(folder / "plain.mp4"), "-c", "copy", "-metadata", latin_1]
+    run_ffmpeg([*copied, "-movflags", "+faststart", str(folder / "title.mp4")], 30)
+    media = Media(f"{base}/title.mp4", {})
+    rate = copy_parts([media], [(0, 1)], tmp_path / "part.mp4", timeout_sec=10, proxy=None)
+    assert rate == pytest.approx(30, abs=0.1)

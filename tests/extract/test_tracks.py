@@ -1,5 +1,7 @@
 """Tracks from faces whose places are known: ovals of points that move, vanish, double and cross a cut."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from extract.crop import crop_box
 from extract.errors import ClipError, ErrorCode
 from extract.landmarks import Face
 from extract.shots import ShotDetector
-from extract.tracks import TrackSettings, box_in_clip, choose_track, follow, overlap
+from extract.tracks import TrackSettings, _continues, box_in_clip, choose_track, follow, overlap
 
 WHOLE = np.array([0, 0, 512, 512], np.float32)
 OVAL = np.random.default_rng(0).uniform(-0.5, 0.5, (478, 3)).astype(np.float32)
@@ -158,3 +160,16 @@ def test_what_is_taken_for_a_face_for_a_moment_does_not_count():
     assert choose(frames).face_count.max() == 1
     frames = [[main, ghost] if 40 <= f < 50 else [main] for f in range(100)]
     assert choose(frames).face_count.max() == 2
+
+
+def test_a_long_clip_needs_little_memory():
+    """Frames of two tracks are not compared all with all: at a quarter of an hour that took gigabytes."""
+    faces = [[face(200, 200)]] * 20_000
+    index = np.full(20_000, -1, np.int32)
+    index[:10_000] = 0
+    tracemalloc.start()
+    assert _continues(dict.fromkeys(range(10_000, 20_000), 0), index, faces)
+    assert not _continues(dict.fromkeys(range(9_999, 20_000), 0), index, faces)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6

@@ -1,5 +1,6 @@
 """Clips are exact to the frame and to the sample, from sources of any rate and container."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -7,8 +8,11 @@ import av
 import numpy as np
 import pytest
 
+from extract.annotations import BoundingBox
 from extract.ffmpeg import run_ffmpeg
-from extract.trim import TrimResult, TrimSettings
+from extract.probe import probe
+from extract.trim import CropBox, TrimResult, TrimSettings
+from extract.trim_command import Cut, Encoder, trim_command
 from tests.extract.barcodes import (
     QUICK,
     annotation,
@@ -140,3 +144,34 @@ def test_the_same_bytes_on_every_run(tmp_path):
         assert first.clip_sha256 == second.clip_sha256
         assert first.clip_path.read_bytes() == second.clip_path.read_bytes()
         assert first.audio_path.read_bytes() == second.audio_path.read_bytes()
+
+
+def test_two_faces_at_once_make_two_clips(tmp_path):
+    """Other clips of the video are cut with them, and one box may bear two names."""
+    source = make_source(tmp_path / "source.mov", regular("25", 4))
+    left = BoundingBox(0, 1, 0, 0.5)
+    clips = [
+        annotation(10, 20, left, "left"), annotation(50, 20, left, "later"), annotation(10, 20, clip_id="whole"),
+        annotation(10, 20, left, "again"), annotation(10, 21, left, "longer"),
+    ]  # fmt: skip
+    results = trim(source, tmp_path, *clips)
+    for clip, result in zip(clips, results, strict=True):
+        assert isinstance(result, TrimResult), result
+        assert result.clip_path.name == f"{clip.clip_id}.mp4"
+        assert result.frame_count == clip.frame_count
+        check_sound(clip, result)
+    assert read_barcodes(results[2].clip_path) == list(range(10, 30))
+    assert results[0].clip_sha256 == results[3].clip_sha256 != results[2].clip_sha256
+
+
+def test_the_most_clips_of_one_process_fit_its_command_line(tmp_path):
+    """Linux takes 128 KiB for one argument, which here holds the filters of all clips."""
+    source = make_source(tmp_path / "source.mov", regular("25", 1))
+    video = replace(
+        probe(source), transfer="hlg", interlaced=True, square_pixels=False, width=3840, height=2160
+    )
+    crop = CropBox(1234.5, 1234.5, 1234.5, 1234.5)
+    cuts = [Cut(100_000 + i, 12_345, crop, tmp_path / f"{i}.mp4", tmp_path / f"{i}.wav") for i in range(32)]
+    assert max(map(len, trim_command(source, video, cuts, Encoder(23, "medium")))) < 128 * 1024
+    with pytest.raises(ValueError, match="less than or equal to 32"):
+        TrimSettings(clips_per_process=33)

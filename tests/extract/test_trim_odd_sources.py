@@ -110,3 +110,11 @@ def test_picture_that_begins_late_is_held_back_in_time(tmp_path):
     result = trim_one(late, tmp_path, annotation(30, 40))
     assert read_barcodes(result.clip_path) == list(range(18, 58))
     assert clicks(read_wav(result.audio_path)) == pytest.approx([0.8], abs=0.001)
+
+
+@pytest.mark.parametrize("name", ["title.mp4", "title.mkv"])
+def test_a_title_in_another_encoding_than_utf_8_is_no_fault(tmp_path, name):
+    latin_1 = b"title=Caf\xe9".decode("utf-8", "surrogateescape")
+    odd = reencoded(tmp_path, "-c:v", "copy", "-c:a", "aac", "-metadata", latin_1, name=name)
+    assert b"Caf\xe9" in odd.read_bytes()
+    assert read_barcodes(trim_one(odd, tmp_path, annotation(10, 20)).clip_path) == list(range(10, 30))
