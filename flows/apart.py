@@ -5,6 +5,7 @@ in-process Prefect starts, and a flow that can not report its end to its server 
 command that the user started only watches; the flow runs in a child that the terminal does not reach.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -30,13 +31,13 @@ def run_apart(arguments: Sequence[str]) -> int:
         On Ctrl-C, after the child has stopped in order (or was ended, on a second Ctrl-C or after a minute).
     """
     child = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-P", "-m", "flows.cli", *arguments],
         stdin=subprocess.PIPE,
         env={**os.environ, _MARK: "1"},
         start_new_session=True,
     )
     try:
-        return child.wait()
+        return _status(child)
     except KeyboardInterrupt:
         child.send_signal(signal.SIGINT)
         try:
@@ -45,6 +46,19 @@ def run_apart(arguments: Sequence[str]) -> int:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         raise
+
+
+def _status(child: "subprocess.Popen[bytes]") -> int:
+    """Wait for the child; when it was killed, say so and end its session, with the server that it started."""
+    status = child.wait()
+    if status >= 0:
+        return status
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    killer = signal.Signals(-status).name
+    why = " (memory may have run out)" if killer == "SIGKILL" else ""
+    sys.stderr.write(f"multitalk: error: the run was killed by {killer}{why}; run again to go on\n")
+    return 1
 
 
 def end_with_parent() -> None:

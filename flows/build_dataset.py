@@ -28,7 +28,7 @@ from flows.artifact import build_markdown
 from flows.config import BuildSettings, ConfigError
 from flows.detectors import face_detector
 from flows.fitting import Fitter
-from flows.judging import judge
+from flows.judging import judge, policy_of
 from flows.plan import Batch, make_plan
 from flows.progress import TerminalProgress, count_events
 from flows.stopping import stopping_in_order, turns
@@ -47,7 +47,8 @@ def build_dataset(settings: BuildSettings) -> BuildSummary:
     """
     logger = get_run_logger()
     started = time.monotonic()
-    load_policy(settings.policy, MANIFEST)  # an unusable one is told of before hours of work
+    policy = settings.policy or policy_of(settings.root)
+    load_policy(policy, MANIFEST)  # an unusable one is told of before hours of work
     notes = _missing_measures(settings)
     plan = make_plan(settings)
     _check_models(settings)
@@ -61,7 +62,7 @@ def build_dataset(settings: BuildSettings) -> BuildSummary:
         build(plan.batches, settings, run_folder)
     else:
         logger.info(f"Nothing to do: all {skipped} source videos are done with this configuration")
-    judge(settings.root, settings.policy)
+    judge(settings.root, policy)
     seconds = time.monotonic() - started
     summary = summarise(
         settings.root, built=plan.pending_videos, skipped=skipped, seconds=seconds, notes=notes

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = cli_system.status_of(error)
         if status is None:
             raise
-        print(f"multitalk: error: {error}", file=sys.stderr)
+        print(f"multitalk: error: {cli_system.message_of(error)}", file=sys.stderr)
         return status
 
 
@@ -90,9 +90,14 @@ def _add_build(commands: Any) -> None:
     )
     build.add_argument("--workers", type=int, metavar="N", help="batches at work at the same time")
     build.add_argument("--head-model", metavar="NAME|PATH", help="canonical (default), or a FLAME file")
-    build.add_argument("--policy", metavar="NAME|FILE", help="policy applied at the end")
     build.add_argument(
-        "--retry", action="append", metavar="CODE", help="try clips with this error code again"
+        "--policy", metavar="NAME|FILE", help="applied at the end; default: the dataset's own, or `default`"
+    )
+    build.add_argument(
+        "--retry",
+        action="append",
+        metavar="CODE",
+        help="try clips with this error code, too",
     )
     build.add_argument("--task-runner", choices=("local", "dask", "ray"), help="where batches run")
     build.add_argument(
@@ -103,7 +108,7 @@ def _add_build(commands: Any) -> None:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from flows.config import build_settings, read_config
+    from flows.config import BuildSettings, build_settings, read_config
 
     values = read_config(options.config) if options.config else {}
     names = [
@@ -114,12 +119,13 @@ def _build(options: argparse.Namespace) -> int:
         "workers",
         "head_model",
         "policy",
-        "retry",
         "task_runner",
     ]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     if options.annotations:
         given["annotations"] = options.annotations
+    if options.retry:
+        given["retry"] = [*values.get("retry", BuildSettings.model_fields["retry"].default), *options.retry]
     settings = build_settings(**{**values, **given})
     return run_build(settings, as_json=options.json)
 

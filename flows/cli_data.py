@@ -33,7 +33,9 @@ def add_commands(commands: Any) -> None:
     )
     _add_root(judge)
     judge.add_argument(
-        "--policy", default="default", metavar="NAME|FILE", help="a shipped policy, or a YAML file"
+        "--policy",
+        metavar="NAME|FILE",
+        help="a shipped policy, or a YAML file; default: the dataset's own, or `default`",
     )
     judge.add_argument("--dry-run", action="store_true", help="print, but leave the manifest as it is")
     judge.add_argument(
@@ -84,11 +86,12 @@ def _filter(options: argparse.Namespace) -> int:
     spare_pandas()
     from filters.policy import load_policy
     from filters.verdicts import evaluate, metric_columns, waterfall, waterfall_by_language
-    from flows.judging import judge
+    from flows.judging import judge, policy_of
     from manifests.schema import MANIFEST
     from manifests.store import read_manifest
 
-    policy = load_policy(options.policy, MANIFEST)
+    source = options.policy or policy_of(options.root)
+    policy = load_policy(source, MANIFEST)
     if options.explain:
         return _explain(options, policy)
     columns = [*metric_columns(policy), "clip_id"]
@@ -97,7 +100,7 @@ def _filter(options: argparse.Namespace) -> int:
     clips = read_manifest(options.root, columns)
     verdicts = evaluate(policy, clips)
     if not options.dry_run:
-        judge(options.root, options.policy)
+        judge(options.root, source)
     _print_waterfall(waterfall(verdicts), f"{policy.name}: all languages")
     if options.by_language:
         for language, counts in waterfall_by_language(verdicts, clips).items():

@@ -1,6 +1,7 @@
 """Commands about this machine: ``assets``, ``doctor``, ``demo``; and what a failing command returns."""
 
 import argparse
+import errno
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 GOES_ON = ("what was finished is kept, the same command goes on from there",)
 """What is said on Ctrl-C of commands that do so."""
 
@@ -60,7 +62,16 @@ def status_of(error: Exception) -> int | None:
         return 2
     if names.intersection(_RUN_ERRORS):
         return 1
-    return None
+    if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
+        return 2
+    return 1 if isinstance(error, PermissionError) or getattr(error, "errno", None) in _FULL else None
+
+
+def message_of(error: Exception) -> str:
+    """Say what an error of `status_of` was; of the system's, with the file that it is about."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename2 or error.filename}: {error.strerror}"
+    return str(error)
 
 
 def set_up_prefect() -> None:
@@ -98,13 +109,20 @@ def add_commands(commands: Any) -> None:
         "demo", help="build a small dataset offline, out of videos made on the spot, and show what comes out"
     )
     demo.add_argument("--root", type=Path, default=Path("demo-dataset"), metavar="DIR")
-    demo.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
+    demo.add_argument("--workers", type=_at_least_one, default=os.cpu_count() or 1, metavar="N")
     demo.add_argument(
         "--train",
         action="store_true",
         help="go on: train a prior and a talker in minutes, and measure them on held-out speakers",
     )
-    demo.set_defaults(run=_demo, runs_flow=True, if_stopped=GOES_ON)
+    demo.set_defaults(run=_demo, runs_flow=True)
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
 
 
 def _add_assets(commands: Any) -> None:
@@ -137,7 +155,7 @@ def _fetch_assets(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from assets.errors import AssetError
+    from assets.errors import AssetError, UnknownAsset
     from assets.fetch import fetch, statuses
 
     names = options.names or [
@@ -150,6 +168,8 @@ def _fetch_assets(options: argparse.Namespace) -> int:
             task = bar.add_task(name, total=None)
             try:
                 path = fetch(name, partial(_show, bar, task))
+            except UnknownAsset:
+                raise
             except AssetError as error:
                 failed += 1
                 bar.remove_task(task)

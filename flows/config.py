@@ -5,6 +5,7 @@ The settings of a stage live beside the stage; this module only puts them togeth
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -77,7 +78,10 @@ class BuildSettings(BaseModel):
         tuple(code for code in ErrorCode if code.transient),
         description="Failures of an earlier run that this run tries again.",
     )
-    policy: str = Field("default", description="Policy applied at the end: a shipped one's name, or a file.")
+    policy: str | None = Field(
+        None,
+        description="Policy applied at the end, a shipped one's name or a file; none: the dataset's own, or `default`",
+    )
 
     download: DownloadSettings = Field(default_factory=DownloadSettings)
     trim: TrimSettings = Field(default_factory=TrimSettings)
@@ -97,6 +101,11 @@ class BuildSettings(BaseModel):
         if "{video_id}" not in value:
             raise ValueError("needs {video_id} where the video's id goes, e.g. " + YOUTUBE)
         return value
+
+    @field_validator("languages")
+    @classmethod
+    def _as_annotations_write_them(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(language.lower() for language in value)
 
     @model_validator(mode="after")
     def _regressors_crop_by_mediapipe(self) -> Self:
@@ -133,8 +142,14 @@ def read_config(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+    ) as error:  # ValueError: of text that is none, of no date
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if isinstance(content, dict) and (odd := [name for name in content if not isinstance(name, str)]):
+        raise ConfigError(f"{path}: {odd[0]!r} is no name of a setting (YAML reads `on` and `yes` as true)")
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: the top level must be a mapping such as `workers: 4`")
     return content
@@ -154,9 +169,20 @@ def build_settings(**values: Any) -> BuildSettings:
 def validated(model: type[Settings], values: dict[str, Any]) -> Settings:
     """Validate `values` as settings of a kind; raises ConfigError with one line a wrong field."""
     try:
-        return model(**values)
+        settings = model(**values)
     except ValidationError as error:
         raise ConfigError("\n".join(map(_line, error.errors()))) from error
+    if odd := _not_finite(settings.model_dump()):
+        raise ConfigError(f"{odd}: must be a finite number")
+    return settings
+
+
+def _not_finite(values: Any, place: str = "") -> str:
+    """Name the first number that is infinite or none: JSON, in which workers get their settings, has no such."""
+    if isinstance(values, dict | list | tuple):
+        named = values.items() if isinstance(values, dict) else enumerate(values)
+        return next(filter(None, (_not_finite(v, f"{place}.{k}" if place else str(k)) for k, v in named)), "")
+    return place if isinstance(values, float) and not math.isfinite(values) else ""
 
 
 def _line(fault: Any) -> str:

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from flows.config import BuildSettings
+from flows.config import BuildSettings, ConfigError
 from flows.contact_sheet import write_contact_sheet
 from flows.demo import DemoSource, make_demo_source
 from flows.head_models import load_head_model
@@ -13,6 +13,8 @@ from flows.local_server import serve_folder
 from flows.tables import console, print_summary, print_table
 from manifests import open_dataset
 
+_MARK = ".demo"
+"""File by which the demo knows a folder that it may replace."""
 _QUERY = (
     "SELECT language, clip_id, round(av_correlation, 2) AS sync, round(fit_landmark_error, 4) AS fit_error "
     "FROM clips WHERE accepted ORDER BY sync DESC LIMIT 5"
@@ -26,14 +28,24 @@ def run_demo(root: Path, *, workers: int) -> int:
     -------
     int
         Exit status: 1 if a clip did not come out as planned.
+
+    Raises
+    ------
+    ConfigError
+        `root` holds something that is not an earlier demo's.
     """
     from flows.build_dataset import build_dataset
 
+    root = root.absolute()
+    if root.exists() and any(root.iterdir()) and not (root / _MARK).exists():
+        raise ConfigError(f"--root: {root} is no folder of the demo's, which makes it anew; choose another")
     source_folder = root.with_name(root.name + "-source")
     print(f"demo: making source videos in {source_folder} (about half a minute)", file=sys.stderr)
     source = make_demo_source(source_folder, workers=workers)
     if root.exists():
         shutil.rmtree(root)
+    root.mkdir(parents=True)
+    (root / _MARK).touch()
     with serve_folder(source.videos) as base:
         summary = build_dataset(
             BuildSettings(

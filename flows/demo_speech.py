@@ -57,7 +57,7 @@ def speak(sentences: Sequence[Sentence]) -> list[npt.NDArray[np.float32]]:
     """
     request = json.dumps([asdict(sentence) for sentence in sentences])
     done = subprocess.run(
-        [sys.executable, "-m", "flows.demo_speech"],
+        [sys.executable, "-P", "-m", "flows.demo_speech"],
         input=request.encode(),
         capture_output=True,
         timeout=_FRESH_PROCESS_SEC,

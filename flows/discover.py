@@ -69,7 +69,7 @@ def discover_clips(settings: DiscoverSettings) -> DiscoverSummary:
     Run it again to continue: videos that were looked at with the same settings are not looked at again.
     """
     started = time.monotonic()
-    load_policy(settings.build.policy, MANIFEST)
+    load_policy(settings.policy, MANIFEST)
     if whisper_code(settings.language) is None:
         raise ConfigError(f"language: {settings.language!r} is not known to Whisper, which has to verify it")
     videos, failed = raw_videos(settings)
@@ -140,7 +140,11 @@ def raw_videos(settings: DiscoverSettings) -> tuple[list[RawVideo], list[FailedV
 
 
 def _behind(named: str, settings: DiscoverSettings) -> list[RawVideo]:
-    if urlsplit(named).scheme in ("http", "https"):
+    try:
+        scheme = urlsplit(named).scheme
+    except ValueError as error:
+        raise ClipError(ErrorCode.VIDEO_UNAVAILABLE, f"{named}: {error}", Stage.DOWNLOAD) from error
+    if scheme in ("http", "https"):
         listed = list_videos(named, settings.build.download)
         return [RawVideo(video.video_id, video.url, local=False) for video in listed]
     path = Path(named)

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from extract.discover import CandidateSettings
 from flows.config import BuildSettings
@@ -48,10 +48,22 @@ class DiscoverSettings(BaseModel):
         description="How candidates are fetched, cut, tracked, measured and judged: as the build would.",
     )
 
+    @field_validator("out")
+    @classmethod
+    def _can_be_written(cls, value: Path) -> Path:
+        if not value.name or value.is_dir():
+            raise ValueError(f"{value} is a folder; name a file, such as annotations.json")
+        return value
+
     @property
     def folder(self) -> Path:
         """Where results are kept, so that a later run goes on from them."""
         return (self.root or self.out.with_suffix(".discover")) / self.language.lower()
+
+    @property
+    def policy(self) -> str:
+        """What candidates are judged by."""
+        return self.build.policy or "default"
 
     def fingerprint(self) -> str:
         """SHA-256 over the settings that decide which clips are found."""
@@ -59,6 +71,6 @@ class DiscoverSettings(BaseModel):
             mode="json",
             include={"candidates", "min_speaking_score", "min_av_correlation", "min_av_confidence"},
         )
-        outcome |= {"build": self.build.fingerprint(), "policy": self.build.policy, "version": _VERSION}
+        outcome |= {"build": self.build.fingerprint(), "policy": self.policy, "version": _VERSION}
         outcome["speaking_score"] = self.build.speaking_score
         return hashlib.sha256(json.dumps(outcome, sort_keys=True).encode()).hexdigest()

@@ -47,7 +47,7 @@ class VideoDiscoverer:
     def __init__(self, settings: DiscoverSettings) -> None:
         self._settings = settings
         self._clips = ClipBuilder(settings.build)
-        self._policy = load_policy(settings.build.policy, MANIFEST)
+        self._policy = load_policy(settings.policy, MANIFEST)
 
     def discover(
         self, video: RawVideo, fetched: Path | ClipError, progress: Callable[[float], None]

@@ -1,5 +1,6 @@
 """What of a machine a build needs, and what to do about what is missing: ``multitalk doctor``."""
 
+import http.client
 import importlib.metadata
 import importlib.util
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from assets.errors import AssetError
 from assets.fetch import find, statuses
 from extract.ffmpeg import FfmpegMissingError, ffmpeg_exe
 
@@ -80,7 +82,10 @@ def _ffmpeg() -> Finding:
 
 
 def _mediapipe_libraries() -> Finding:
-    model = find("face_landmarker")
+    try:
+        model = find("face_landmarker")
+    except AssetError as error:
+        return Finding("MediaPipe", "missing", str(error), "remove that file, then `multitalk assets fetch`")
     if model is None:
         return Finding("MediaPipe", "warning", "not tried, for want of face_landmarker")
     # In a process of its own: a library that fails to load prints and can end the process. Only a landmarker
@@ -89,7 +94,7 @@ def _mediapipe_libraries() -> Finding:
         "import sys, cv2; from mediapipe.tasks.python import vision; "
         "vision.FaceLandmarker.create_from_model_path(sys.argv[1]).close()"
     )
-    probe = [sys.executable, "-c", code, str(model)]
+    probe = [sys.executable, "-P", "-c", code, str(model)]
     try:
         done = subprocess.run(probe, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
@@ -110,8 +115,10 @@ def _mediapipe_libraries() -> Finding:
 
 
 def _gpu() -> Finding:
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return Finding("GPU", "warning", "not looked at: torch is not installed", "run `make setup`")
     if not torch.cuda.is_available():
         return Finding("GPU", "warning", "none; everything runs on the CPU", "")
     names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
@@ -145,6 +152,8 @@ def _assets() -> Iterator[Finding]:
 
 def _disk(root: Path) -> Finding:
     folder = next(p for p in (root.absolute(), *root.absolute().parents) if p.exists())
+    if not folder.is_dir():
+        return Finding("disk", "missing", f"{folder} is no folder", "choose another --root")
     free = shutil.disk_usage(folder).free / 1e9
     if not os.access(folder, os.W_OK):
         return Finding("disk", "missing", f"{folder} is not writable", "choose another --root")
@@ -154,7 +163,10 @@ def _disk(root: Path) -> Finding:
 
 
 def _source(source_url: str) -> Finding:
-    parts = urlsplit(source_url)
+    try:
+        parts = urlsplit(source_url)
+    except ValueError as error:
+        return Finding("source", "missing", f"{source_url}: {error}", "give another --source-url")
     if parts.scheme not in ("http", "https"):
         return Finding("source", "warning", f"{source_url}: not looked at", "")
     base = f"{parts.scheme}://{parts.netloc}/"
@@ -164,7 +176,7 @@ def _source(source_url: str) -> Finding:
             return Finding("source", "ok", f"{base} answers ({answer.status})")
     except urllib.error.HTTPError as error:
         return Finding("source", "ok", f"{base} answers ({error.code})")
-    except OSError as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         return Finding("source", "warning", f"{base}: {reason}", "check the network, or give --source-url")
 

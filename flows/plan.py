@@ -11,7 +11,6 @@ from pathlib import Path
 
 from extract.annotations import Annotation, AnnotationSet, InvalidAnnotation, read_annotations
 from flows.config import BuildSettings, ConfigError
-from manifests.paths import DatasetError
 from manifests.store import read_manifest
 
 UNDETERMINED = "und"  # ISO 639's code, for rows whose annotation names no usable language
@@ -78,12 +77,16 @@ def make_plan(settings: BuildSettings) -> Plan:
     Raises
     ------
     ConfigError
-        If no annotation file fits, or a language asked for is in none of them.
+        If no annotation file fits, they hold no clip, or a language asked for is in none of them.
     AnnotationFileError
         If a file cannot be read as annotations.
+    DatasetError
+        If the manifest is damaged.
     """
     annotations = read_annotations(annotation_files(settings.annotations))
     videos = source_videos(annotations, settings)
+    if not videos:
+        raise ConfigError(f"annotations: no clip is annotated in {', '.join(settings.annotations)}")
     committed = committed_videos(settings.root)
     return Plan(tuple(videos), tuple(batches(pending(videos, committed, settings), settings)))
 
@@ -92,7 +95,8 @@ def annotation_files(patterns: Iterable[str]) -> list[Path]:
     """Expand globs; a name without wildcards is taken as it is, so that its absence is reported."""
     files: list[Path] = []
     for pattern in patterns:
-        found = sorted(glob(pattern)) if has_magic(pattern) else [pattern]  # noqa: PTH207 - absolute patterns, too
+        named = Path(pattern).exists() or not has_magic(pattern)
+        found = [pattern] if named else sorted(glob(pattern))  # noqa: PTH207 - absolute patterns, too
         if not found:
             raise ConfigError(f"annotations: no file fits {pattern!r} in {Path.cwd()}")
         files += map(Path, found)
@@ -102,10 +106,9 @@ def annotation_files(patterns: Iterable[str]) -> list[Path]:
 def committed_videos(root: Path) -> dict[tuple[str, str], CommittedVideo]:
     """Return what the manifest says of every source video in it, by language and file id."""
     columns = ["language", "video_id", "config_fingerprint", "source_url", "attempts", "error_code", "stage"]
-    try:
-        table = read_manifest(root, columns)
-    except DatasetError:
+    if not (root / "manifest").is_dir():
         return {}
+    table = read_manifest(root, columns)
     videos: dict[tuple[str, str], CommittedVideo] = {}
     for row in (
         table.group_by(["language", "video_id"])

@@ -35,6 +35,7 @@ def run_batch(batch: Batch, settings: BuildSettings, run_folder: Path) -> BatchR
     events = run_folder / f"{batch.name}.events.jsonl"
     remaining = {video.file_id: video for video in batch.videos}
     crashes: Counter[str] = Counter()
+    _drop_finished(remaining, events)  # Prefect runs a task again that failed after its worker's work
     while remaining and not (run_folder / STOP_FILE).exists():
         left = replace(batch, videos=tuple(remaining.values()))
         ending = _run_process(Job(settings, left, events), run_folder / batch.name)

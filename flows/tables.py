@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 _STATE_STYLE = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 
+class _Pipe(Console):
+    """A console that leaves a reader's going away to the command, as everything else that writes does."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Return a console on stdout; a pipe gets lines as long as they need to be, not cut at 80 columns."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-    return Console(width=width, highlight=False)
+    return _Pipe(width=width, highlight=False)
 
 
 def print_table(rows: Sequence[dict[str, Any]], *, title: str | None = None, total: bool = False) -> None:

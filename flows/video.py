@@ -9,7 +9,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+
+import pyarrow.compute as pc
 
 from extract.annotations import Annotation, InvalidAnnotation
 from extract.download import DownloadedVideo, download
@@ -23,7 +26,7 @@ from flows.plan import AnnotatedVideo, source_url
 from flows.sync import PREDICTOR, VERSION_KEY, predictor_version
 from flows.versions import tool_versions
 from manifests import paths
-from manifests.store import commit_fragment
+from manifests.store import commit_fragment, read_manifest
 from manifests.takedown import read_takedown
 
 Row = dict[str, Any]
@@ -83,11 +86,16 @@ class VideoBuilder:
             The committed rows of the manifest, one for every annotated clip, valid or not.
         """
         clips = [_Clip(annotation, _base_row(annotation)) for annotation in video.annotations]
+        if not isinstance(download, ClipError):
+            self._trim(clips, download, video)
+            if not download.path.exists():
+                if rows := self._built_meanwhile(video):
+                    return rows
+                download = _taken_away(download.path, self.settings.root)
         if isinstance(download, ClipError):
             for clip in clips:
                 clip.fail(download, Stage.DOWNLOAD)
-        elif clips:
-            self._trim(clips, download, video)
+        else:
             for clip in clips:
                 self._build_clip(clip)
                 progress()
@@ -96,6 +104,14 @@ class VideoBuilder:
             # Before the video counts as done: nobody would come back for a file that a kill left here.
             paths.raw_path(self.settings.root, video.language, video.file_id).unlink(missing_ok=True)
         return self._commit(video, clips)
+
+    def _built_meanwhile(self, video: AnnotatedVideo) -> list[Row]:
+        """Rows that another build on this root has committed of a video, if they are what this one would make."""
+        if not (self.settings.root / "manifest").is_dir():
+            return []
+        ours = (pc.field("language") == video.language) & (pc.field("video_id") == video.file_id)
+        rows: list[Row] = read_manifest(self.settings.root).filter(ours).to_pylist()
+        return rows if all(row["config_fingerprint"] == video.fingerprint for row in rows) else []
 
     def _trim(self, clips: Sequence[_Clip], download: DownloadedVideo, video: AnnotatedVideo) -> None:
         root = self.settings.root
@@ -161,6 +177,13 @@ class VideoBuilder:
             fingerprint=video.fingerprint,
         )
         return rows
+
+
+def _taken_away(place: Path, root: Path) -> ClipError:
+    message = (
+        f"{place} was removed while it was worked on: let one build at a time work on {root}, and run again"
+    )
+    return ClipError(ErrorCode.INTERNAL, message, Stage.DOWNLOAD)
 
 
 def download_video(video: AnnotatedVideo, settings: BuildSettings) -> DownloadedVideo | ClipError:

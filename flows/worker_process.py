@@ -60,7 +60,7 @@ def run_worker(
     job_file.write_bytes(TypeAdapter(type(job)).dump_json(job))
     with stem.with_name(stem.name + ".log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, str(job_file)],
+            [sys.executable, "-P", "-m", module, str(job_file)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
