@@ -11,7 +11,7 @@ import pyarrow as pa
 from manifests import paths
 from manifests.query import query
 from manifests.store import read_manifest
-from manifests.tables import open_file, read_row, row_arrays
+from manifests.tables import naming_damage, open_file, read_row, row_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,9 +83,10 @@ class Dataset:
         )
         if place.exists():
             file = open_file(place)
-            clips = file.read(["clip_id"])["clip_id"].to_pylist()
-            if clip_id in clips:
-                return row_arrays(read_row(file, clips.index(clip_id)))
+            with naming_damage(place):
+                clips = file.read(["clip_id"])["clip_id"].to_pylist()
+                if clip_id in clips:
+                    return row_arrays(read_row(file, clips.index(clip_id)))
         raise KeyError(f"clip {clip_id!r} has no {kind}")
 
     def _video(self, clip_id: str) -> tuple[str, str]:

@@ -50,6 +50,8 @@ def _read(place: Path) -> Evaluation:
         if place.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
         content = json.loads(place.read_text("utf-8"))
+        # Refuses halves of characters, which no page can hold.
+        json.dumps(content, ensure_ascii=False).encode()
         if not isinstance(content, list):
             raise ValueError("it is not a list of tables")
         return Evaluation(name, tuple(_table(item) for item in content))

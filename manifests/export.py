@@ -27,7 +27,7 @@ from manifests.paths import DatasetError
 from manifests.schema import MANIFEST, MOTION
 from manifests.splits import SPLITS, SplitSettings, assign, file_stem, find_cuts, write_lists
 from manifests.store import read_manifest
-from manifests.tables import motion_table, open_file, read_row, row_arrays
+from manifests.tables import motion_table, naming_damage, open_file, read_row, row_arrays
 
 Vertices = npt.NDArray[np.float32]
 Row = dict[str, Any]
@@ -172,11 +172,14 @@ def _with_motion(root: Path, clips: pa.Table) -> Iterator[tuple[Row, dict[str, A
             file = open_file(place)
         except FileNotFoundError as error:
             raise DatasetError(f"{place} is missing: `multitalk verify` says what else is") from error
-        index = {clip: i for i, clip in enumerate(file.read(["clip_id"])["clip_id"].to_pylist())}
+        with naming_damage(place):
+            index = {clip: i for i, clip in enumerate(file.read(["clip_id"])["clip_id"].to_pylist())}
         for row in group:
             if row["clip_id"] not in index:
                 raise DatasetError(f"{place} lacks the motion of clip {row['clip_id']!r}")
-            yield row, row_arrays(read_row(file, index[row["clip_id"]]))
+            with naming_damage(place):
+                arrays = row_arrays(read_row(file, index[row["clip_id"]]))
+            yield row, arrays
 
 
 def _sound(root: Path, row: Row) -> bytes:

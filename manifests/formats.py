@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from typing import BinaryIO, Literal, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from manifests.query import QueryError
 
 Format = Literal["table", "csv", "json", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -33,12 +36,27 @@ def write_result(result: pa.Table, out: BinaryIO, form: Format) -> None:
         Binary stream, for instance ``sys.stdout.buffer``.
     form
         ``table`` for eyes; ``csv`` with nested values as JSON; ``json``, a list of objects; ``parquet``.
+
+    Raises
+    ------
+    QueryError
+        When Parquet has no type for a column.
     """
     if form == "parquet":
-        pq.write_table(result, out, compression="zstd")
+        _parquet(result, out)
         return
     text = {"table": _table, "csv": _csv, "json": _json}[form](result)
     out.write(text.encode())
+
+
+def _parquet(result: pa.Table, out: BinaryIO) -> None:
+    try:
+        pq.write_table(result, out, compression="zstd")
+    except pa.ArrowNotImplementedError as error:
+        raise QueryError(
+            f"the result can not be Parquet ({error}): cast that column, for instance to VARCHAR, or choose "
+            "--format csv"
+        ) from error
 
 
 def _json(result: pa.Table) -> str:
@@ -60,7 +78,7 @@ def _csv(result: pa.Table) -> str:
 def _table(result: pa.Table) -> str:
     shown = [
         [_fit(_cell(value, digits=6)) for value in row.values()]
-        for row in _rows(result.slice(0, MAX_TABLE_ROWS))
+        for row in _rows(_heads(result.slice(0, MAX_TABLE_ROWS)))
     ]
     numeric = [pa.types.is_integer(t) or pa.types.is_floating(t) for t in result.schema.types]
     widths = [max(map(_width, column)) for column in zip(result.column_names, *shown, strict=True)]
@@ -71,6 +89,24 @@ def _table(result: pa.Table) -> str:
     if hidden > 0:
         lines.append(f"... and {hidden:,} more rows: add LIMIT, or choose --format csv")
     return "\n".join(lines) + "\n"
+
+
+def _heads(result: pa.Table) -> pa.Table:
+    """Cut lists before they become text: the landmarks of one clip are a million numbers."""
+    for index, field in enumerate(result.schema):
+        if pa.types.is_list(field.type):
+            parts = [_head(part) for part in result.column(index).chunks]
+            column = pa.chunked_array(parts) if parts else result.column(index)
+            result = result.set_column(index, field.name, column)
+    return result
+
+
+def _head(lists: pa.Array) -> pa.Array:
+    """Keep of each list as many items as could be seen: an item takes a column or more."""
+    if not pa.types.is_list(lists.type):
+        return lists
+    cut = pc.list_slice(lists, 0, MAX_CELL_COLUMNS)
+    return pa.ListArray.from_arrays(cut.offsets, _head(cut.values), mask=cut.is_null())
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
@@ -91,11 +127,14 @@ def _width(text: str) -> int:
 def _fit(text: str) -> str:
     # Control characters in a transcript must not reach the terminal.
     text = "".join(c if c.isprintable() else " " for c in text)
-    if _width(text) <= MAX_CELL_COLUMNS:
-        return text
-    while _width(text) > MAX_CELL_COLUMNS - 1:
-        text = text[:-1]
-    return text + "…"
+    width = cut = 0
+    for index, char in enumerate(text):
+        width += _width(char)
+        if width < MAX_CELL_COLUMNS:
+            cut = index + 1  # there is room for the … that may follow
+        if width > MAX_CELL_COLUMNS:
+            return text[:cut] + "…"
+    return text
 
 
 def _cell(value: object, digits: int = 17) -> str:
@@ -120,7 +159,7 @@ def _plain(value: object) -> object:
 
 
 def _rows(result: pa.Table) -> list[dict[str, object]]:
-    """Rows as dicts; of columns that share a name, the last wins as in any JSON object."""
+    """Rows as dicts of the columns, whose names `manifests.query.query` has made unique."""
     for index, field in enumerate(result.schema):
         if (wide := _doubled(field.type)) != field.type:
             # By way of text, so that the float32 0.1 prints as 0.1 and not as 0.10000000149011612.

@@ -15,10 +15,14 @@ Picture = Callable[[Row], bytes | None]
 _KINDS = {b"\xff\xd8\xff": "jpeg", b"\x89PN": "png", b"RIF": "webp"}
 
 
-def gallery(rows: Sequence[Row], picture: Picture | None) -> str:
-    """Return the section's HTML."""
+def gallery(rows: Sequence[Row], picture: Picture | None, built: int) -> str:
+    """Return the section's HTML; `rows` are some of the `built` clips of the dataset, or none."""
     if not rows:
-        return "<p>No clip was built.</p>"
+        return (
+            f"<p>None of {built:,} clips is shown: none was asked for.</p>"
+            if built
+            else "<p>No clip was built.</p>"
+        )
     controls = (
         '<label>Search id, words, numbers <input type="search" name="words" autocomplete="off"></label>'
         + _select("language", "Language", sorted({row["language"] for row in rows}))

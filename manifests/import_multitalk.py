@@ -12,12 +12,11 @@ import hashlib
 import re
 import wave
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -204,30 +203,37 @@ def _clip(
 def _vertices(place: Path, vertex_count: int) -> npt.NDArray[np.float32]:
     """Read `verts` as float32 (T, V, 3)."""
     try:
+        # One member throughout: a file may hold another one under nearly the same name.
         with zipfile.ZipFile(place) as archive, archive.open("verts.npy") as file:
-            version = np.lib.format.read_magic(file)
-            header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-                version, np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = header(file)
-        if dtype.kind != "f" or len(shape) != 3 or shape[2] != 3 or not shape[0]:
-            raise ClipRefused("corrupt_media", f"verts are {dtype} {shape}, not floats (T, V, 3)")
-        if shape[1] != vertex_count:
-            raise ClipRefused(
-                "corrupt_media", f"verts have {shape[1]} vertices, the head model has {vertex_count}"
-            )
-        if shape[0] > MAX_FRAMES:
-            raise ClipRefused("corrupt_media", f"{shape[0]} frames; a clip has at most {MAX_FRAMES}")
-        with np.load(place, allow_pickle=False) as stored:
-            vertices = np.asarray(stored["verts"], np.float32)
-    except _DAMAGE as error:
+            _check_header(file, vertex_count)
+            file.seek(0)
+            vertices = np.asarray(np.lib.format.read_array(file, allow_pickle=False), np.float32)
+    except ClipRefused:
+        raise
+    except Exception as error:  # zip, its decompressors and NumPy raise almost anything
         raise ClipRefused("corrupt_media", f"the vertices can not be read: {error}") from error
     if not np.isfinite(vertices).all():
         raise ClipRefused("corrupt_media", "the vertices hold values that are not finite")
     return vertices
 
 
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, wave.Error, zipfile.BadZipFile, zlib.error)
+def _check_header(file: IO[bytes], vertex_count: int) -> None:
+    """Refuse an array of another form before it takes memory."""
+    header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+        np.lib.format.read_magic(file), np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = header(file)
+    if dtype.kind != "f" or len(shape) != 3 or shape[2] != 3 or not shape[0]:
+        raise ClipRefused("corrupt_media", f"verts are {dtype} {shape}, not floats (T, V, 3)")
+    if shape[1] != vertex_count:
+        raise ClipRefused(
+            "corrupt_media", f"verts have {shape[1]} vertices, the head model has {vertex_count}"
+        )
+    if shape[0] > MAX_FRAMES:
+        raise ClipRefused("corrupt_media", f"{shape[0]} frames; a clip has at most {MAX_FRAMES}")
+
+
+_DAMAGE = (OSError, ValueError, EOFError, wave.Error)
 
 
 def _sound(place: Path, length: int) -> npt.NDArray[np.int16]:

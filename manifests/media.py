@@ -111,6 +111,7 @@ def _open(path: Path) -> InputContainer:
     import av
 
     try:
-        return av.open(str(path))
+        # A title in another encoding than UTF-8 is no reason to refuse pictures and sound.
+        return av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         raise MediaError(f"{path}: can not be opened ({error})") from error

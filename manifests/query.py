@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,12 @@ def query(root: Path, sql: str) -> pa.Table:
         One statement in DuckDB's SQL that reads: SELECT, FROM, WITH, DESCRIBE, SUMMARIZE or SHOW. It reaches
         no other file, database or extension.
 
+    Returns
+    -------
+    pyarrow.Table
+        Column names are unique: of columns that share one, the later are called ``name_1`` and so on. Numbers
+        are int64 or float64 where DuckDB has wider ones, for instance for ``sum()``.
+
     Raises
     ------
     QueryError
@@ -51,9 +59,11 @@ def query(root: Path, sql: str) -> pa.Table:
             _confine(connection, root)
             for name in _mentioned(sql):
                 connection.execute(f"CREATE VIEW {name} AS {_definition(name, root.resolve())}")
-            return connection.sql(statements[0].query).to_arrow_table()
+            _refuse_writing(connection, statements[0].query)
+            result = connection.sql(statements[0].query).to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
+    return _plain_numbers(result.rename_columns(_unique(result.column_names)))
 
 
 def _confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
@@ -66,9 +76,62 @@ def _confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     connection.execute("SET lock_configuration = true")
 
 
+def _refuse_writing(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise where a SELECT holds a statement that writes, as in ``WITH x AS (COPY ...)``.
+
+    DuckDB takes that for a SELECT and may write wherever it may read, but has no such thing in a view. Making a
+    view reads no row and runs nothing.
+    """
+    import duckdb
+
+    try:
+        connection.execute(f'CREATE TEMP VIEW "_checked" AS\n{sql}')
+    except duckdb.Error as error:
+        # Lines are counted from the view's first; the user knows only the query's.
+        told = re.sub(r"(?m)^LINE (\d+):", lambda line: f"LINE {int(line[1]) - 1}:", str(error))
+        if "inside a VIEW" in told:
+            told = "a query can not write: the dataset can be read here, not changed"
+        raise QueryError(told) from error
+    connection.execute('DROP VIEW "_checked"')
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    """Tell columns that share a name apart as DuckDB does in a subquery: a, a_1, a_2."""
+    taken: dict[str, None] = {}
+    for name in names:
+        others = (f"{name}_{number}" for number in count(1))
+        taken[next(free for free in chain([name], others) if free not in taken)] = None
+    return list(taken)
+
+
+def _plain_numbers(table: pa.Table) -> pa.Table:
+    """Turn decimals, which are texts to JSON and objects to pandas, into integers or floats."""
+    for index, field in enumerate(table.schema):
+        kind = _plain(field.type, pa.int64())
+        if kind != field.type:
+            column = table.column(index)
+            try:
+                column = column.cast(kind)
+            except pa.ArrowInvalid:  # a whole number that does not fit
+                column = column.cast(_plain(field.type, pa.float64()))
+            table = table.set_column(index, field.name, column)
+    return table
+
+
+def _plain(kind: pa.DataType, whole: pa.DataType) -> pa.DataType:
+    """Replace a decimal type, also in lists: one of whole numbers by `whole`, others by float64."""
+    if pa.types.is_list(kind):
+        item = _plain(kind.value_type, whole)
+        return kind if item == kind.value_type else pa.list_(item)
+    if pa.types.is_decimal(kind):
+        return whole if kind.scale == 0 else pa.float64()
+    return kind
+
+
 def _mentioned(sql: str) -> list[str]:
     """Return the views that a query can mean: of a large dataset, each costs a walk through thousands of files."""
-    return [name for name in VIEWS if name in sql.casefold()] or list(VIEWS)
+    # Whole words: `motion_path` is a column of the clips.
+    return [name for name in VIEWS if re.search(rf"\b{name}\b", sql.casefold())] or list(VIEWS)
 
 
 def _definition(name: str, root: Path) -> str:
@@ -125,11 +188,19 @@ def _declared(schema: pa.Schema, rows: str) -> str:
 
 
 def _per_clip(root: Path, kind: str, schema: pa.Schema) -> str:
-    files = sorted(root.glob(f"{kind}/language=*/*.parquet"))
+    files: dict[str, list[Path]] = {}
+    for place in sorted(root.glob(f"{kind}/language=*/*.parquet")):
+        if paths.is_name(place.stem):  # not what a system leaves, such as ._x.parquet
+            files.setdefault(place.parent.name.removeprefix("language="), []).append(place)
     if not files:
         columns = ", ".join(f"NULL::{_sql_type(field.type)} AS {field.name}" for field in schema)
         return f"SELECT {columns}, NULL::VARCHAR AS language WHERE false"
-    return f"FROM read_parquet({_texts(files)}, hive_partitioning = true, hive_types_autocast = false)"
+    # Not by hive partitioning, which also takes the folders above the root for columns.
+    return " UNION ALL BY NAME ".join(
+        f"SELECT *, {_text(language)} AS language "  # noqa: S608
+        f"FROM read_parquet({_texts(places)}, hive_partitioning = false)"
+        for language, places in files.items()
+    )
 
 
 def _sql_type(kind: pa.DataType) -> str:

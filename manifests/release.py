@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -43,6 +44,8 @@ from manifests.store import read_manifest
 from manifests.takedown import read_takedown
 
 _SUMS = "SHA256SUMS"
+_LISTED = {"manifest.parquet", "policy.yaml", "split.json", "README.md", "croissant.json", "motion.sha256"}
+_SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 _SPLIT_COLUMN = pa.field(
     "split", pa.string(), metadata={"meaning": "side of the split", "range": "train, val, test"}
 )
@@ -172,16 +175,31 @@ def read_release(root: Path, name: str) -> pa.Table:
 
 
 def damaged_files(folder: Path, sums: str = _SUMS) -> list[Path]:
-    """Files of a release that are missing or differ from their checksums in `sums`."""
-    if not (folder / sums).is_file():
+    """Files of a release that are missing or differ from their checksums in `sums`.
+
+    It is `sums` itself where that is missing, cut or no list of checksums.
+    """
+    entries = _read_sums(folder / sums)
+    if entries is None or (sums == _SUMS and _LISTED - {name for name, _ in entries}):
         return [folder / sums]
-    entries = [line.split("  ", 1) for line in (folder / sums).read_text("utf-8").splitlines()]
-    places = [folder / name for _, name in entries]
+    places = [folder / name for name, _ in entries]
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda place: sha256(place) if place.is_file() else "", places))
     return [
-        place for place, (digest, _), actual in zip(places, entries, found, strict=True) if digest != actual
+        place for place, (_, digest), actual in zip(places, entries, found, strict=True) if digest != actual
     ]
+
+
+def _read_sums(place: Path) -> list[tuple[str, str]] | None:
+    """Return name and checksum of each line, or None where that is not what the file holds."""
+    if not place.is_file():
+        return None
+    try:
+        lines = [_SUM.fullmatch(line) for line in place.read_text("utf-8").splitlines()]
+    except UnicodeDecodeError:
+        return None
+    entries = [(line[2], line[1]) for line in lines if line]
+    return entries if len(entries) == len(lines) else None
 
 
 def sha256(path: Path) -> str:

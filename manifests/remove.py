@@ -12,7 +12,7 @@ from manifests import paths
 from manifests.schema import MANIFEST
 from manifests.store import compact, read_manifest
 from manifests.tables import manifest_table
-from manifests.takedown import extend_takedown, read_takedown, tombstone
+from manifests.takedown import delete_video, extend_takedown, read_takedown, tombstone
 
 
 def remove_videos(root: Path, video_ids: Iterable[str], reason: str = "") -> list[Path]:
@@ -41,10 +41,10 @@ def remove_videos(root: Path, video_ids: Iterable[str], reason: str = "") -> lis
     # The list comes first: from here on, no build can bring the videos back, whatever happens to this run.
     extend_takedown(root, dict.fromkeys(video_ids, reason))
     listed = read_takedown(root)
+    compact(root, lambda table: _bury(table, listed))
+    # Read after the burial: of what a running build committed meanwhile, nothing may be overlooked.
     clips = read_manifest(root, ["language", "video_id", "clip_id"])
-    clips = clips.filter(pc.is_in(clips["video_id"], pa.array(list(listed), pa.string())))
-    compact(root, lambda table: _bury(table, listed), languages=sorted(set(clips["language"].to_pylist())))
-    return _delete_files(root, clips)
+    return _delete_files(root, clips.filter(pc.is_in(clips["video_id"], pa.array(list(listed), pa.string()))))
 
 
 def _bury(table: pa.Table, listed: dict[str, str]) -> pa.Table:
@@ -69,17 +69,7 @@ def _verdict(graves: pa.Table, table: pa.Table) -> pa.Table:
 
 
 def _delete_files(root: Path, clips: pa.Table) -> list[Path]:
-    places = set()
+    videos: dict[tuple[str, str], list[str]] = {}
     for row in clips.to_pylist():
-        language, video_id, clip_id = row["language"], row["video_id"], row["clip_id"]
-        places |= {kind(root, language, video_id) for kind in _OF_VIDEO}
-        if paths.is_name(clip_id):  # else it was never built
-            places |= {kind(root, language, clip_id) for kind in _OF_CLIP}
-    deleted = sorted(place for place in places if place.exists())
-    for place in deleted:
-        place.unlink()
-    return deleted
-
-
-_OF_VIDEO = (paths.raw_path, paths.landmarks_path, paths.motion_path)
-_OF_CLIP = (paths.clip_path, paths.audio_path)
+        videos.setdefault((row["language"], row["video_id"]), []).append(row["clip_id"])
+    return sorted(place for video, ids in videos.items() for place in delete_video(root, *video, ids))

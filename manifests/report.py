@@ -58,7 +58,7 @@ def write_report(
         ("policy", "What the policy takes away", _waterfall(data, waterfall)),
         ("failures", "Clips that failed", _failures(data)),
         *_evaluations(read_evaluations(root)),
-        ("gallery", "Clips", gallery(data.gallery, picture)),
+        ("gallery", "Clips", gallery(data.gallery, picture, data.totals["ok"])),
     ]
     page = _page(title or root.resolve().name, data, sections)
     with atomic(out) as temporary:

@@ -174,7 +174,7 @@ def _nearest(reached: Sequence[float], share: float, low: int, high: int) -> int
 
 def _stems(path: Path) -> set[str]:
     try:
-        lines = path.read_text("utf-8").split("\n")
+        lines = path.read_text("utf-8-sig").split("\n")  # Windows' editors write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} can not be read as a list of clips: {error}") from error
     return {line.strip().removesuffix(".wav").removesuffix(".npz") for line in lines if line.strip()}

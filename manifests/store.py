@@ -11,7 +11,7 @@ under way or killed, that holds for everyone who reads the folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,13 +31,14 @@ from manifests.tables import (
     landmarks_table,
     manifest_table,
     motion_table,
+    naming_damage,
     open_file,
     videos_footer,
     write_landmarks,
     write_manifest,
     write_motion,
 )
-from manifests.takedown import read_takedown, tombstone
+from manifests.takedown import delete_video, read_takedown, tombstone
 
 Change = Callable[[pa.Table], pa.Table]
 """Takes the manifest rows of a language, returns as many in the same order."""
@@ -56,7 +57,7 @@ def commit_fragment(
     """Make a source video part of the dataset: all of it, or nothing if this is cut off anywhere.
 
     `language`, `video_id`, `config_fingerprint` and `motion_path` of the rows are filled in here, and
-    `created_at` where a row has none. A video on the take-down list becomes tombstones, without motion.
+    `created_at` where a row has none. A video on the take-down list becomes tombstones, without motion or media.
 
     Parameters
     ----------
@@ -84,35 +85,25 @@ def commit_fragment(
     motion_place = paths.motion_path(root, language, video_id)
     landmarks_place = paths.landmarks_path(root, language, video_id)
     _check_clips(video_id, rows, motion_rows, landmark_rows)
-    reason = read_takedown(root).get(video_id)
-    if reason is not None:
-        rows, motion_rows, landmark_rows = [tombstone(row, reason) for row in rows], (), ()
-    with_motion = {row["clip_id"]: motion_place.relative_to(root).as_posix() for row in motion_rows}
-    now = datetime.now(UTC)
-    table = manifest_table(
-        [
-            {
-                "created_at": now,
-                **row,
-                "language": language,
-                "video_id": video_id,
-                "config_fingerprint": fingerprint,
-                "motion_path": with_motion.get(row["clip_id"]),
-            }
-            for row in _by_clip(rows)
-        ]
-    )
-    if motion_rows:
-        write_motion(motion_table(_by_clip(motion_rows)), motion_place)
-    if landmark_rows:
-        write_landmarks(landmarks_table(_by_clip(landmark_rows)), landmarks_place)
+    # The list is read under the lock: a removal comes wholly before this commit, or finds all of it.
     with locked(root, exclusive=False):
+        reason = read_takedown(root).get(video_id)
+        if reason is not None:
+            rows, motion_rows, landmark_rows = [tombstone(row, reason) for row in rows], (), ()
+            delete_video(root, language, video_id, (row["clip_id"] for row in rows))
+        with_motion = {row["clip_id"]: motion_place.relative_to(root).as_posix() for row in motion_rows}
+        filled_in = {"language": language, "video_id": video_id, "config_fingerprint": fingerprint}
+        table = _fragment(rows, filled_in, with_motion)
+        if motion_rows:
+            write_motion(motion_table(_by_clip(motion_rows)), motion_place)
+        if landmark_rows:
+            write_landmarks(landmarks_table(_by_clip(landmark_rows)), landmarks_place)
         write_manifest(table, place, videos_footer({video_id: fingerprint}))
-    # What an earlier configuration left there belongs to no row any more.
-    if not motion_rows:
-        motion_place.unlink(missing_ok=True)
-    if not landmark_rows:
-        landmarks_place.unlink(missing_ok=True)
+        # What an earlier configuration left there belongs to no row any more.
+        if not motion_rows:
+            motion_place.unlink(missing_ok=True)
+        if not landmark_rows:
+            landmarks_place.unlink(missing_ok=True)
     return place
 
 
@@ -249,7 +240,9 @@ def _read_language(root: Path, language: str, wanted: pa.Schema) -> pa.Table:
 def _read(place: Path, schema: pa.Schema) -> pa.Table:
     file = open_file(place)
     stored = set(file.schema_arrow.names)
-    return conform(file.read([name for name in schema.names if name in stored]), schema)
+    with naming_damage(place):
+        rows = file.read([name for name in schema.names if name in stored])
+    return conform(rows, schema)
 
 
 def _committed_videos(root: Path, language: str) -> dict[str, str]:
@@ -258,6 +251,16 @@ def _committed_videos(root: Path, language: str) -> dict[str, str]:
     for fragment in paths.fragments(root, language):
         videos.update(footer_videos(open_file(fragment)))
     return videos
+
+
+def _fragment(rows: Sequence[Row], filled_in: Row, with_motion: Mapping[str, str]) -> pa.Table:
+    now = datetime.now(UTC)
+    return manifest_table(
+        [
+            {"created_at": now, **row, **filled_in, "motion_path": with_motion.get(row["clip_id"])}
+            for row in _by_clip(rows)
+        ]
+    )
 
 
 def _by_clip(rows: Sequence[Row]) -> list[Row]:

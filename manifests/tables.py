@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ _MANIFEST_OPTIONS: dict[str, Any] = {
 
 
 def manifest_table(rows: Sequence[Row]) -> pa.Table:
-    """Arrow table of manifest rows; what a row lacks is null, and so is NaN.
+    """Arrow table of manifest rows; what a row lacks is null, and so are NaN, infinity and lists with either.
 
     Raises
     ------
@@ -129,16 +130,33 @@ def open_file(place: Path) -> pq.ParquetFile:
     FileNotFoundError
         When it is not there.
     """
-    try:
+    with naming_damage(place):
         file = pq.ParquetFile(place)
-    except pa.ArrowInvalid as error:
-        raise DatasetError(f"{place} is damaged ({error}): delete it and build again") from error
     version = _version(file)
     if version > SCHEMA_VERSION:
         raise DatasetError(
             f"{place} has schema version {version}, this program knows {SCHEMA_VERSION}: update multitalk"
         )
     return file
+
+
+@contextmanager
+def naming_damage(place: Path) -> Iterator[None]:
+    """Tell of damage that comes to light while a Parquet file is read.
+
+    Raises
+    ------
+    DatasetError
+        When the block finds the file damaged. What the system refuses (no such file, no right to read it)
+        stays what it is.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Arrow gives its own complaints no number
+            raise
+        what = " ".join(str(error).split())
+        raise DatasetError(f"{place} is damaged ({what}): delete it and build again") from error
 
 
 def is_current(file: pq.ParquetFile) -> bool:
@@ -196,8 +214,7 @@ def _manifest_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
         raise ValueError(
             f"column {field.name} of clip {rows[0].get('clip_id')!r} or later: {error}"
         ) from error
-    if pa.types.is_floating(field.type):  # a metric that could not be measured, to SQL and policies alike
-        column = pc.if_else(pc.is_nan(column), None, column)
+    column = _measured(column)
     if column.null_count and not field.nullable:
         raise ValueError(
             f"column {field.name} of clip {rows[values.index(None)].get('clip_id')!r} is missing"
@@ -205,10 +222,20 @@ def _manifest_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
     return column
 
 
+def _measured(column: pa.Array) -> pa.Array:
+    """Make null, to SQL and policies alike, a metric that could not be measured."""
+    if pa.types.is_floating(column.type):
+        return pc.if_else(pc.is_finite(column), column, None)
+    if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
+        odd = pc.list_parent_indices(column).filter(pc.invert(pc.is_finite(pc.list_flatten(column))))
+        return pc.if_else(pc.is_in(pa.array(range(len(column)), odd.type), odd), None, column)
+    return column
+
+
 def _whole(value: object) -> object:
     """Keep Arrow from cutting the fraction off a number in silence."""
     if isinstance(value, float | np.floating):
-        if np.isnan(value):
+        if not np.isfinite(value):
             return None
         return int(value) if value == int(value) else str(value)
     return value

@@ -6,11 +6,12 @@ adds to it, and it can be written by hand before a build: a listed video is comm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from manifests.files import atomic
+from manifests import paths
+from manifests.files import atomic, locked
 from manifests.paths import DatasetError, check_name
 
 ERROR_CODE = "removed"
@@ -27,33 +28,46 @@ def read_takedown(root: Path) -> dict[str, str]:
     DatasetError
         When the list can not be read: going on without it could bring removed videos back.
     """
-    place = root / "takedown.txt"
-    try:
-        lines = place.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{place} can not be read: {error}") from error
-    entries = (line.split(maxsplit=1) for line in lines if line.strip() and not line.startswith("#"))
-    return {entry[0]: entry[1] if len(entry) > 1 else "" for entry in entries}
+    return _entries(_lines(root))
 
 
 def extend_takedown(root: Path, video_ids: Mapping[str, str]) -> None:
-    """Add videos with their reasons to the list.
+    """Add videos with their reasons to the list; what stands there, comments too, stays.
 
     Raises
     ------
     UnsafeNameError
         When an id is not one.
     """
-    entries = {
-        **read_takedown(root),
-        **{check_name(video, "video id"): why for video, why in video_ids.items()},
-    }
-    with atomic(root / "takedown.txt") as temporary:
-        temporary.write_text(
-            "".join(f"{v} {' '.join(why.split())}".strip() + "\n" for v, why in entries.items())
-        )
+    asked = {check_name(video, "video id"): " ".join(why.split()) for video, why in video_ids.items()}
+    # Builds read the list under the same lock, so that none commits by the list as it was.
+    with locked(root, exclusive=True):
+        lines = _lines(root)
+        known = _entries(lines)
+        new = [
+            f"{video} {why}".strip()
+            for video, why in asked.items()
+            if video not in known or why not in {"", known[video]}
+        ]
+        if new:
+            with atomic(root / "takedown.txt") as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in [*lines, *new]), "utf-8")
+
+
+def _lines(root: Path) -> list[str]:
+    place = root / "takedown.txt"
+    try:
+        return place.read_text("utf-8-sig").splitlines()  # Windows' editors write a byte order mark
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{place} can not be read: {error}") from error
+
+
+def _entries(lines: Iterable[str]) -> dict[str, str]:
+    """Return the listed videos; of several lines of one, the last has its reason."""
+    entries = (line.split(maxsplit=1) for line in lines if line.strip() and not line.startswith("#"))
+    return {entry[0]: entry[1] if len(entry) > 1 else "" for entry in entries}
 
 
 def tombstone(row: Mapping[str, Any], reason: str) -> dict[str, Any]:
@@ -64,3 +78,18 @@ def tombstone(row: Mapping[str, Any], reason: str) -> dict[str, Any]:
         "error_code": ERROR_CODE,
         "error_message": f"removed from the dataset{': ' if reason else ''}{reason}",
     }
+
+
+def delete_video(root: Path, language: str, video_id: str, clip_ids: Iterable[str]) -> list[Path]:
+    """Delete every file of a source video and its clips, except its manifest rows; return what there was."""
+    places = [kind(root, language, video_id) for kind in _OF_VIDEO]
+    names = filter(paths.is_name, clip_ids)  # a clip of another name was never built
+    places += [kind(root, language, clip) for clip in names for kind in _OF_CLIP]
+    deleted = [place for place in places if place.exists()]
+    for place in deleted:
+        place.unlink(missing_ok=True)  # its build deletes the source video too
+    return deleted
+
+
+_OF_VIDEO = (paths.raw_path, paths.landmarks_path, paths.motion_path)
+_OF_CLIP = (paths.clip_path, paths.audio_path)

@@ -1,6 +1,8 @@
 """Data in the original repository's layout enters a dataset, and goes out again as it was."""
 
+import io
 import wave
+import zipfile
 
 import numpy as np
 import pytest
@@ -113,6 +115,46 @@ def test_what_can_not_be_taken_in_is_a_failed_row(tmp_path):
     assert "4.00 mm" in clips.error_message["far"]
     assert clips.transcript.isna().all()
     assert verify(root) == []
+
+
+def npy(header):
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def test_no_odd_archive_ends_the_import(tmp_path):
+    source, root = tmp_path / "source", tmp_path / "root"
+    for name in ("good", "token", "unhashable", "encrypted", "method", "lzma"):
+        write_clip(source, f"English_{name}_0")
+    whole = (source / "npy/English_good_0.npz").read_bytes()
+    entry = whole.index(b"PK\1\2")  # of the directory: flags at 8, compression method at 10
+    for name, offset, value in (("encrypted", 8, 1), ("method", 10, 97)):
+        odd = bytearray(whole)
+        odd[entry + offset] = odd[offset - 2] = value
+        (source / f"npy/English_{name}_0.npz").write_bytes(odd)
+    for name, header in (("token", "{'shape': (25, 5, 3"), ("unhashable", "{[]: 1}")):
+        with zipfile.ZipFile(source / f"npy/English_{name}_0.npz", "w") as archive:
+            archive.writestr("verts.npy", npy(header))
+    with zipfile.ZipFile(source / "npy/English_lzma_0.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("verts.npy", RNG.bytes(200))
+    torn = bytearray((source / "npy/English_lzma_0.npz").read_bytes())
+    torn[60:90] = b"\xff" * 30
+    (source / "npy/English_lzma_0.npz").write_bytes(torn)
+    result = take(source, root)
+    assert (result.clips, result.failed) == (1, 5)
+    codes = open_dataset(root).clips().set_index("video_id").error_code.drop("good")
+    assert set(codes) == {"corrupt_media"}
+
+
+def test_the_numbers_come_from_the_member_whose_header_was_checked(tmp_path):
+    vertices = write_clip(tmp_path, "English_two_0")
+    other = io.BytesIO()
+    np.save(other, np.zeros((MAX_FRAMES + 1, 5, 3), np.float16))
+    with zipfile.ZipFile(tmp_path / "npy/English_two_0.npz", "a") as archive:
+        archive.writestr("verts", other.getvalue())
+    assert take(tmp_path, tmp_path / "root").clips == 1
+    motion = open_dataset(tmp_path / "root").motion("two_0")
+    np.testing.assert_array_equal(decode(motion), vertices)
 
 
 def test_another_heads_vertices_and_bad_names_are_told_of(tmp_path):

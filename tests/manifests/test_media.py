@@ -32,6 +32,16 @@ def test_sound_of_another_rate_and_in_stereo_becomes_mono_at_16_khz(tmp_path):
     np.testing.assert_allclose(sound[middle], tone(16_000)[middle], atol=40)
 
 
+def test_a_title_in_another_encoding_refuses_no_sound(tmp_path):
+    path = write_wav(tmp_path / "a.wav", tone(16_000), 16_000)
+    title = b"LIST" + (16).to_bytes(4, "little") + b"INFOINAM" + (4).to_bytes(4, "little") + b"\xe9t\xe9\0"
+    content = path.read_bytes()
+    path.write_bytes(
+        content[:4] + (len(content) + len(title) - 8).to_bytes(4, "little") + content[8:] + title
+    )
+    np.testing.assert_array_equal(read_sound(path), tone(16_000))
+
+
 def test_what_is_not_there_is_said_with_the_files_name(tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"nothing")

@@ -1,7 +1,9 @@
 """SQL over a dataset, what it must not reach, and how results are printed."""
 
+import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -96,6 +98,78 @@ def test_a_query_reaches_nothing_else(root, sql):
     assert sorted(root.rglob("*")) == before
 
 
+PART = "manifest/language=german/part-0.compacted.parquet"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH x AS (COPY (SELECT 1) TO '{place}' (FORMAT parquet)) SELECT 1",
+        "WITH x AS MATERIALIZED (COPY (SELECT 1) TO '{place}' (FORMAT parquet)) SELECT 1; -- x",
+        "WITH x AS (COPY (SELECT 1) TO '{place}') SELECT 1 UNION ALL SELECT 2",
+        "WITH x AS (WITH y AS (COPY (SELECT 1) TO '{place}') FROM y) FROM x",
+        "SELECT 1 UNION ALL (WITH y AS (COPY (SELECT 1) TO '{place}') SELECT 2)",
+        "SELECT (WITH y AS (COPY (SELECT 1) TO '{place}') SELECT 1)",
+        "DESCRIBE WITH y AS (COPY (SELECT 1) TO '{place}') SELECT 2",
+        "SELECT * FROM query('WITH x AS (COPY (SELECT 1) TO ''{place}'') SELECT 1')",
+        "WITH x AS (INSERT INTO clips VALUES (1) RETURNING 1) FROM x",
+        "WITH x AS (UPDATE clips SET clip_id = 1 RETURNING 1) FROM x",
+        "WITH x AS (DELETE FROM clips RETURNING 1) FROM x",
+        "WITH x AS (EXPORT DATABASE '{place}') SELECT 1",
+    ],
+)
+def test_a_statement_within_a_select_writes_nothing(datasets, tmp_path, sql):
+    root = shutil.copytree(datasets["settled"], tmp_path / "root")
+    before = {place: place.read_bytes() for place in root.rglob("*") if place.is_file()}
+    with pytest.raises(QueryError):
+        query(root, sql.format(place=root / PART))
+    assert {place: place.read_bytes() for place in root.rglob("*") if place.is_file()} == before
+
+
+def test_whatever_reads_runs_and_errors_count_the_lines_of_the_query(datasets):
+    root = datasets["settled"]
+    assert query(root, "SELECT 1 AS one; -- x").to_pylist() == [{"one": 1}]
+    assert query(root, "SHOW TABLES").to_pydict() == {"name": ["clips", "landmarks", "motion", "releases"]}
+    assert query(root, "DESCRIBE SELECT 1 AS one")["column_name"].to_pylist() == ["one"]
+    assert query(root, "SUMMARIZE SELECT 1 AS one")["null_percentage"].to_pylist() == [0.0]
+    with pytest.raises(QueryError, match="LINE 2:  nothing"):
+        query(root, "SELECT\n nothing\nFROM clips")
+
+
+def test_columns_that_share_a_name_are_told_apart(datasets):
+    names = query(datasets["settled"], "SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a").to_pylist()
+    assert names == [{"a": 1, "a_1": 2, "a_1_1": 3, "a_2": 4}]
+    result = query(datasets["settled"], "FROM clips JOIN motion ON clips.clip_id = motion.clip_id")
+    header, *rows = csv.reader(io.StringIO(printed(result, "csv").decode()))
+    assert "clip_id_1" in header
+    assert {len(row) for row in rows} == {len(header)}
+    assert len(json.loads(printed(result, "json"))[0]) == len(header)
+    assert len(printed(result, "table").splitlines()) == 2 + len(rows)
+
+
+def test_sums_and_decimals_are_numbers(datasets):
+    sql = "SELECT sum(frame_count) AS n, 1.5 AS half, [0.25] AS list, 18446744073709551616 AS wide FROM clips"
+    row = query(datasets["settled"], sql + " GROUP BY ALL HAVING n > 0")
+    assert json.loads(printed(row, "json")) == [{"n": 40, "half": 1.5, "list": [0.25], "wide": 2.0**64}]
+
+
+def test_folders_above_the_root_and_files_of_macos_change_no_row(datasets, tmp_path):
+    root = shutil.copytree(datasets["settled"], tmp_path / "language=z" / "clip_id=7" / "root")
+    (root / "motion" / "language=german" / "._de2.parquet").write_bytes(b"\0\5\x16\7")
+    rows = query(root, "SELECT clip_id, language FROM motion ORDER BY ALL").to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("_de_0", "german"),
+        ("de2_0", "german"),
+        ("de2_1", "german"),
+        ("ja1_0", "japanese"),
+    ]
+
+
+def test_a_query_of_clips_lists_no_motion(datasets, monkeypatch):
+    monkeypatch.setattr("manifests.query._per_clip", lambda *_: 1 / 0)
+    assert query(datasets["settled"], "SELECT motion_path FROM clips").num_rows == 7
+
+
 def test_python_gives_tables_and_arrays(root):
     dataset = open_dataset(str(root))
     clips = dataset.clips().set_index("clip_id")
@@ -152,6 +226,23 @@ def test_the_table_is_aligned_on_a_terminal():
     long = printed(pa.table({"n": range(1003), "t": ["x" * 100] * 1003}), "table").decode()
     assert long.splitlines()[-1].startswith("... and 3 more rows")
     assert "x" * 59 + "…" in long
+
+
+def test_long_lists_and_texts_cost_no_more_than_what_is_shown(monkeypatch):
+    monkeypatch.setattr("manifests.formats.json.dumps", lambda value, **_: str(len(value)))
+    result = pa.table({"points": pa.array([[[0.5] * 1434] * 500, None, []]), "text": ["日" * 200_000] * 3})
+    assert printed(result, "table").decode().splitlines()[2:] == [
+        "60      " + "日" * 29 + "…",
+        "        " + "日" * 29 + "…",
+        "0       " + "日" * 29 + "…",
+    ]
+
+
+def test_a_type_that_parquet_lacks_is_told_of(datasets):
+    result = query(datasets["settled"], "SELECT INTERVAL 1 DAY AS i")
+    assert printed(result, "csv").startswith(b"i\n")
+    with pytest.raises(QueryError, match="can not be Parquet"):
+        printed(result, "parquet")
 
 
 def test_csv_json_and_parquet_keep_every_value():

@@ -12,6 +12,7 @@ from manifests.release import ReleaseSettings, create_release, damaged_files, re
 from manifests.remove import remove_videos
 from manifests.splits import SplitSettings, read_lists
 from manifests.store import read_manifest
+from manifests.verify import verify
 
 POLICY = "name: ok\ndescription: every clip that is ok\nrules: []\n"
 SETTINGS = ReleaseSettings(title='A "small" one: test', released_on=date(2026, 3, 4))
@@ -58,6 +59,20 @@ def test_a_release_is_never_written_again(root, make):
     assert damaged_files(release.folder, "motion.sha256") == []
     motion_path(root, "german", "de2").write_bytes(b"other")
     assert [path.name for path in damaged_files(release.folder, "motion.sha256")] == ["de2.parquet"]
+
+
+@pytest.mark.parametrize("cut", [0, 90, 97, -1, None], ids=["empty", "torn", "a line", "one less", "no text"])
+def test_a_cut_list_of_checksums_is_damage(root, make, cut):
+    sums = make("v1").folder / "SHA256SUMS"
+    whole = sums.read_text()
+    kept = "".join(whole.splitlines(keepends=True)[:-1]) if cut == -1 else whole[:cut]
+    sums.write_bytes(b"\xff\xfe\0" if cut is None else kept.encode())
+    assert damaged_files(sums.parent) == [sums]
+    assert "SHA256SUMS" in {finding.path.name for finding in verify(root)}
+    with pytest.raises(DatasetError, match="damaged: SHA256SUMS"):
+        read_release(root, "v1")
+    (sums.parent / "motion.sha256").write_bytes(b"\xff")
+    assert damaged_files(sums.parent, "motion.sha256") == [sums.parent / "motion.sha256"]
 
 
 def test_an_interrupted_release_leaves_nothing(root, make, monkeypatch):

@@ -1,12 +1,14 @@
 """Take-down: what goes, what stays, and that nothing comes back."""
 
+import threading
+
 import pytest
 
-from manifests import paths
+from manifests import paths, store, takedown
 from manifests.query import query
 from manifests.remove import remove_videos
 from manifests.store import committed, compact, read_manifest
-from manifests.takedown import read_takedown
+from manifests.takedown import extend_takedown, read_takedown
 
 
 def fill_media(root):
@@ -52,6 +54,60 @@ def test_a_later_build_brings_nothing_back(root, commit_video):
     rows = [row for row in read_manifest(root).to_pylist() if row["video_id"] == "de2"]
     assert [row["error_code"] for row in rows] == ["removed"] * 3
     assert not paths.motion_path(root, "german", "de2").exists()
+
+
+def test_media_trimmed_before_the_removal_go_with_the_commit(root, commit_video):
+    remove_videos(root, ["new"])
+    media = [kind(root, "german", "new_0") for kind in (paths.clip_path, paths.audio_path)]
+    media.append(paths.raw_path(root, "german", "new"))
+    for place in media:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"media")
+    commit_video(root, "german", "new")
+    assert not [place for place in media if place.exists()]
+
+
+def overtaken(monkeypatch, module, name, other):
+    """Start `other` in a thread when a function is called, and give it time to get in the way."""
+    real = getattr(module, name)
+    thread = threading.Thread(target=other)
+
+    def slow(*arguments):
+        monkeypatch.setattr(module, name, real)
+        thread.start()
+        thread.join(0.3)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, name, slow)
+    return thread
+
+
+def test_a_removal_finds_what_a_running_build_is_committing(root, commit_video, monkeypatch):
+    thread = overtaken(monkeypatch, store, "write_motion", lambda: remove_videos(root, ["new"]))
+    commit_video(root, "thai", "new")
+    thread.join()
+    rows = [row for row in read_manifest(root).to_pylist() if row["video_id"] == "new"]
+    assert [(row["error_code"], row["motion_path"]) for row in rows] == [("removed", None)] * 2
+    assert not paths.motion_path(root, "thai", "new").exists()
+
+
+def test_two_removals_at_once_are_both_listed(root, monkeypatch):
+    thread = overtaken(monkeypatch, takedown, "_entries", lambda: extend_takedown(root, {"ja1": "B"}))
+    extend_takedown(root, {"de2": "A"})
+    thread.join()
+    assert read_takedown(root) == {"de2": "A", "ja1": "B"}
+
+
+def test_the_list_keeps_its_comments_and_reasons(root):
+    place = root / "takedown.txt"
+    place.write_bytes(b"\xef\xbb\xbfde2 asked\r\n# from the lawyers\nja1 court order")
+    remove_videos(root, ["ja1", "_de"])
+    assert place.read_text("utf-8") == "de2 asked\n# from the lawyers\nja1 court order\n_de\n"
+    assert set(read_manifest(root)["error_code"].to_pylist()) == {"removed"}
+    remove_videos(root, ["_de"], "Löschung")
+    remove_videos(root, ["_de"], "Löschung")
+    assert place.read_bytes().endswith("_de\n_de Löschung\n".encode())
+    assert read_takedown(root)["_de"] == "Löschung"
 
 
 def test_a_list_written_by_hand_is_carried_out_and_kept(root):

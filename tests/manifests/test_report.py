@@ -97,6 +97,19 @@ def test_evaluations_are_shown_escaped_and_broken_ones_told_of(page, tmp_path, c
     assert "tables.json of broken can not be shown: " in text
     commit_video(tmp_path, "german", "v")
     assert "Evaluations" not in write_report(tmp_path, tmp_path / "page.html").read_text()
+    half = tmp_path / "evaluations" / "half"
+    half.mkdir(parents=True)
+    (half / "tables.json").write_text('[{"title": "\\ud800", "columns": ["a"], "rows": [[1]]}]')
+    assert "tables.json of half can not be shown: " in (
+        write_report(tmp_path, tmp_path / "page.html").read_text()
+    )
+
+
+def test_a_page_without_clips_does_not_deny_them(tmp_path, commit_video):
+    commit_video(tmp_path, "german", "v")
+    text = write_report(tmp_path, tmp_path / "page.html", gallery_size=0).read_text()
+    assert "None of 1 clips is shown: none was asked for." in text
+    assert "No clip was built" not in text
 
 
 def test_colours_of_both_schemes_have_contrast():

@@ -101,6 +101,13 @@ def test_lists_of_the_reference_go_out_and_come_back(tmp_path):
     assert read_lists(some, tmp_path / "train.txt", tmp_path / "test.txt").to_pylist()[:1] == ["train"]
 
 
+def test_lists_of_a_windows_editor_name_their_first_clip(tmp_path):
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfGerman_german0000_0.wav\r\n")
+    (tmp_path / "test.txt").write_text("")
+    lists = read_lists(clips(["german"], 1), tmp_path / "train.txt", tmp_path / "test.txt")
+    assert lists.to_pylist()[:1] == ["train"]
+
+
 def test_lists_that_contradict_or_name_nothing_are_refused(tmp_path):
     table = clips(["german"], 2)
     train, test = tmp_path / "train.txt", tmp_path / "test.txt"

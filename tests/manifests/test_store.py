@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests import paths
+from manifests import open_dataset, paths
 from manifests.files import sweep_temporary
 from manifests.query import query
 from manifests.schema import MANIFEST, SCHEMA_VERSION, VERSION_KEY
 from manifests.store import commit_fragment, committed, committed_videos, compact, forget, read_manifest
-from manifests.tables import row_arrays
+from manifests.tables import open_file, row_arrays
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -241,6 +241,34 @@ def test_missing_and_damaged_datasets_say_so(tmp_path):
         read_manifest(tmp_path)
     with pytest.raises(paths.DatasetError, match="damaged"):
         committed(tmp_path, "german", "v")
+
+
+def test_damage_within_a_file_is_told_with_its_name(tmp_path):
+    rows = [clip_row("v_0")]
+    place = commit_fragment(tmp_path, "german", "v", rows, motion_rows=[motion_row("v_0")], fingerprint="f")
+    motion = paths.motion_path(tmp_path, "german", "v")
+    open_dataset(tmp_path).motion("v_0")
+    whole = motion.read_bytes()
+    for torn in (whole[:4] + bytes(500) + whole[504:], whole[:-40] + b"\xff" * 32 + whole[-8:]):
+        motion.write_bytes(torn)
+        with pytest.raises(paths.DatasetError, match=r"motion/.*v\.parquet is damaged .*: delete it"):
+            open_dataset(tmp_path).motion("v_0")
+    whole = place.read_bytes()
+    place.write_bytes(whole[:4] + bytes(2000) + whole[2004:])
+    with pytest.raises(paths.DatasetError, match=r"manifest/.*v\.parquet is damaged .*: delete it"):
+        read_manifest(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        open_file(tmp_path / "v.parquet")
+
+
+def test_what_is_not_finite_is_null(tmp_path):
+    nan, inf = float("nan"), float("inf")
+    numbers = {"yaw_deg": [nan, 1.0, 2.0], "pitch_deg": [-inf, 1.0, 2.0], "snr_db": inf, "shot_changes": -inf}
+    rows = [clip_row("v_0", roll_deg=[1.0, 2.0, 3.0]), clip_row("v_1"), clip_row("v_2", **numbers)]
+    commit_fragment(tmp_path, "german", "v", rows, fingerprint="f")
+    first, second, third = read_manifest(tmp_path, [*numbers, "roll_deg"]).to_pylist()
+    assert first == {**dict.fromkeys(numbers), "roll_deg": [1.0, 2.0, 3.0]}
+    assert second == third == dict.fromkeys(first)
 
 
 def test_a_schema_from_the_future_is_refused_and_an_older_one_is_read(tmp_path):
