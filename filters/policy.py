@@ -146,6 +146,14 @@ def load_policy(source: str | Path, schema: pa.Schema) -> PolicySettings:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PolicyError(f"{where}, line {line}: {error.problem}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        what = f"the character #x{error.character:02x} may not stand in a YAML file: remove it"
+        raise PolicyError(f"{where}, line {line}: {what}") from error
+    except RecursionError as error:
+        raise PolicyError(f"{where}, line 1: groups lie too deep in one another") from error
+    except ValueError as error:  # a date that is none
+        raise PolicyError(f"{where}: one of its values can not be read: {error}") from error
     try:
         policy = PolicySettings.model_validate(content)
     except ValidationError as error:
@@ -182,8 +190,10 @@ def _text(source: str | Path) -> tuple[str, str]:
         ) from error
 
 
-def _refuse_repeated_keys(node: yaml.Node | None) -> None:
-    """YAML lets a later key silently replace an earlier one."""
+def _refuse_repeated_keys(node: yaml.Node | None, around: tuple[yaml.Node, ...] = ()) -> None:
+    """YAML lets a later key silently replace an earlier one, and by its aliases a list hold itself."""
+    if node in around:
+        raise yaml.MarkedYAMLError(problem="this holds itself", problem_mark=around[-1].start_mark)
     if isinstance(node, yaml.MappingNode):
         keys = [key.value for key, _ in node.value]
         for index, (key, value) in enumerate(node.value):
@@ -191,10 +201,10 @@ def _refuse_repeated_keys(node: yaml.Node | None) -> None:
                 raise yaml.MarkedYAMLError(
                     problem=f"{key.value!r} is given twice", problem_mark=key.start_mark
                 )
-            _refuse_repeated_keys(value)
+            _refuse_repeated_keys(value, (*around, node))
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(item)
+            _refuse_repeated_keys(item, (*around, node))
 
 
 Location = tuple[int | str, ...]
@@ -220,19 +230,17 @@ def _misfit(condition: ConditionSettings, schema: pa.Schema) -> str | None:
 
     import pyarrow as pa
 
-    column, _, percentile = str(condition.metric).partition(".")
+    column, dot, percentile = str(condition.metric).partition(".")
     if column not in schema.names:
         close = difflib.get_close_matches(column, schema.names, 1)
         return f"no metric {column!r} in the manifest" + (f"; {close[0]!r}?" if close else "")
     kind = schema.field(column).type
     listed = pa.types.is_list(kind) and pa.types.is_floating(kind.value_type)
-    if listed != (percentile in PERCENTILES):
-        return (
-            f"{column!r} needs .p5, .p50 or .p95"
-            if listed
-            else f"{condition.metric!r} is not a number or text"
-        )
-    kind = kind.value_type if listed else kind
+    if listed and percentile not in PERCENTILES:
+        return f"{column!r} needs .p5, .p50 or .p95"
+    kind = kind.value_type if listed or pa.types.is_dictionary(kind) else kind
+    if (dot and not listed) or pa.types.is_nested(kind) or pa.types.is_temporal(kind):
+        return f"{condition.metric!r} is not a number or text"
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     if condition.absolute and not numeric:
         return f"{column!r} has no absolute value"

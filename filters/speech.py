@@ -59,7 +59,7 @@ class SpeechMetrics:
     clipping_ratio: float
     """Share of samples within 0.1% of full scale, 0..1."""
     snr_db: float | None
-    """Power of speech against noise within -20..60 dB; None without speech."""
+    """Power of speech against noise within -20..60 dB; None without speech, or with less than 20 ms of it."""
 
 
 class SpeechDetector:
@@ -232,6 +232,8 @@ def _signal_to_noise(audio: npt.NDArray[np.float32], intervals: tuple[Interval, 
     for start, end in intervals:
         inside |= (centre >= start) & (centre < end)
         near |= (centre >= start - _MARGIN) & (centre < end + _MARGIN)
+    if not inside.any():
+        return None
     noise = float(np.percentile(power, 10))
     if np.count_nonzero(~near) >= _MIN_NOISE_FRAMES:
         noise = max(noise, float(power[~near].mean()))

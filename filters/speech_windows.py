@@ -69,9 +69,10 @@ def speech_windows(
 
 
 def batched(windows: Sequence[SpeechWindow], size: int) -> list[list[SpeechWindow]]:
-    """Put up to `size` windows of one length together; one at a time, their order stays."""
+    """Put up to `size` windows of one length together; those of one clip keep their order."""
     if size > 1:
-        windows = sorted(windows, key=lambda window: window.length_sec)
+        # Longest first: of a clip's windows only the last may be shorter.
+        windows = sorted(windows, key=lambda window: -window.length_sec)
     batches: list[list[SpeechWindow]] = []
     for window in windows:
         last = batches[-1] if batches else []

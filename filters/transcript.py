@@ -37,7 +37,7 @@ _ARABIC_SCRIPT = frozenset({"ar", "fa", "ur", "ps", "sd"})
 _UNMARKED = _ARABIC_SCRIPT | {"el", "he", "yi"}
 _ARABIC_LETTERS = str.maketrans("أإآٱىة", "اااايه", "ـ")
 _TURKIC_CAPITALS = str.maketrans("Iİ", "\u0131i")
-_JOINERS = frozenset("'`-\u00b4\u02bc\u2019\u2010\u2011")  # apostrophes and hyphens
+_JOINERS = frozenset("'`-\u02bc\u2019\u2010\u2011")  # apostrophes and hyphens
 
 
 def normalise(text: str, code: str) -> str:
@@ -50,7 +50,8 @@ def normalise(text: str, code: str) -> str:
     code
         Whisper's code of its language, for instance "ar".
     """
-    text = unicodedata.normalize("NFKC", text)
+    # The acute accent that stands for an apostrophe: NFKC would make it a space and a mark.
+    text = unicodedata.normalize("NFKC", text.replace("\u00b4", "'"))
     if code in ("tr", "az"):
         text = text.translate(_TURKIC_CAPITALS)
     text = text.casefold()

@@ -18,6 +18,7 @@ from fit_flame.settings import FitSettings
 FloatArray = npt.NDArray[np.float32]
 
 _DEPTHS = 120  # landmarks whose depth is used, about: depth is smooth
+_LEAST_INTEROCULAR = 1e-3  # pixels; landmarks that lie nearer are no face
 
 
 class Batch(NamedTuple):
@@ -27,6 +28,47 @@ class Batch(NamedTuple):
     valid: Tensor
     lengths: list[int]
     interocular_px: Tensor
+
+
+def usable_frames(
+    basis: LandmarkBasis,
+    landmarks: FloatArray,
+    valid: npt.NDArray[np.bool_],
+    confidence: FloatArray | None,
+) -> npt.NDArray[np.bool_]:
+    """Find the frames of a clip that can be fitted.
+
+    Parameters
+    ----------
+    basis
+        Landmarks of the head model.
+    landmarks
+        (T, N, 2 or 3) pixels, N the detector's landmarks.
+    valid
+        (T,) frames with landmarks.
+    confidence
+        (T, N), 0..1; None: all 1.
+
+    Returns
+    -------
+    ndarray
+        (T,) valid frames that show every landmark that the fit looks at, and trust one of them at least; none
+        where the eyes lie in one point, or too far apart for a number.
+
+    Raises
+    ------
+    ValueError
+        When the landmarks are not as many as the frames or the detector's.
+    """
+    if landmarks.shape[:2] != (len(valid), len(basis.detected)):
+        raise ValueError(f"landmarks {landmarks.shape} must be ({len(valid)}, {len(basis.detected)}, 2 or 3)")
+    ids = basis.landmarks.cpu().numpy()
+    needed = np.union1d(ids, _eye_corners(basis))  # irises are not: `fit_flame.gaze` can do without
+    usable: npt.NDArray[np.bool_] = valid & np.isfinite(landmarks[:, needed]).all((1, 2))
+    if confidence is not None:
+        usable &= (confidence[:, ids] > 0).any(axis=1)
+    apart = usable.any() and _LEAST_INTEROCULAR <= _interocular(basis, landmarks[usable]) < np.inf
+    return usable if apart else np.zeros_like(usable)
 
 
 def prepare(
@@ -48,16 +90,11 @@ def prepare(
     landmarks
         Of each clip (T, N, 2 or 3) pixels, N the detector's landmarks.
     valids
-        Of each clip (T,) frames with landmarks.
+        Of each clip (T,) frames that can be fitted, one at least (`usable_frames`).
     confidences
-        Of each clip (T, N), 0..1; None: all 1.
+        Of each clip (T, N), 0..1, where NaN counts as 0; None: all 1.
     image_size
         Side of the image, pixels.
-
-    Raises
-    ------
-    ValueError
-        When a clip's landmarks are not as many as its frames or the detector's.
     """
     ids = basis.landmarks.cpu().numpy()
     rows = _depth_rows(basis, landmarks[0].shape[2])
@@ -67,14 +104,11 @@ def prepare(
     trust = np.zeros(points.shape[:3], np.float32)
     valid = np.zeros(points.shape[:2], bool)
     scale = np.zeros(len(valids), np.float32)
-    for c, (clip, ok) in enumerate(zip(landmarks, valids, strict=True)):
-        if clip.shape[:2] != (len(ok), len(basis.detected)):
-            raise ValueError(f"landmarks {clip.shape} must be ({len(ok)}, {len(basis.detected)}, 2 or 3)")
-        seen = ok & np.isfinite(clip).all((1, 2))
+    for c, (clip, seen) in enumerate(zip(landmarks, valids, strict=True)):
         scale[c] = _interocular(basis, clip[seen])
-        here = c, slice(len(ok))
+        here = c, slice(len(seen))
         points[here], depths[here] = _normalised(clip, seen, ids, rows, float(scale[c]), image_size)
-        trust[here] = seen[:, None] * (1 if confidences is None else confidences[c][:, ids])
+        trust[here] = seen[:, None] * (1 if confidences is None else np.nan_to_num(confidences[c][:, ids]))
         valid[here] = seen
     like = basis.rest.template
 
@@ -95,7 +129,7 @@ def prepare(
         depth_rows=tensor(rows),
         depth_precision=settings.sigma.depth**-2,
     )
-    return Batch(observed, tensor(valid), [len(ok) for ok in valids], tensor(scale))
+    return Batch(observed, tensor(valid), [len(seen) for seen in valids], tensor(scale))
 
 
 def _depth_rows(basis: LandmarkBasis, dimensions: int) -> npt.NDArray[np.int64]:
@@ -105,13 +139,18 @@ def _depth_rows(basis: LandmarkBasis, dimensions: int) -> npt.NDArray[np.int64]:
 
 
 def _interocular(basis: LandmarkBasis, seen: FloatArray) -> float:
-    """Median distance of the outer eye corners over frames (T, N, 2 or 3), pixels; 1 where there are none."""
+    """Median distance of the outer eye corners over frames (T, N, 2 or 3), pixels."""
+    right_eye, left_eye = _eye_corners(basis)
+    return float(np.median(np.linalg.norm(seen[:, right_eye, :2] - seen[:, left_eye, :2], axis=1)))
+
+
+def _eye_corners(basis: LandmarkBasis) -> tuple[int, int]:
+    """Which of the detected landmarks are the outer eye corners, right and left."""
     right_eye, left_eye = (
         int(np.flatnonzero(basis.detected == corner)[0])
         for corner in (layout.RIGHT_EYE_OUTER, layout.LEFT_EYE_OUTER)
     )
-    across = np.linalg.norm(seen[:, right_eye, :2] - seen[:, left_eye, :2], axis=1)
-    return float(np.median(across)) if len(across) else 1.0
+    return right_eye, left_eye
 
 
 def _normalised(
@@ -123,12 +162,11 @@ def _normalised(
     image_size: int,
 ) -> tuple[FloatArray, FloatArray]:
     """Points (T, L, 2) and depths (T, D) of a clip in inter-ocular distances; zero where it was not seen."""
-    unit = max(scale, 1e-3)
-    centred = (clip[:, ids, :2] - image_size / 2) * np.array([1, -1], np.float32) / unit
+    centred = (clip[:, ids, :2] - image_size / 2) * np.array([1, -1], np.float32) / scale
     points = np.where(seen[:, None, None], centred, 0)
     if not len(rows):
         return points, np.zeros((len(clip), 0), np.float32)
-    depth = -clip[:, ids[rows], 2] / unit
+    depth = -clip[:, ids[rows], 2] / scale
     return points, np.where(seen[:, None], depth - depth.mean(axis=1, keepdims=True), 0)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fit_flame import landmark_layout as layout
-from fit_flame.batch import Batch, prepare
+from fit_flame.batch import Batch, prepare, usable_frames
 from fit_flame.contour import at_yaw, narrowed
 from fit_flame.decode import root_joint
 from fit_flame.gaze import gaze
@@ -31,7 +31,7 @@ from fit_flame.objective import (
     frame_hessian,
 )
 from fit_flame.regressors.interface import Coefficients
-from fit_flame.regressors.start import start_from
+from fit_flame.regressors.start import require_trained_on, start_from
 from fit_flame.residuals import ClipState, FrameState, Observations, move, place
 from fit_flame.result import FitDiverged, FitResult
 from fit_flame.rotation import to_axis_angle
@@ -66,37 +66,49 @@ def fit_batch(
     -------
     list
         For each clip its result, or the error that `fit_clip` would raise.
+
+    Raises
+    ------
+    HeadModelError
+        When the regressor's coefficients belong to another head model.
     """
-    results: dict[int, FitResult | FitDiverged] = {}
-    usable = []
-    for i, valid in enumerate(valids):
-        if valid.any():
-            usable.append(i)
-        else:
-            results[i] = FitDiverged("no frame of the clip has landmarks")
-    if usable:
-        basis = landmark_basis(head_model, torch.device(settings.device))
-        batch = prepare(
-            basis,
-            settings,
-            [landmarks[i] for i in usable],
-            [valids[i] for i in usable],
-            None if confidences is None else [confidences[i] for i in usable],
-            image_size,
-        )
-        basis, batch = narrowed(basis, batch)
-        start = None
-        if regressed is not None:
-            start = start_from([regressed[i] for i in usable], basis, batch, head_model, image_size)
-        clip, frame = solve(basis, batch, settings, image_size, start)
-        results |= zip(
-            usable, _results(basis, batch, clip, frame, head_model, settings, image_size, fps), strict=True
-        )
-    for i, result in results.items():
+    if regressed is not None:
+        require_trained_on(head_model)
+    fitted = head_model if settings.shape else _without_identity(head_model)
+    basis = landmark_basis(fitted, torch.device(settings.device))
+    trusts = [None] * len(valids) if confidences is None else confidences
+    frames = [usable_frames(basis, *clip) for clip in zip(landmarks, valids, trusts, strict=True)]
+    results: list[FitResult | FitDiverged] = [
+        FitDiverged("no frame of the clip has usable landmarks") for _ in frames
+    ]
+    usable = [i for i, seen in enumerate(frames) if seen.any()]
+    if not usable:
+        return results
+    batch = prepare(
+        basis,
+        settings,
+        [landmarks[i] for i in usable],
+        [frames[i] for i in usable],
+        None if confidences is None else [confidences[i] for i in usable],
+        image_size,
+    )
+    basis, batch = narrowed(basis, batch)
+    start = None
+    if regressed is not None:
+        start = start_from([regressed[i] for i in usable], basis, batch, fitted, image_size)
+    clip, frame = solve(basis, batch, settings, image_size, start)
+    found = _results(basis, batch, clip, frame, head_model, settings, image_size, fps)
+    for i, result in zip(usable, found, strict=True):
+        results[i] = result
         if isinstance(result, FitResult):
             eyes = gaze(result.motion, head_model, landmarks[i])
             results[i] = replace(result, motion=replace(result.motion, eyes=eyes))
-    return [results[i] for i in range(len(valids))]
+    return results
+
+
+def _without_identity(head_model: HeadModel) -> HeadModel:
+    """Leave the mean face as the only one that the head model has."""
+    return replace(head_model, shapedirs=head_model.shapedirs[:, :, :0])
 
 
 def solve(
@@ -231,7 +243,7 @@ def _results(
                 )
             )
             continue
-        smooth = jitter[c, : frames - 2][valid[2:] & valid[1:-1] & valid[:-2]]
+        smooth = jitter[c, : max(0, frames - 2)][valid[2:] & valid[1:-1] & valid[:-2]]
         results.append(
             FitResult(
                 motion=motion,
@@ -268,7 +280,9 @@ def _motion(
     middle = (
         torch.cat([frame.position[c, :frames].double(), (-1 / kappa).expand(frames, 1)], -1) / scale[:, None]
     )
-    shape, expression = clip.shape[c], frame.expression[c, :frames]
+    # Where the mean face was kept no coefficient was fitted.
+    shape = torch.nn.functional.pad(clip.shape[c], (0, head_model.shape_size - clip.shape.shape[-1]))
+    expression = frame.expression[c, :frames]
     root = root_joint(head_model, shape, expression)
     translation = middle + (rotation @ (root - basis.centre.double())[..., None])[..., 0] - root
     valid = batch.valid[c, :frames]

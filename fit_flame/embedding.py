@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ FLAME_IRISES = (4597, 4542, 4510, 4603, 4570, 4051, 3996, 3964, 3932, 4028)
 CONTOUR_LANDMARKS = (127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356)
 """MediaPipe's outline points that lie where the contour's 17 do, from the right ear to the left."""
 
+_INNER = 51  # of the 68 landmarks those that lie inside the contour
 _CONTOUR_STEPS = 39  # degrees of yaw to either side
 # Degrees; between two the contour moves by millimetres.
 _FITTED_YAWS = (-39, -30, -20, -10, 0, 10, 20, 30, 39)
@@ -68,7 +70,7 @@ def read_mediapipe_embedding(
             triangles = stored["lmk_face_idx"].astype(np.int64)
             barycentric = stored["lmk_b_coords"].astype(np.float64)
             landmarks = stored["landmark_indices"].astype(np.int64)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise HeadModelError(f"{path} is no MediaPipe landmark embedding: {error}") from error
     yaw = None
     if contour is not None:
@@ -90,7 +92,7 @@ def read_mediapipe_embedding(
 
 
 def read_contour_embedding(path: Path, faces: IntArray) -> ContourEmbedding:
-    """Read DECA's `landmark_embedding.npy`.
+    """Read DECA's `landmark_embedding.npy`, or VHAP's `landmark_embedding_with_eyes.npy` without its irises.
 
     The file is a pickle with torch tensors in it; the allow-list unpickler opens it.
 
@@ -111,13 +113,26 @@ def read_contour_embedding(path: Path, faces: IntArray) -> ContourEmbedding:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise HeadModelError(f"{path} is no landmark embedding: {error}") from error
+    contour = embedding.contour_faces.shape
+    inner, full = embedding.static_faces.size, embedding.full_faces.size
+    if contour != (2 * _CONTOUR_STEPS + 1, 17) or inner < _INNER or full < 17 + _INNER:
+        raise HeadModelError(
+            f"{path} has contours {contour}, {inner} inner landmarks and {full} in all, wanted (79, 17), 51 and 68: "
+            "download it again from its publisher"
+        )
     for triangles, barycentric in (
         (embedding.static_faces, embedding.static_barycentric),
         (embedding.contour_faces, embedding.contour_barycentric),
         (embedding.full_faces, embedding.full_barycentric),
     ):
         _check(path, triangles, barycentric, faces)
-    return embedding
+    return replace(
+        embedding,
+        static_faces=embedding.static_faces[:_INNER],
+        static_barycentric=embedding.static_barycentric[:_INNER],
+        full_faces=embedding.full_faces[: 17 + _INNER],
+        full_barycentric=embedding.full_barycentric[: 17 + _INNER],
+    )
 
 
 def detected_embedding(embedding: LandmarkEmbedding, detected: Sequence[int]) -> LandmarkEmbedding:
@@ -137,7 +152,10 @@ def detected_embedding(embedding: LandmarkEmbedding, detected: Sequence[int]) ->
     """
     if len(detected) == len(embedding.detected):
         return embedding
-    rows = {int(landmark): row for row, landmark in enumerate(embedding.landmarks)}
+    ahead = np.arange(len(embedding.landmarks))
+    if embedding.yaw is not None:  # the outline where it is in a face that looks ahead
+        ahead = np.flatnonzero(np.isnan(embedding.yaw) | (embedding.yaw == 0))
+    rows = {int(embedding.landmarks[row]): int(row) for row in ahead}
     known = [index for index, landmark in enumerate(detected) if landmark in rows]
     chosen = [rows[detected[index]] for index in known]
     return LandmarkEmbedding(

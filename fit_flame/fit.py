@@ -59,7 +59,7 @@ def fit_clip(
     HeadModelError
         When the regressor's coefficients belong to another head model.
     FitDiverged
-        When no frame is valid, or the fit ends with an error above `settings.max_error`.
+        When no frame has usable landmarks, or the fit ends with an error above `settings.max_error`.
     """
     from fit_flame.clip_fit import fit_batch
 

@@ -7,6 +7,7 @@ kept as a plain `.npz` in the cache under the SHA-256 of the original.
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -81,7 +82,7 @@ def read_flame(path: Path, cache: Path | None = None) -> FlameArrays:
         try:
             with np.load(kept, allow_pickle=False) as stored:
                 return _checked({name: stored[name] for name in stored.files}, path, digest)
-        except (OSError, ValueError, zipfile.BadZipFile, HeadModelError):
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
             kept.unlink(missing_ok=True)  # a damaged copy is made again
     loaded = load_pickle(path)
     if not isinstance(loaded, dict):
@@ -131,7 +132,10 @@ def write_npz(target: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> No
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".npz", delete=False) as file:
         temporary = Path(file.name)
     try:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut could leave the name and lose the content
         temporary.chmod(0o644)  # temporary files are their maker's alone; the cache may be shared
         temporary.replace(target)
     finally:
@@ -158,7 +162,7 @@ def read_eyelids(folder: Path) -> npt.NDArray[np.float64] | None:
     for place in places:
         try:
             lid = np.load(place, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise HeadModelError(f"{place} cannot be read: {error}") from error
         if lid.shape != (VERTICES, 3) or lid.dtype.kind != "f" or not np.isfinite(lid).all():
             raise HeadModelError(f"{place} is {lid.dtype} {lid.shape}, an eyelid's shape is ({VERTICES}, 3)")

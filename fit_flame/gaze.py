@@ -13,6 +13,7 @@ from fit_flame.motion import Motion
 
 FloatArray = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 LARGEST_TURN = 0.7
 """Radians; eyes turn no further, and a closed lid's iris is a guess."""
@@ -36,7 +37,8 @@ def gaze(motion: Motion, model: HeadModel, landmarks: npt.NDArray[np.floating]) 
     -------
     ndarray
         (T, 6) axis-angle of the left and of the right eyeball, radians, without torsion; frames without
-        landmarks take the nearest valid frame's. Zero for a head model whose irises are not known.
+        landmarks, or without an eye's iris, take that of the nearest frame that has it. Zero for an eye whose
+        iris is never seen, and for a head model whose irises are not known.
     """
     if model.embedding.iris_vertices is None:
         return np.zeros((motion.frame_count, 6), np.float32)
@@ -48,14 +50,22 @@ def gaze(motion: Motion, model: HeadModel, landmarks: npt.NDArray[np.floating]) 
         pick = np.zeros(len(model.v_template))
         pick[vertex] = 1
         resting = _combine(motion, model, pick) - centre
-        turns.append(
-            _between(resting, _meet(origin, rays[:, landmark], centre, np.linalg.norm(resting, axis=1)))
-        )
-    frames = np.arange(motion.frame_count)
-    seen = np.flatnonzero(motion.valid)
-    nearest = seen[np.abs(frames[:, None] - seen).argmin(axis=1)]
-    eyes: FloatArray = np.concatenate(turns, axis=1)[nearest].astype(np.float32)
+        turn = _between(resting, _meet(origin, rays[:, landmark], centre, np.linalg.norm(resting, axis=1)))
+        seen = np.flatnonzero(motion.valid & np.isfinite(turn).all(axis=1))
+        turns.append(turn[_nearest(seen, len(turn))] if len(seen) else np.zeros_like(turn))
+    eyes: FloatArray = np.concatenate(turns, axis=1).astype(np.float32)
     return eyes
+
+
+def _nearest(seen: IntArray, count: int) -> IntArray:
+    """(count,) which of the ascending frames `seen`, one at least, is nearest to each; the earlier of two."""
+    frames = np.arange(count)
+    after = np.searchsorted(seen, frames).clip(max=len(seen) - 1)
+    before = (np.searchsorted(seen, frames, side="right") - 1).clip(min=0)
+    nearest: IntArray = np.where(
+        np.abs(frames - seen[before]) <= np.abs(seen[after] - frames), seen[before], seen[after]
+    )
+    return nearest
 
 
 def _combine(motion: Motion, model: HeadModel, row: Array) -> Array:

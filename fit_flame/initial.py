@@ -84,10 +84,12 @@ def _posed(
 
 
 def _nearest_valid(valid: Tensor) -> Tensor:
-    """(C, T) index of the nearest valid frame."""
-    frames = torch.arange(valid.shape[1], device=valid.device)
-    distance = (frames[:, None] - frames).abs() + (~valid)[:, None, :] * 2 * valid.shape[1]
-    return distance.argmin(-1)
+    """(C, T) index of the nearest valid frame, the earlier of two; every clip has one."""
+    count = valid.shape[1]
+    frames = torch.arange(count, device=valid.device)
+    before = torch.where(valid, frames, -2 * count).cummax(1).values
+    after = torch.where(valid, frames, 3 * count).flip(1).cummin(1).values.flip(1)
+    return torch.where(frames - before <= after - frames, before, after)
 
 
 def _pick(values: Tensor, frames: Tensor) -> Tensor:

@@ -61,13 +61,16 @@ class SparseMatrix:
         except (KeyError, TypeError) as error:
             raise ValueError(f"sparse matrix lacks {error}") from error
         major, minor = (columns, rows) if self.by_column else (rows, columns)
-        counts = np.diff(starts)
-        if len(starts) != major + 1 or (counts < 0).any() or counts.sum() != len(data) != len(indices):
+        if data.dtype.kind not in "fiu" or any(a.dtype.kind not in "iu" for a in (indices, starts)):
+            raise ValueError("sparse matrix that holds no numbers")
+        counts: np.ndarray = np.diff(starts.astype(np.int64), prepend=0)
+        fits = starts.shape == (major + 1,) and indices.shape == data.shape == (starts[-1],)
+        if not fits or starts[0] != 0 or (counts < 0).any():
             raise ValueError("sparse matrix with inconsistent indices")
         if len(indices) and not (indices.min() >= 0 and indices.max() < minor):
             raise ValueError("sparse matrix with indices outside its shape")
         dense = np.zeros((major, minor))
-        np.add.at(dense, (np.repeat(np.arange(major), counts), indices), data.astype(np.float64))
+        np.add.at(dense, (np.repeat(np.arange(major), counts[1:]), indices), data.astype(np.float64))
         return dense.T if self.by_column else dense
 
 

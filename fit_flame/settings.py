@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class RegionSigma(BaseModel):
@@ -76,3 +76,10 @@ class FitSettings(BaseModel):
         description="Mean landmark error (share of inter-ocular distance) above which a fit diverged.",
     )
     device: str = Field("cpu", description="Torch device, for instance cpu or cuda.")
+
+    @field_validator("field_of_view_deg")
+    @classmethod
+    def _is_a_range(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < limits[0] <= limits[1] < 180:
+            raise ValueError(f"{limits} must be two angles between 0 and 180 degrees, the lower one first")
+        return limits

@@ -69,18 +69,15 @@ def start_from(
     regressed
         Of each clip of the batch.
     basis, batch, model
-        The fit's.
+        The fit's; the head model is the one that the regressors were trained on (`require_trained_on`).
     image_size
         Side of the image, pixels.
 
     Raises
     ------
-    HeadModelError
-        When the head model is not the one that the regressors were trained on.
     ValueError
         When a clip has not as many coefficients as landmarks.
     """
-    require_trained_on(model)
     frames = batch.valid.shape[1]
     like = basis.rest.template
 

@@ -126,9 +126,32 @@ def test_batches_are_full_and_of_one_length():
         w for n, end in enumerate((3, 40, 4, 12, 5)) for w in speech_windows(n, audio, [(0, end * RATE)], 15)
     ]
     assert [(w.clip, w.length_sec) for w in windows] == [(0, 15), (1, 30), (1, 15), (2, 15), (3, 15), (4, 15)]
-    assert [[w.clip for w in batch] for batch in batched(windows, 4)] == [[0, 1, 2, 3], [4], [1]]
+    assert [[w.clip for w in batch] for batch in batched(windows, 4)] == [[1], [0, 1, 2, 3], [4]]
     assert [[w.clip for w in batch] for batch in batched(windows, 1)] == [[0], [1], [1], [2], [3], [4]]
     assert {len(w.padded()) for w in windows} == {15 * RATE, 30 * RATE}
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_words_of_long_speech_keep_their_order(size):
+    audio = np.arange(65 * RATE, dtype=np.float32)
+    windows = [w for n in range(2) for w in speech_windows(n, audio, [(0, len(audio))], 15)]
+    assert [w.length_sec for w in windows] == [30, 30, 15] * 2
+    for clip in range(2):
+        starts = [w.speech[0] for batch in batched(windows, size) for w in batch if w.clip == clip]
+        assert starts == sorted(starts)
+
+
+def test_a_language_unknown_to_the_model_has_no_probability_and_no_words():
+    """Cantonese came with Whisper's third large model; the others know it no better than Klingon."""
+    identifier = LanguageIdentifier(
+        require("whisper_base"), LanguageSettings(min_transcribe_probability=0, max_tokens_per_sec=1)
+    )
+    noise = np.random.default_rng(0).normal(0, 0.05, 3 * RATE).astype(np.float32)
+    metrics = identifier.measure(noise, [(0, len(noise))], "cantonese")
+    assert metrics.annotated_language_probability is None
+    assert metrics.detected_language_probability is not None
+    for language in ("cantonese", "klingon"):
+        assert identifier.timed_words(noise, language, "你好") == []
 
 
 def test_a_folder_without_the_model_says_what_is_missing(tmp_path):

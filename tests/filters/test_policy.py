@@ -217,12 +217,33 @@ def test_every_number_of_a_shipped_policy_has_a_reason():
         ),
         ("  - name: r\n    name: s", "line 5: 'name' is given twice"),
         ("  - [unclosed", "line 5: "),
+        ("  - name: r\n    reason: bell\x07", "line 5: the character #x07"),
+        ("  - &a [*a]", "line 4: this holds itself"),
+        ("  - " + "[" * 3000, "too deep"),
         ("  !!python/object/apply:os.system [true]", "line 4: could not determine a constructor"),
     ],
 )
 def test_a_wrong_policy_is_refused_with_the_line(tmp_path, rules, message):
     with pytest.raises(PolicyError, match=r"policy\.yaml, " + f"(?s:.*){message}"):
         policy(tmp_path, rules + "\n")
+
+
+@pytest.mark.parametrize(
+    ("metric", "comparison", "threshold"),
+    [
+        ("snr_db.mean", "<", 1),
+        ("shot_changes.max", "<=", 0),
+        ("rejected_by", "==", "x"),
+        ("rejected_by", "in", "[x]"),
+        ("created_at", "==", "'2024'"),
+        ("bbox", "==", "x"),
+        ("tool_versions", "==", "x"),
+    ],
+)
+def test_what_can_not_be_compared_is_refused(tmp_path, metric, comparison, threshold):
+    rule = RULE.format(metric=metric, comparison=comparison, threshold=threshold)
+    with pytest.raises(PolicyError, match=f"line 4: '{metric}' is not a number or text"):
+        policy(tmp_path, rule)
 
 
 def test_missing_and_empty_files_are_explained(tmp_path):
@@ -234,6 +255,8 @@ def test_missing_and_empty_files_are_explained(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PolicyError, match="no policy"):
         load_policy(tmp_path / "binary.yaml", MANIFEST)
+    with pytest.raises(PolicyError, match=r"policy\.yaml: one of its values can not be read: month must be"):
+        policy(tmp_path, "  - 2024-13-45\n")
 
 
 def test_apply_fills_the_two_columns_and_nothing_else():

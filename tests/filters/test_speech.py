@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from filters.speech import SILENCE_DBFS, SNR_RANGE_DB, SpeechDetector, SpeechSettings, measure_speech
+from filters.speech import (
+    SILENCE_DBFS,
+    SNR_RANGE_DB,
+    SpeechDetector,
+    SpeechSettings,
+    _signal_to_noise,
+    measure_speech,
+)
 
 RATE = 16_000
 
@@ -98,6 +105,11 @@ def test_signal_to_noise_of_mixed_white_noise(german, detector, truth):
     noise = np.random.default_rng(1).normal(0, np.sqrt(speech_power / 10 ** (truth / 10)), len(audio))
     mixed = ((audio + noise) / 65536).astype(np.float32)
     assert measure_speech(mixed, detector)[0].snr_db == pytest.approx(truth, abs=3)
+
+
+def test_speech_too_short_to_measure_has_no_signal_to_noise():
+    audio = np.random.default_rng(0).normal(0, 0.01, 512 * 30 + 10).astype(np.float32)
+    assert _signal_to_noise(audio, ((512 * 30, len(audio)),)) is None
 
 
 def test_clean_speech_reaches_the_upper_end_of_the_range(german, detector):

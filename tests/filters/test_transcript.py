@@ -11,6 +11,7 @@ from filters.transcript import MAX_CHARACTERS, character_error_rate, edit_distan
     [
         ("en", "By that, one feels -- that MAGNETIC forces", "by that one feels that magnetic forces."),
         ("fr", "comme d'habitude", "Comme d\u2019habitude !"),
+        ("fr", "l'amour", "l\u00b4amour"),
         ("de", "die Straße", "DIE STRASSE"),
         ("ar", "السَّلامُ عَلَيْكُمْ، أهلاً إلى مدرسةٍ", "السلام عليكم اهلا الي مدرسه"),
         ("ar", "مـــرحبا", "مرحبا"),

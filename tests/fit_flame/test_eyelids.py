@@ -62,6 +62,9 @@ def test_files_beside_the_model(tmp_path, lids):
     np.save(tmp_path / "r_eyelid.npy", np.array([print], object))
     with pytest.raises(HeadModelError, match="cannot be read"):
         read_eyelids(tmp_path)
+    (tmp_path / "r_eyelid.npy").write_bytes(b"")
+    with pytest.raises(HeadModelError, match="cannot be read"):
+        read_eyelids(tmp_path)
 
 
 def test_a_blink_is_fitted(head):

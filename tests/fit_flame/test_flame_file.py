@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from fit_flame.flame_file import flame_head_model, read_flame
+from fit_flame.flame_file import flame_head_model, read_flame, write_npz
 from fit_flame.head_model import HeadModelError, LandmarkEmbedding
+from fit_flame.safe_pickle import SparseMatrix
 
 NOWHERE = LandmarkEmbedding(np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros((0, 3), np.float32))
 
@@ -151,6 +152,56 @@ def test_converted_once(tmp_path, arrays):
     kept.write_bytes(b"damaged")
     np.testing.assert_array_equal(read_flame(path, cache).posedirs, first.posedirs)
     assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", ["empty", "lacks arrays"])
+def test_a_damaged_copy_is_made_again(tmp_path, arrays, damage):
+    path, cache = _write(tmp_path / "f.pkl", arrays), tmp_path / "cache"
+    first = read_flame(path, cache)
+    [kept] = cache.iterdir()
+    whole = kept.read_bytes()
+    if damage == "empty":
+        kept.write_bytes(b"")
+    else:
+        np.savez(kept, f=first.faces)
+    np.testing.assert_array_equal(read_flame(path, cache).posedirs, first.posedirs)
+    assert kept.read_bytes() == whole
+
+
+def test_an_array_file_bears_its_name_only_once_its_content_is_on_disk(tmp_path, monkeypatch):
+    target, lengths = tmp_path / "a.npz", []
+
+    def synced(descriptor):
+        assert not target.exists()
+        lengths.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    write_npz(target, {"a": np.arange(1000)})
+    assert lengths == [target.stat().st_size]
+    np.testing.assert_array_equal(np.load(target)["a"], np.arange(1000))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"indices": np.arange(3)},
+        {"indices": np.array([1])},
+        {"indices": np.array([0.0, 1.0, 2.0, 3.0])},
+        {"data": np.ones(5)},
+        {"data": np.array([{}] * 4)},
+        {"indptr": np.array([2, 4, 6])},
+        {"indptr": np.array([0, 5, 4])},
+        {"indptr": np.array([0, 4])},
+    ],
+)
+def test_sparse_matrices_that_do_not_fit_are_refused(change):
+    matrix = SparseMatrix()
+    state = {"_shape": (5, 2), "data": np.ones(4), "indices": np.arange(4), "indptr": np.array([0, 2, 4])}
+    matrix.__setstate__(state)
+    assert matrix.dense().sum() == 4
+    matrix.__setstate__(state | change)
+    with pytest.raises(ValueError, match="sparse matrix"):
+        matrix.dense()
 
 
 def test_releases_differ_in_key(tmp_path, arrays):

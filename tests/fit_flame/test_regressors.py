@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fit_flame.decode import decode, project_vertices, root_joint
-from fit_flame.fit import FitDiverged, fit_clip
+from fit_flame.fit import FitDiverged, FitSettings, fit_clip
 from fit_flame.head_model import HeadModelError
 from fit_flame.regressors.crop import LIKE_THE_68, CropRule, cut, to_frame, windows
 from fit_flame.regressors.interface import Code, Coefficients
@@ -218,6 +218,15 @@ def test_the_fit_ends_where_it_would_without_a_regressor(flame, truth, quality):
     assert helped.landmark_error < 1.05 * alone.landmark_error
     apart = project_vertices(alone.motion, flame)[:, :468] - project_vertices(helped.motion, flame)[:, :468]
     assert np.linalg.norm(apart, axis=-1).mean() < 0.003 * alone.interocular_px
+
+
+def test_the_mean_face_is_kept_whatever_identity_the_regressor_found(flame, truth):
+    given = coefficients(truth, flame)
+    assert given.shape.any()
+    landmarks = landmarks_of(truth, flame)
+    found = fit_clip(landmarks, truth.valid, flame, FitSettings(shape=False), regressed=given)
+    assert found.motion.shape.shape == (flame.shape_size,)
+    assert not found.motion.shape.any()
 
 
 def test_other_head_models_are_refused(head, truth):
