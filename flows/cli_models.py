@@ -152,7 +152,19 @@ def _talk(options: argparse.Namespace) -> int:
 
 
 def _talk_files(options: argparse.Namespace) -> list[Path]:
-    """Files to write: --out, or with several sounds one for each in it."""
+    """Files to write: --out, or with several sounds one for each in it; never over a sound."""
+    from flows.config import ConfigError
+
+    files = _named_talk_files(options)
+    sounds = {audio.resolve() for audio in options.audio}
+    if over := next((place for place in files if place.resolve() in sounds), None):
+        raise ConfigError(
+            f"--out: {over} is one of the sounds, and would be overwritten; choose another place"
+        )
+    return files
+
+
+def _named_talk_files(options: argparse.Namespace) -> list[Path]:
     from flows.config import ConfigError
 
     if len(options.audio) == 1:

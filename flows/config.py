@@ -28,7 +28,7 @@ Settings = TypeVar("Settings", bound=BaseModel)
 YOUTUBE = "https://www.youtube.com/watch?v={video_id}"
 
 # Raised whenever the same settings would give different rows, so that old fragments are built anew.
-PIPELINE_VERSION = 3
+PIPELINE_VERSION = 4
 
 
 class ConfigError(ValueError):

@@ -15,10 +15,10 @@ from training.fit import Progress, TrainedModel
 from training.loop import train_prior, train_talker
 from training.presets import prior_preset, talker_preset
 from training.run_settings import AudioSettings, PriorRun, TalkerRun
-from training.settings import AudioEncoderError, TuningSettings
+from training.settings import AudioEncoderError
 
 Kind = Literal["prior", "talker"]
-Tuning = Literal["frozen", "lora", "top_layers", "full"]
+Encoder = Literal["whisper", "wav2vec2"]
 Run = TypeVar("Run", PriorRun, TalkerRun)
 
 
@@ -47,20 +47,19 @@ def train(kind: Kind, settings: TrainSettings, progress: Progress | None = None)
         prior = _run(prior_preset(settings.preset), settings)
         head_model = _head_model(settings)
         return train_prior(settings.root, prior, settings.out, head_model, resume=resume, progress=progress)
-    talker = _run(talker_preset(settings.preset), settings)
-    encoder, audio = None, AudioSettings(encoder="wav2vec2", directory=settings.audio_encoder)
+    talker = _talker_run(settings)
+    encoder = None
     if talker.model.architecture == "multitalk":
-        chosen = _audio(settings.audio_encoder, settings.audio_tuning)
-        encoder = load_audio_encoder(chosen)
+        encoder = load_audio_encoder(_with_folder(talker.audio))
         # Its folder may be another when the run goes on elsewhere.
-        audio = chosen.model_copy(update={"directory": None})
-    elif settings.audio_tuning != "frozen":
+        talker = talker.model_copy(update={"audio": talker.audio.model_copy(update={"directory": None})})
+    elif talker.audio.tuning.kind != "frozen":
         raise AudioEncoderError(
             f"preset {settings.preset} always trains its audio encoder: leave out the tuning"
         )
     return train_talker(
         settings.root,
-        talker.model_copy(update={"audio": audio}),
+        talker,
         settings.out,
         _head_model(settings),
         audio_encoder=encoder,
@@ -77,21 +76,22 @@ def audio_encoder(folder: Path | None) -> AudioEncoder:
     AudioEncoderError, AssetError
         There is no such model.
     """
-    return load_audio_encoder(_audio(folder))
-
-
-def _audio(folder: Path | None, tuning: Tuning = "frozen") -> AudioSettings:
-    # CTranslate2's models are all in a file of this name.
-    whisper = folder is None or (folder / "model.bin").is_file()
-    if whisper and tuning != "frozen":
-        raise AudioEncoderError(
-            "Whisper's encoder can only be frozen: give the folder of a wav2vec 2.0 with --audio-encoder to tune it"
-        )
-    return AudioSettings(
-        encoder="whisper" if whisper else "wav2vec2",
-        directory=folder or require("whisper_base"),
-        tuning=TuningSettings(kind=tuning),
+    given = (
+        AudioSettings() if folder is None else AudioSettings(encoder=_encoder_in(folder), directory=folder)
     )
+    return load_audio_encoder(_with_folder(given))
+
+
+def _encoder_in(folder: Path) -> Encoder:
+    # CTranslate2's models are all in a file of this name.
+    return "whisper" if (folder / "model.bin").is_file() else "wav2vec2"
+
+
+def _with_folder(audio: AudioSettings) -> AudioSettings:
+    """Take Whisper base where no folder is given."""
+    if audio.encoder != "whisper" or audio.directory is not None:
+        return audio
+    return audio.model_copy(update={"directory": require("whisper_base")})
 
 
 def speak(
@@ -135,12 +135,13 @@ def speak(
     from training.talk import TalkError, TalkSettings, parse_languages, talk, write_spoken
 
     style = TalkSettings(languages=parse_languages(languages))
-    named = load_prior(prior).head_model
+    opened = load_prior(prior)
+    named = opened.head_model
     if named is None and head_model is None:
         raise TalkError(f"{prior}: does not name its head model: give --head-model")
     model = load_head_model(head_model or str(named).partition(":")[0])
-    # The reference's models hold their own encoder.
-    ears = audio_encoder(encoder) if named is not None else None
+    # Talkers of the reference's architecture hold their own encoder.
+    ears = audio_encoder(encoder) if opened.prior.settings.architecture == "multitalk" else None
     for path, place, spoken in zip(audio, out, talk(audio, prior, talker, model, style, ears), strict=True):
         if place.suffix == ".mp4":
             _write_video(path, spoken.vertices, model, place)
@@ -170,14 +171,26 @@ def _head_model(settings: TrainSettings) -> HeadModel:
     return only_model(clips.filter(pc.fill_null(clips["accepted"], False))["head_model"])
 
 
-def _run(preset: Run, settings: TrainSettings) -> Run:
-    """Change a preset's run as the settings say."""
+def _talker_run(settings: TrainSettings) -> TalkerRun:
+    """Change a preset's run as the settings say; the two options about the audio encoder win where they are given."""
+    preset, options = talker_preset(settings.preset), dict[str, Any]()
+    if settings.audio_encoder is not None:
+        options |= {"encoder": _encoder_in(settings.audio_encoder), "directory": settings.audio_encoder}
+    if "audio_tuning" in settings.model_fields_set:
+        options["tuning"] = {"kind": settings.audio_tuning}
+    if preset.model.architecture == "reference":
+        options["encoder"] = "wav2vec2"
+    return _run(preset, settings, {"audio": options} if options else {})
+
+
+def _run(preset: Run, settings: TrainSettings, options: dict[str, Any] | None = None) -> Run:
+    """Change a preset's run as the settings say, then as the options do."""
     wanted: dict[str, Any] = {"training": {"data": {"release": settings.release}}}
     if settings.steps is not None:
         round_steps = min(settings.steps, preset.training.round_steps)
         wanted["training"] |= {"steps": settings.steps, "round_steps": round_steps}
     values = _merged(_merged(preset.model_dump(), wanted), settings.changes)
-    return validated(type(preset), values)
+    return validated(type(preset), _merged(values, options or {}))
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

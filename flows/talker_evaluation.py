@@ -96,9 +96,9 @@ def _timed(
     from training.model_files import load_prior
     from training.talk import TalkSettings, talk
 
-    # The reference's models hold their own encoder.
-    named = load_prior(settings.prior).head_model
-    ears = audio_encoder(settings.audio_encoder) if named is not None else None
+    # Talkers of the reference's architecture hold their own encoder.
+    architecture = load_prior(settings.prior).prior.settings.architecture
+    ears = audio_encoder(settings.audio_encoder) if architecture == "multitalk" else None
     for language, own in groupby(places, key=lambda place: place[0]):
         sounds = [audio_path(settings.root, language, clip_id) for _, clip_id in own]
         how = TalkSettings(languages={language: 1.0}, batch=1, device=settings.device)

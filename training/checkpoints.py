@@ -9,7 +9,8 @@ but hold tensors.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,13 +78,18 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
     Raises
     ------
     CheckpointError
-        When tensors are missing, extra or of another shape; the message names them all.
+        When tensors are missing, extra, of another shape or no fractions; the message names them all.
     """
     expected = model.state_dict()
     wrong = [
         f"{name} is {tuple(state[name].shape)}, should be {tuple(tensor.shape)}"
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
+    ]
+    wrong += [
+        f"{name} is {state[name].dtype}, should be {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in state and state[name].is_floating_point() != tensor.is_floating_point()
     ]
     missing = [f"{name} is missing" for name in expected if name not in state]
     extra = [f"{name} is not part of the model" for name in state if name not in expected]
@@ -104,7 +110,8 @@ def load_reference_prior(path: Path, settings: ReferencePriorSettings | None = N
         When the file is missing or is no stage 1 checkpoint.
     """
     state = read_state_dict(path)
-    model = ReferencePrior(settings or _prior_settings(state, path))
+    with _sizes_of("a motion prior", path):
+        model = ReferencePrior(settings or _prior_settings(state, path))
     load_strictly(model, state, path)
     return model.eval()
 
@@ -118,7 +125,8 @@ def load_reference_talker(path: Path, settings: ReferenceTalkerSettings | None =
         When the file is missing or is no stage 2 checkpoint.
     """
     state = {name: t for name, t in read_state_dict(path).items() if not name.startswith("autoencoder.")}
-    model = ReferenceTalker(settings or _talker_settings(state, path))
+    with _sizes_of("a talker", path):
+        model = ReferenceTalker(settings or _talker_settings(state, path))
     load_strictly(model, state, path)
     return model.eval()
 
@@ -136,6 +144,17 @@ def save(content: dict[str, Any], path: Path) -> None:
     """`torch.save` to a file that is whole or not there."""
     with atomic(path) as temporary:
         torch.save(content, temporary)
+
+
+@contextmanager
+def _sizes_of(what: str, path: Path) -> Iterator[None]:
+    """Make a CheckpointError of whatever comes of shapes that no model has."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its tensors are not those of {what} ({error})") from error
 
 
 def _prior_settings(state: Mapping[str, Tensor], path: Path) -> ReferencePriorSettings:

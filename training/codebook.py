@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.quantiser import Quantised, Quantiser
+from training.quantiser import Quantiser
 
 DEAD_SHARE = 0.01
 """A code is dead when it is used less than this share of an even use."""
@@ -44,9 +44,9 @@ class Codebook(nn.Module):
         self._quantiser = (quantiser,)  # in a tuple: its weights belong to the model
         self.register_buffer("usage", torch.zeros(quantiser.embedding.num_embeddings))
 
-    def uses(self, quantised: Quantised) -> Tensor:
-        """Count the codes of a batch: (K,) float32."""
-        return torch.bincount(quantised.codes.flatten(), minlength=len(self.usage)).float()
+    def uses(self, codes: Tensor) -> Tensor:
+        """Count codes (..., G): (K,) float32."""
+        return torch.bincount(codes.flatten(), minlength=len(self.usage)).float()
 
     @torch.no_grad()
     def begin(self, latents: Tensor, seed: int) -> None:

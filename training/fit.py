@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifests.files import atomic
+from training.errors import TrainingError
 from training.run_settings import PriorRun, TalkerRun, TrainingSettings
 
 if TYPE_CHECKING:
@@ -22,14 +23,13 @@ if TYPE_CHECKING:
 
 _MACHINE = {"accelerator", "devices", "nodes", "logger"}
 """Settings that may change when a run goes on."""
-
+_LEFT_BY_A_RUN = ("last.ckpt", "last.pt", "best.pt")
+"""What there is to go on from, or to lose."""
+_BUILT_ON = "built_on"
+"""Key of `run.json` for what a run is trained over, beside its settings."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is done (a word), how much of it, and of how much."""
-
-
-class TrainingError(Exception):
-    """A run can not begin or go on; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +52,36 @@ class TrainedModel:
         return "" if self.held_out else told
 
 
-def claim(folder: Path, run: PriorRun | TalkerRun, *, resume: bool) -> None:
+def claim(
+    folder: Path, run: PriorRun | TalkerRun, built_on: dict[str, str] | None = None, *, resume: bool
+) -> None:
     """Write the settings into the folder of a run, or compare them with those that are there.
 
-    Of several processes the first does it.
+    Of several processes the first does it. A run that ended before it left anything to go on from is not there.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    run : PriorRun or TalkerRun
+        Its settings.
+    built_on : dict, optional
+        Digests of the files that the model is trained over, by what they are: `prior`, `audio_encoder`.
+    resume : bool
+        Whether a run that is there already may go on.
 
     Raises
     ------
     TrainingError
-        When the run is there already and is not to go on, or was begun with other settings.
+        When the run is there already and is not to go on, or was begun with other settings or over other files.
     """
     from lightning.pytorch.utilities import rank_zero_only
 
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return
     path, settings = folder / "run.json", run.model_dump(mode="json", exclude={"training": _MACHINE})
-    if not path.exists():
+    settings |= {_BUILT_ON: built_on} if built_on else {}
+    if not path.exists() or not any((folder / name).exists() for name in _LEFT_BY_A_RUN):
         with atomic(path) as temporary:
             temporary.write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
         return
@@ -75,15 +89,7 @@ def claim(folder: Path, run: PriorRun | TalkerRun, *, resume: bool) -> None:
         raise TrainingError(
             f"{folder}: there is a run already; go on with --resume, or choose another folder"
         )
-    try:
-        begun = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise TrainingError(f"{path}: not readable ({error})") from error
-    if begun != settings:
-        differing = ", ".join(_differences(begun, settings))
-        raise TrainingError(
-            f"{folder}: the run was begun with other settings ({differing}); use those to go on"
-        )
+    _compare(_begun(path), settings, folder)
 
 
 def fit(
@@ -98,6 +104,8 @@ def fit(
     """
     import lightning
     from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
+
+    from training.checkpoint_io import WholeCheckpointIO
 
     def told(trainer: lightning.Trainer, *_: object) -> None:
         if progress is not None and trainer.is_global_zero:
@@ -121,6 +129,7 @@ def fit(
         log_every_n_steps=min(10, settings.round_steps),
         logger=_logger(settings, folder),
         callbacks=[keep, LambdaCallback(on_train_batch_end=told)],
+        plugins=[WholeCheckpointIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
@@ -138,7 +147,8 @@ def fit(
         raise KeyboardInterrupt from None
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     held_out = len(rounds.packed.of_split("val")) > 0
-    return TrainedModel(folder / "best.pt", folder / "last.pt", figures, held_out)
+    # A run that was finished already logs nothing.
+    return TrainedModel(folder / "best.pt", folder / "last.pt", figures or task.figures, held_out)
 
 
 def _ignore_profiling_timers() -> None:
@@ -175,6 +185,35 @@ def _logger(settings: TrainingSettings, folder: Path) -> Logger | bool:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     return TensorBoardLogger(folder.parent, name=folder.name, version="curves")
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    """Read the settings that a run was begun with."""
+    try:
+        begun = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{path}: not readable ({error})") from error
+    if not isinstance(begun, dict):
+        raise TrainingError(f"{path}: holds no settings of a run; choose another folder")
+    return begun
+
+
+def _compare(begun: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on with other settings, or over another prior or audio encoder."""
+    # Older runs did not write down what they were trained over.
+    before = begun.pop(_BUILT_ON, {})
+    after = now.pop(_BUILT_ON, {})
+    if begun != now:
+        differing = ", ".join(_differences(begun, now))
+        raise TrainingError(
+            f"{folder}: the run was begun with other settings ({differing}); use those to go on"
+        )
+    for name in before.keys() & after.keys():
+        if before[name] != after[name]:
+            raise TrainingError(
+                f"{folder}: the run was begun with {name.replace('_', ' ')} {before[name]}, this is {after[name]}; "
+                "give that one to go on, or choose another folder"
+            )
 
 
 def _differences(begun: Any, now: Any, path: str = "") -> list[str]:

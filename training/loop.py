@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.fit import Progress, TrainedModel, TrainingError, claim, fit
+from training.errors import TrainingError
+from training.fit import Progress, TrainedModel, claim, fit
 from training.run_settings import PriorRun, TalkerRun, TrainingSettings
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def train_prior(
     from training.tasks import PriorTask
 
     folder = out / "prior"
-    packed = _begin(root, run, folder, head_model, resume=resume)
+    packed = _packed(root, run, head_model)
+    claim(folder, run, resume=resume)
     torch.manual_seed(run.training.seed)
     mean, deviation = statistics(_sample(packed))
     prior: MotionPrior | ReferencePrior
@@ -125,7 +127,8 @@ def train_talker(
     Raises
     ------
     TrainingError
-        When head model or prior do not go with the dataset, or the experiment is there already.
+        When head model or prior do not go with the dataset, the experiment is there already, or it was begun
+        over another prior or audio encoder.
     NoTrainingDataError
         When there is nothing to train on.
     AudioEncoderError
@@ -144,28 +147,31 @@ def train_talker(
     from training.tasks import TalkerTask
 
     folder = out / "talker"
-    packed = _begin(root, run, folder, head_model, resume=resume)
+    packed = _packed(root, run, head_model)
     prior_file = load_prior(prior or out / "prior" / "best.pt")
     if prior_file.head_model not in (None, head_model.key):
         raise TrainingError(
             f"the prior was trained on head model {prior_file.head_model}, not {head_model.key}"
         )
-    torch.manual_seed(run.training.seed)
     rows = _language_rows(packed, run.model.languages)
     rounds, samples = _rounds(packed, rows, run.training), Samples(root, packed)
     talker: Talker | ReferenceTalker
     fingerprint = None
     if isinstance(run.model, TalkerSettings) != isinstance(prior_file.prior, MotionPrior):
         raise TrainingError("talker and prior must be of the same architecture")
+    built_on = {"prior": digest(prior_file.prior)}
+    torch.manual_seed(run.training.seed)
     if isinstance(run.model, TalkerSettings):
         assert isinstance(prior_file.prior, MotionPrior)
         encoder = audio_encoder or load_audio_encoder(run.audio)
         fingerprint, width = encoder.fingerprint, encoder.width
+        claim(folder, run, built_on | {"audio_encoder": fingerprint}, resume=resume)
         ears, encoder = _cut(encoder, run.audio.tuning)
         cache = run.training.data.cache or root / "cache"
         rounds.sound = _encoded(samples, encoder, cache, rounds, progress)
         talker = Talker(run.model, width, prior_file.prior.settings, ears)
     else:
+        claim(folder, run, built_on, resume=resume)
         _check_vertices(run.model.vertex_values, head_model)
         rounds.sound = samples
         talker = ReferenceTalker(run.model)
@@ -173,17 +179,15 @@ def train_talker(
 
     def export(model: nn.Module, name: str) -> None:
         assert isinstance(model, Talker | ReferenceTalker)
-        save_talker(TalkerFile(model, digest(prior_file.prior), fingerprint), folder / f"{name}.pt")
+        save_talker(TalkerFile(model, built_on["prior"], fingerprint), folder / f"{name}.pt")
 
     plan = _plan(rounds, list(run.model.languages), statistics(_sample(packed))[0])
     task = TalkerTask(talker, prior_file.prior, Face(head_model), run.training, plan, export)
     return fit(task, rounds, folder, resume=resume, progress=progress)
 
 
-def _begin(
-    root: Path, run: PriorRun | TalkerRun, folder: Path, head_model: HeadModel, *, resume: bool
-) -> PackedMotion:
-    """Pack the dataset and claim the folder of the run."""
+def _packed(root: Path, run: PriorRun | TalkerRun, head_model: HeadModel) -> PackedMotion:
+    """Pack the dataset, and refuse one that this run can not be trained on."""
     from manifests import open_dataset
     from training.packed import packed_motion
 
@@ -193,7 +197,6 @@ def _begin(
         raise TrainingError(f"{root} was fitted with head model {packed.head_model}, not {head_model.key}")
     if not len(packed.of_split("train")):
         raise TrainingError(f"{root}: no clip is left for training beside validation and test")
-    claim(folder, run, resume=resume)
     return packed
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
-from pydantic import ValidationError
 from torch import Tensor
 
 from training.audio_encoder import AudioEncoder, Wav2Vec2Encoder
@@ -37,6 +37,12 @@ from training.talker import Talker
 from training.tuning import Ears
 
 _VERSION = 1
+_MODEL: dict[str, type | UnionType] = {"settings": dict, "state_dict": dict}
+_PARTS: dict[str, dict[str, type | UnionType]] = {
+    "prior": _MODEL | {"head_model": str | None},
+    "talker": _MODEL | {"prior": str, "audio_encoder": str | None},
+}
+"""What a file of each kind holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,8 @@ def load_prior(path: Path) -> PriorFile:
             prior = ReferencePrior(ReferencePriorSettings.model_validate(settings))
         else:
             sizes = MotionPriorSettings.model_validate(settings)
-            prior = MotionPrior(sizes, state["mean"], state["deviation"])
-    except (ValidationError, KeyError, TypeError) as error:
+            prior = MotionPrior(sizes, state["mean"].float(), state["deviation"].float())
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: its settings do not describe a motion prior ({error})") from error
     load_strictly(prior, state, path)
     return PriorFile(prior.eval(), content["head_model"])
@@ -117,7 +123,7 @@ def load_talker(
         When it is missing, unreadable, something else, or was trained with another prior or audio encoder.
     """
     content = _read(path, "talker")
-    architecture = content["settings"]["architecture"] if content else "reference"
+    architecture = content["settings"].get("architecture") if content else "reference"
     if architecture != prior.settings.architecture:
         raise CheckpointError(f"{path}: a talker of architecture {architecture} for another kind of prior")
     if content is None:
@@ -168,7 +174,7 @@ def _talker(
         else:
             sizes = TalkerSettings.model_validate(settings)
             talker = Talker(sizes, len(state["audio_norm.weight"]), prior, ears)
-    except (ValidationError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: its settings do not describe a talker ({error})") from error
     load_strictly(talker, state, path)
     return talker.eval()
@@ -193,4 +199,14 @@ def _read(path: Path, kind: str) -> dict[str, Any] | None:
         raise CheckpointError(
             f"{path}: version {content.get('version')}, this program reads {_VERSION}: update it"
         )
+    _check_parts(content, path, kind)
     return content
+
+
+def _check_parts(content: dict[str, Any], path: Path, kind: str) -> None:
+    missing = [name for name in _PARTS[kind] if name not in content]
+    wrong = [n for n, kinds in _PARTS[kind].items() if n not in missing and not isinstance(content[n], kinds)]
+    if missing or wrong:
+        raise CheckpointError(f"{path}: {', '.join(missing + wrong)} missing or damaged; copy it again")
+    if not all(isinstance(tensor, Tensor) for tensor in content["state_dict"].values()):
+        raise CheckpointError(f"{path}: holds weights that are no tensors; copy it again")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import lightning
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from training.motion_data import Batch, BatchDataset, Sound
 from training.packed import PackedMotion
-from training.run_settings import TrainingSettings
+from training.run_settings import DataSettings, TrainingSettings
 from training.sampling import BatchPlan, Sampler
 
 
@@ -43,7 +44,7 @@ class Rounds(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.packed, self.rows, self.sound, self.settings = packed, rows, sound, settings
-        self.sampler = _sampler(packed, packed.of_split("train"), settings)
+        self.sampler = _sampler(packed, packed.of_split("train"), settings.data, settings.seed)
         self.round, self.epoch, self.offset = 0, 0, 0
 
     @property
@@ -51,7 +52,7 @@ class Rounds(lightning.LightningDataModule):
         """Optimiser steps of the run."""
         return self.settings.steps or math.ceil(self.settings.epochs * self.steps_per_epoch)
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of one pass over the data."""
         return math.ceil(self.sampler.batches_per_epoch / self.settings.accumulate)
@@ -96,11 +97,15 @@ class Rounds(lightning.LightningDataModule):
         return self._loader(self.validation_plans())
 
     def validation_plans(self) -> list[BatchPlan]:
-        """Held-out clips, or training clips when the dataset is too small to hold any out."""
+        """Held-out clips, or training clips when the dataset is too small to hold any out.
+
+        Clips are whole up to `max_frames`, whatever lengths come together by chance.
+        """
         held_out = self.packed.of_split("val")
         clips = held_out if len(held_out) else self.packed.of_split("train")
         chosen = _spread(clips, np.asarray(self.packed.language)[clips], self.settings.validation_clips)
-        plans = _sampler(self.packed, chosen, self.settings, balance=0).epoch(0)
+        data = self.settings.data.model_copy(update={"language_balance": 0.0, "cut_leftovers": False})
+        plans = _sampler(self.packed, chosen, data, self.settings.seed).epoch(0)
         return [BatchPlan(plan.clips, (0,) * len(plan.clips), plan.frames) for plan in plans]
 
     def state_dict(self) -> dict[str, Any]:
@@ -122,14 +127,9 @@ class Rounds(lightning.LightningDataModule):
         )
 
 
-def _sampler(
-    packed: PackedMotion, clips: Any, settings: TrainingSettings, balance: float | None = None
-) -> Sampler:
-    data = settings.data
-    if balance is not None:
-        data = data.model_copy(update={"language_balance": balance})
+def _sampler(packed: PackedMotion, clips: Any, data: DataSettings, seed: int) -> Sampler:
     lengths = np.asarray(packed.frames)[clips].astype(np.int64)
-    return Sampler(clips, lengths, np.asarray(packed.language)[clips], data, settings.seed)
+    return Sampler(clips, lengths, np.asarray(packed.language)[clips], data, seed)
 
 
 def _spread(clips: Any, languages: Any, count: int) -> Any:

@@ -31,7 +31,9 @@ class AudioSettings(ModelSettings):
     @model_validator(mode="after")
     def _trainable(self) -> Self:
         if self.encoder == "whisper" and self.tuning.kind != "frozen":
-            raise ValueError("Whisper's encoder can only be frozen; give the folder of a wav2vec 2.0 to tune")
+            raise ValueError(
+                "Whisper's encoder can only be frozen: give the folder of a wav2vec 2.0 with --audio-encoder to tune it"
+            )
         return self
 
 
@@ -91,7 +93,7 @@ class TrainingSettings(ModelSettings):
         default=200, ge=0, description="steps between revivals of unused codes; 0: never"
     )
     precision: Literal["32-true", "bf16-mixed"] = Field(default="32-true", description="arithmetic")
-    seed: int = Field(default=0, description="of weights, order and dropout")
+    seed: int = Field(default=0, ge=0, description="of weights, order and dropout")
     accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="kind of device")
     devices: PositiveInt | None = Field(
         default=None, description="processes on this node; none: all GPUs, or one"
@@ -109,6 +111,12 @@ class PriorRun(ModelSettings):
         default=MotionPriorSettings(), discriminator="architecture", description="the motion prior"
     )
     training: TrainingSettings = Field(default=TrainingSettings(), description="the run")
+
+    @model_validator(mode="after")
+    def _reviving(self) -> Self:
+        if self.model.architecture == "reference" and self.training.revive_steps:
+            raise ValueError("the reference's prior never revives codes: set training.revive_steps to 0")
+        return self
 
 
 class TalkerRun(ModelSettings):

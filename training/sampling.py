@@ -46,8 +46,8 @@ class Sampler:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of an epoch when every batch is full; an epoch's plan may hold a few more."""
-        return -(-len(self.clips) // self.settings.batch_size)
+        """Batches of the first epoch; where leftovers stay uncut, others may have a few more or less."""
+        return len(self.epoch(0))
 
     def epoch(self, number: int) -> list[BatchPlan]:
         """Plan of an epoch, in the order of use."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 REFERENCE_LANGUAGES = (
     "arabic", "english", "french", "german", "greek", "italian",
@@ -125,3 +125,10 @@ class TalkerSettings(ModelSettings):
         default=0.5, ge=0, le=1, description="share of frames that are told what was predicted, in training"
     )
     languages: tuple[str, ...] = Field(default=LANGUAGES, description="rows of the language table, in order")
+
+    @model_validator(mode="after")
+    def _even_heads(self) -> Self:
+        # Rotary positions turn the values of a head in pairs.
+        if self.hidden % (2 * self.heads):
+            raise ValueError(f"hidden is {self.hidden}, no multiple of twice the heads ({self.heads})")
+        return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -66,18 +67,28 @@ def parse_languages(text: str) -> dict[str, float]:
     Raises
     ------
     TalkError
-        When a weight is no number or a name is empty.
+        When a weight is no finite number, or a name is empty or comes twice.
     """
-    weights = {}
+    weights: dict[str, float] = {}
     for part in text.split(","):
-        name, _, weight = part.strip().partition(":")
-        try:
-            weights[name.strip().lower()] = float(weight or 1)
-        except ValueError as error:
-            raise TalkError(f"{part.strip()!r} is not a language with a weight such as french:0.3") from error
+        written, _, weight = part.strip().partition(":")
+        name = written.strip().lower()
+        if name in weights:
+            raise TalkError(f"{text!r} names {name} twice; give it one weight")
+        weights[name] = _weight(weight or "1", part.strip())
     if "" in weights:
         raise TalkError(f"{text!r} names no language; write french, or french:0.3,german:0.7")
     return weights
+
+
+def _weight(text: str, part: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise TalkError(f"{part!r} is not a language with a weight such as french:0.3")
+    return weight
 
 
 def talk(

@@ -8,6 +8,7 @@ best place.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from training.codebook import Codebook
+from training.errors import TrainingError
 from training.face import Face
 from training.motion_data import Batch
 from training.motion_prior import MotionPrior
@@ -69,6 +71,8 @@ class Task(lightning.LightningModule, ABC):
     """
 
     best: Tensor
+    figures: dict[str, float]
+    """What was logged last before the checkpoint that this run went on from."""
 
     def __init__(
         self, model: nn.Module, face: Face, settings: TrainingSettings, plan: Plan, export: Export
@@ -82,6 +86,7 @@ class Task(lightning.LightningModule, ABC):
         self.averaged = averaged_copy(model, decay) if decay else None
         self.register_buffer("best", torch.tensor(float("inf")))
         self._errors: list[tuple[Tensor, Tensor]] = []
+        self.figures: dict[str, float] = {}
 
     @property
     def face(self) -> Face:
@@ -112,13 +117,32 @@ class Task(lightning.LightningModule, ABC):
         """Seed by the round: a run that was cut off goes on with the same random numbers."""
         torch.manual_seed(hash((self.settings.seed, self.current_epoch, self.global_rank)))
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the figures: a finished run logs none when it is told to go on."""
+        checkpoint["figures"] = {name: float(v) for name, v in self.trainer.callback_metrics.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the figures; older checkpoints have none."""
+        self.figures = checkpoint.get("figures", {})
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Weighted loss of a batch."""
         losses = self.losses(batch)
-        values = {"loss": losses.total, **losses.parts}
-        self.log_dict({f"train/{n}": (v * batch.weight).sum() for n, v in values.items()})
+        self._log_losses({"loss": losses.total, **losses.parts}, batch.weight)
         # Gradients are averaged over processes, while the weights sum to 1 over all of them.
         return (losses.total * batch.weight).sum() * self.trainer.world_size
+
+    def _log_losses(self, losses: dict[str, Tensor], weight: Tensor) -> None:
+        """Log the weighted sums of losses (B,), over the clips of all processes."""
+        sums = torch.stack([(loss.detach() * weight).sum() for loss in losses.values()])
+        sums = self._sum(sums)  # at once: processes wait for each other at every sum
+        self.log_dict({f"train/{name}": value for name, value in zip(losses, sums, strict=True)})
+
+    def _sum(self, values: Tensor) -> Tensor:
+        """Sum over all processes."""
+        sums = self.trainer.strategy.reduce(values, reduce_op="sum")
+        assert isinstance(sums, Tensor)
+        return sums
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Average the weights."""
@@ -141,8 +165,7 @@ class Task(lightning.LightningModule, ABC):
         self._errors.clear()
         sums = torch.zeros(len(self.plan.languages), 4, device=self.device)
         sums.index_add_(0, rows, torch.cat([errors, torch.ones_like(errors[:1])]).T)
-        sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        assert isinstance(sums, Tensor)
+        sums = self._sum(sums)
         model, face, motion = (sums.sum(0)[:3] / sums.sum(0)[3]).tolist()
         self.log_dict({"val/lve": model, "val/lve_mean_face": face, "val/lve_mean_motion": motion})
         for name, row in zip(self.plan.languages, sums.tolist(), strict=True):
@@ -151,6 +174,11 @@ class Task(lightning.LightningModule, ABC):
         self._export(model)
 
     def _export(self, error: float) -> None:
+        if not math.isfinite(error):
+            raise TrainingError(
+                f"validation is not a number at step {self.global_step}: lower the learning rate "
+                "(`training.optimiser.learning_rate`) and begin anew, in another folder"
+            )
         model = self.averaged.module if self.averaged is not None else self.model
         better = error < self.best.item()
         self.best.fill_(min(error, self.best.item()))
@@ -181,15 +209,19 @@ class PriorTask(Task):
 
     def losses(self, batch: Batch) -> Losses:
         """Losses of a batch's clips; counts the codes."""
-        if self.settings.revive_steps and self.global_step == 0 and isinstance(self.model, MotionPrior):
-            self.codebook.begin(self._all_latents(self.model, batch), self.settings.seed)
         losses = prior_losses(self.model, self.face, batch.motion)
         assert losses.quantised is not None
+        counted = losses.quantised.codes[batch.weight > 0]
         # Summed at once: a buffer that differs between processes would be overwritten by the first's.
-        uses = self.trainer.strategy.reduce(self.codebook.uses(losses.quantised), reduce_op="sum")
-        assert isinstance(uses, Tensor)
-        self.codebook.usage += uses
+        self.codebook.usage += self._sum(self.codebook.uses(counted))
         return losses
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Put the codes on the latents of the run's first batch."""
+        first = self.global_step == 0 and batch_idx == 0
+        if first and self.settings.revive_steps:
+            assert isinstance(self.model, MotionPrior)
+            self.codebook.begin(self._all_latents(self.model, batch), self.settings.seed)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Average the weights; now and then bring unused codes back."""
@@ -206,10 +238,10 @@ class PriorTask(Task):
 
     @torch.no_grad()
     def _all_latents(self, model: MotionPrior, batch: Batch) -> Tensor:
-        """Latents (M, L) before quantisation of the frames of all processes."""
-        latents = self.all_gather(model.encode(batch.motion).float())
-        assert isinstance(latents, Tensor)
-        return latents.flatten(0, -2)
+        """Latents (M, L) before quantisation of the frames of all processes, of clips that count."""
+        latents, counts = self.all_gather((model.encode(batch.motion).float(), batch.weight > 0))
+        assert isinstance(latents, Tensor) and isinstance(counts, Tensor)
+        return latents[counts].flatten(0, -2)
 
     def predict_motion(self, model: nn.Module, batch: Batch) -> Tensor:
         """Offsets (B, T, N) of the reconstruction."""
@@ -257,7 +289,10 @@ class TalkerTask(Task):
                 model.learnable_style_emb(batch.language),
                 [normalise(clip) for clip in batch.sound],
             )
-            return torch.stack(ReferenceDecoder(model, prior).predict(audio, styles, [frames] * len(audio)))
+            # The decoder makes its tables in float32, whatever the run's precision.
+            with torch.autocast(self.device.type, enabled=False):
+                decoder = ReferenceDecoder(model, prior)
+                return torch.stack(decoder.predict(audio, styles, [frames] * len(audio)))
         assert isinstance(model, Talker) and isinstance(prior, MotionPrior)
         motion = model.generate(prior, list(batch.sound), model.languages(batch.language))
         offsets: Tensor = self.face(torch.stack(motion))

@@ -22,6 +22,8 @@ from training.settings import Wav2Vec2Settings
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
+SHORTEST = 720
+"""Samples that give two tokens, a frame's; shorter sound is filled up with silence."""
 
 
 class ConvLayer(nn.Module):
@@ -221,7 +223,8 @@ class Wav2Vec2(nn.Module):
 
     def tokens(self, audio: Sequence[Tensor], frame_counts: Sequence[int] | None = None) -> list[Tensor]:
         """Tokens (L, conv_dim) of several clips before the transformer; arguments as those of `forward`."""
-        features = [self.feature_extractor(clip[None])[0] for clip in audio]
+        filled = (functional.pad(clip, (0, max(0, SHORTEST - len(clip)))) for clip in audio)
+        features = [self.feature_extractor(clip[None])[0] for clip in filled]
         even = [f[: len(f) // 2 * 2] for f in features]
         if frame_counts is None:
             return even

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from assets.errors import AssetError
+from assets.fetch import require
 from flows.cli import main
 
 CLIPS = {"german": ("deOne_0", "deTwo_0"), "french": ("frOne_0", "frTwo_0")}
@@ -107,6 +109,8 @@ def test_what_was_skipped_is_said(folders, capsys):
         ),
         (["talk", "a.wav", "b.wav", *TALK, "--out", "x.npz"], "several sounds need a folder"),
         (["talk", "a.wav", "x/a.mp3", *TALK, "--out", "x"], "several sounds are called a"),
+        (["talk", "a.mp4", *TALK, "--out", "x/../a.mp4"], "would be overwritten"),
+        (["talk", "a.mp4", "b.mp4", *TALK, "--out", ".", "--format", "mp4"], "a.mp4 is one of the sounds"),
     ],
 )
 def test_unusable_arguments_end_in_one_line(arguments, said, tmp_path, monkeypatch, capsys):
@@ -116,6 +120,51 @@ def test_unusable_arguments_end_in_one_line(arguments, said, tmp_path, monkeypat
     assert said in message
     assert message.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def reference_models(tmp_path):
+    """A prior and a talker of the reference's architecture, as they are trained here: they name their head model."""
+    from fit_flame.canonical import canonical_head_model
+    from training.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
+    from training.reference_prior import ReferencePrior
+    from training.reference_talker import ReferenceTalker
+    from training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
+
+    head = canonical_head_model(require("face_landmarker"))
+    sizes = {"vertex_values": head.v_template.size, "hidden": 16, "layers": 1, "heads": 2}
+    codes = {"feed_forward": 16, "codes_per_frame": 4, "codebook_size": 8, "code_dim": 4}
+    ears = {"conv_dim": 4, "hidden": 8, "layers": 1, "heads": 1, "feed_forward": 8}
+    audio = Wav2Vec2Settings(**ears, position_kernel=8, position_groups=2)
+    prior = ReferencePrior(ReferencePriorSettings(**sizes, **codes))
+    talker = ReferenceTalker(
+        ReferenceTalkerSettings(**sizes, latent=16, languages=("german", "japanese"), audio=audio)
+    )
+    save_prior(PriorFile(prior, head.key), tmp_path / "prior.pt")
+    save_talker(TalkerFile(talker, digest(prior), None), tmp_path / "talker.pt")
+    return head, tmp_path / "prior.pt", tmp_path / "talker.pt"
+
+
+def test_models_that_hold_their_audio_encoder_need_no_other(
+    reference_models, talking_dataset, tmp_path, monkeypatch
+):
+    from flows.model_config import EvaluateTalkerSettings
+    from flows.models import speak
+    from flows.talker_evaluation import _timed
+    from manifests.paths import audio_path
+
+    def gone(name):
+        raise AssetError(f"{name} can not be downloaded")
+
+    (head, prior, talker), out = reference_models, tmp_path / "said.npz"
+    monkeypatch.setattr("flows.models.require", gone)
+    sound = audio_path(talking_dataset, "german", "video00_0")
+    monkeypatch.setattr("flows.models.load_head_model", lambda name: head)
+    assert list(speak([sound], "german", prior, talker, [out])) == [19]  # so many pairs of tokens
+    files = {"prior": prior, "talker": talker}
+    settings = EvaluateTalkerSettings(root=talking_dataset, release="v1", **files)
+    ((_, said),) = _timed(settings, [("german", "video00_0")], head)
+    assert len(said.vertices) == 19
 
 
 def test_deployments_start_from_settings_that_are_valid():

@@ -71,6 +71,47 @@ def test_a_change_that_fits_no_setting_is_named(talking_dataset, tmp_path):
         train("prior", settings)
 
 
+TUNED = {"encoder": "wav2vec2", "directory": "/models/xlsr", "tuning": {"kind": "lora", "rank": 4}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "opened"),
+    [
+        ({}, {}, ("whisper", "whisper_base", "frozen", 16)),
+        ({"audio": TUNED}, {}, ("wav2vec2", "/models/xlsr", "lora", 4)),
+        ({"audio": TUNED}, {"audio_encoder": "/mine"}, ("wav2vec2", "/mine", "lora", 4)),
+        ({"audio": TUNED}, {"audio_tuning": "frozen"}, ("wav2vec2", "/models/xlsr", "frozen", 4)),
+        (
+            {"audio": {"tuning": {"kind": "full"}}},
+            {"audio_encoder": "/mine"},
+            ("wav2vec2", "/mine", "full", 16),
+        ),
+    ],
+)
+def test_the_audio_encoder_is_what_changes_say_and_then_the_options(
+    tmp_path, monkeypatch, changes, options, opened
+):
+    asked, trained = [], []
+    monkeypatch.setattr("flows.models.require", Path)
+    monkeypatch.setattr("flows.models.load_audio_encoder", asked.append)
+    monkeypatch.setattr("flows.models._head_model", lambda settings: None)
+    monkeypatch.setattr("flows.models.train_talker", lambda root, run, *_, **more: trained.append(run.audio))
+    train("talker", TrainSettings(root=tmp_path, out=tmp_path, preset="tiny", changes=changes, **options))
+    (audio,) = asked
+    assert (audio.encoder, str(audio.directory), audio.tuning.kind, audio.tuning.rank) == opened
+    assert trained == [audio.model_copy(update={"directory": None})]
+
+
+def test_the_references_audio_encoder_starts_from_the_folder_that_changes_name(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr("flows.models._head_model", lambda settings: None)
+    monkeypatch.setattr("flows.models.train_talker", lambda root, run, *_, **more: trained.append(run.audio))
+    changes = {"audio": {"directory": "/models/xlsr"}}
+    settings = {"root": tmp_path, "out": tmp_path, "preset": "multitalk-reference"}
+    train("talker", TrainSettings(**settings, changes=changes))
+    assert [(audio.encoder, str(audio.directory)) for audio in trained] == [("wav2vec2", "/models/xlsr")]
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -12,9 +12,18 @@ from training.checkpoints import (
     load_reference_talker,
     read_state_dict,
 )
+from training.model_files import PriorFile, load_prior, load_talker, save_prior
+from training.motion_prior import MotionPrior
 from training.reference_talker import ReferenceTalker
+from training.settings import MotionPriorSettings
 
+PRIOR = MotionPriorSettings(hidden=8, blocks=1, codes_per_frame=2, codebook_size=4, code_dim=4)
 OLD_NAME = "audio_encoder.encoder.pos_conv_embed.conv.weight_g"
+
+
+@pytest.fixture
+def prior():
+    return MotionPrior(PRIOR, torch.zeros(6), torch.ones(6))
 
 
 def test_export_and_load_again(pair, tmp_path):
@@ -94,6 +103,61 @@ def test_pickled_objects_beside_tensors_are_refused(tmp_path, capsys):
     with pytest.raises(CheckpointError):
         read_state_dict(path)
     assert "must never run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"settings": None}, "settings missing or damaged"),
+        ({"state_dict": None}, "state_dict missing or damaged"),
+        ({"head_model": 3}, "head_model missing or damaged"),
+        ({"state_dict": {"mean": 1.0}}, "weights that are no tensors"),
+        ({"state_dict": {"mean": torch.tensor(1.0)}}, "do not describe a motion prior"),
+    ],
+)
+def test_a_damaged_file_of_ours_is_refused(prior, tmp_path, change, said):
+    path = tmp_path / "prior.pt"
+    save_prior(PriorFile(prior, "toy:0123"), path)
+    content = torch.load(path, weights_only=True)
+    torch.save(content | change, path)
+    with pytest.raises(CheckpointError, match=rf"prior\.pt: .*{said}"):
+        load_prior(path)
+    del content["head_model"]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="head_model missing"):
+        load_prior(path)
+
+
+def test_weights_that_are_no_fractions_are_refused(prior, tmp_path):
+    path = tmp_path / "prior.pt"
+    save_prior(PriorFile(prior, "toy:0123"), path)
+    content = torch.load(path, weights_only=True)
+    content["state_dict"] = {name: tensor.int() for name, tensor in content["state_dict"].items()}
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"mean is torch\.int32, should be torch\.float32"):
+        load_prior(path)
+
+
+def test_a_talkers_file_that_lacks_parts_is_refused(prior, tmp_path):
+    torch.save({"multitalk": "talker", "version": 1, "settings": {}}, tmp_path / "t.pt")
+    with pytest.raises(CheckpointError, match="state_dict, prior, audio_encoder missing"):
+        load_talker(tmp_path / "t.pt", prior)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("encoder.vertice_mapping.0.weight", torch.zeros(3)),
+        ("quantize.embedding.weight", torch.zeros(3, 0)),
+        ("quantize.embedding.weight", torch.zeros(3, 5)),
+    ],
+)
+def test_shapes_that_no_model_has_are_refused(pair, tmp_path, name, tensor):
+    torch.save({"state_dict": pair.prior.state_dict() | {name: tensor}}, tmp_path / "stage1.pth.tar")
+    with pytest.raises(
+        CheckpointError, match=r"stage1\.pth\.tar: its tensors are not those of a motion prior"
+    ):
+        load_reference_prior(tmp_path / "stage1.pth.tar")
 
 
 def test_the_wrong_stage_is_recognised(pair, tmp_path):

@@ -200,6 +200,20 @@ def test_validation_is_the_same_every_time_and_takes_each_language(packed):
     assert set(clips) <= set(packed.of_split("val").tolist())
 
 
+def test_validation_cuts_no_clip_to_its_neighbour(packed):
+    data = DataSettings(batch_size=32, max_frames=26)
+    rounds = Rounds(packed, {}, None, TrainingSettings(data=data, validation_clips=64))
+    frames = {clip: plan.frames for plan in rounds.validation_plans() for clip in plan.clips}
+    assert len(set(frames.values())) > 1
+    assert frames == {clip: min(int(packed.frames[clip]), 26) for clip in frames}
+
+
+def test_an_epoch_has_as_many_batches_as_it_says():
+    uncut = sampler(range(40, 72), batch_size=8, cut_leftovers=False)
+    assert uncut.batches_per_epoch == len(uncut.epoch(0)) == 32
+    assert sampler(range(40, 72), batch_size=8).batches_per_epoch == 4
+
+
 def test_a_release_says_what_is_trained_on_and_what_validates(toy_dataset, tmp_path):
     import pyarrow.compute as pc
 

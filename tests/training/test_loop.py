@@ -1,11 +1,12 @@
 """Training on a small dataset: it learns, goes on where it was cut off, and two processes do as one."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from training.fit import TrainingError
+from training.errors import TrainingError
 from training.loop import train_prior, train_talker
 from training.model_files import load_prior, load_talker
 from training.presets import prior_preset, talker_preset
@@ -117,11 +118,12 @@ def test_a_run_is_neither_overwritten_nor_mixed(toy_dataset, head_model, tmp_pat
         train_prior(toy_dataset, other, tmp_path, head_model, resume=True)
 
 
-def test_the_reference_trains_too(toy_dataset, head_model, tmp_path):
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_reference_trains_too(toy_dataset, head_model, tmp_path, precision):
     prior = ReferencePriorSettings(
         vertex_values=60,
         hidden=16,
-        layers=1,
+        layers=2,
         heads=2,
         feed_forward=16,
         codes_per_frame=4,
@@ -132,10 +134,11 @@ def test_the_reference_trains_too(toy_dataset, head_model, tmp_path):
         conv_dim=4, hidden=8, layers=1, heads=1, feed_forward=8, position_kernel=8, position_groups=2
     )
     talker = ReferenceTalkerSettings(
-        vertex_values=60, latent=16, hidden=16, layers=1, languages=("french", "thai"), audio=audio
+        vertex_values=60, latent=16, hidden=16, layers=2, languages=("french", "thai"), audio=audio
     )
     one = prior_preset("multitalk-reference").training.data
-    settings = training(4, data=one, revive_steps=0, validation_clips=2, round_steps=2)
+    changes = {"validation_clips": 2, "round_steps": 2, "precision": precision}
+    settings = training(4, data=one, revive_steps=0, **changes)
     train_prior(toy_dataset, PriorRun(model=prior, training=settings), tmp_path, head_model)
     trained = train_talker(toy_dataset, TalkerRun(model=talker, training=settings), tmp_path, head_model)
     assert trained.figures["val/lve"] > 0
@@ -154,6 +157,52 @@ def test_a_language_without_a_row_is_named(toy_dataset, head_model, experiment, 
             prior=experiment / "prior" / "best.pt",
             audio_encoder=loudness,
         )
+    assert not (tmp_path / "talker").exists()
+
+
+def test_a_finished_run_tells_its_figures_again(toy_dataset, head_model, tmp_path):
+    run = PriorRun(model=PRIOR, training=training(4))
+    first = train_prior(toy_dataset, run, tmp_path, head_model)
+    again = train_prior(toy_dataset, run, tmp_path, head_model, resume=True)
+    assert {"val/lve", "val/lve/thai", "train/loss"} <= again.figures.keys()
+    assert again.figures == first.figures
+
+
+def test_a_run_that_left_nothing_is_begun_anew(toy_dataset, head_model, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("training.fit.find_spec", lambda _: None)
+        with pytest.raises(TrainingError, match="wandb"):
+            run = PriorRun(model=PRIOR, training=training(4, logger="wandb"))
+            train_prior(toy_dataset, run, tmp_path, head_model)
+    changed = PriorRun(model=PRIOR, training=training(2, seed=5))
+    assert train_prior(toy_dataset, changed, tmp_path, head_model).best.exists()
+    assert json.loads((tmp_path / "prior" / "run.json").read_text())["training"]["seed"] == 5
+
+
+def test_a_talker_does_not_go_on_over_something_else(
+    toy_dataset, head_model, tmp_path, experiment, loudness, monkeypatch
+):
+    run, prior = TalkerRun(model=TALKER, training=training(2)), experiment / "prior" / "best.pt"
+    train_talker(toy_dataset, run, tmp_path, head_model, prior=prior, audio_encoder=loudness)
+
+    def go_on(prior):
+        options = {"prior": prior, "audio_encoder": loudness, "resume": True}
+        return train_talker(toy_dataset, run, tmp_path, head_model, **options)
+
+    train_prior(
+        toy_dataset, PriorRun(model=PRIOR, training=training(2, seed=1)), tmp_path / "other", head_model
+    )
+    with pytest.raises(TrainingError, match=r"begun with prior .*give that one to go on"):
+        go_on(tmp_path / "other" / "prior" / "best.pt")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(loudness), "fingerprint", "another")
+        with pytest.raises(TrainingError, match="begun with audio encoder loudness, this is another"):
+            go_on(prior)
+    path = tmp_path / "talker" / "run.json"
+    older = json.loads(path.read_text())
+    del older["built_on"]
+    path.write_text(json.dumps(older))
+    assert go_on(prior).figures
 
 
 def test_presets_follow_the_reference():

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.fit import TrainingError
+from training.codebook import Codebook
+from training.errors import TrainingError
 from training.loop import train_prior
 from training.optimiser import averaged_copy, make_optimiser
 from training.run_settings import DataSettings, OptimiserSettings, PriorRun, TrainingSettings
-from training.settings import MotionPriorSettings
+from training.settings import MotionPriorSettings, TalkerSettings
 
 PRIOR = MotionPriorSettings(hidden=16, blocks=1, codes_per_frame=2, codebook_size=8, code_dim=4)
 
@@ -41,6 +42,46 @@ def test_all_of_them_together_leave_curves_and_a_model(toy_dataset, head_model, 
     )
     assert [event.step for event in curves.Scalars("val/lve")] == [1, 3]
     assert torch.load(tmp_path / "prior" / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_the_codebook_begins_once_however_many_batches_make_a_step(
+    toy_dataset, head_model, tmp_path, monkeypatch
+):
+    begun, begin = [], Codebook.begin
+    monkeypatch.setattr(
+        Codebook, "begin", lambda self, latents, seed: (begun.append(latents), begin(self, latents, seed))
+    )
+    train_prior(toy_dataset, run_of(accumulate=3, logger="none"), tmp_path, head_model)
+    assert len(begun) == 1
+
+
+def test_a_checkpoint_is_written_beside_its_place(toy_dataset, head_model, tmp_path, monkeypatch):
+    """Between file systems a move is a copy, and a run killed meanwhile would lose its only checkpoint."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    train_prior(toy_dataset, run_of(logger="none"), tmp_path, head_model)
+    left = {path.name for path in (tmp_path / "prior").iterdir()}
+    assert left == {"best.pt", "last.pt", "last.ckpt", "run.json"}
+
+
+def test_a_run_that_diverges_says_so(toy_dataset, head_model, tmp_path):
+    wild = OptimiserSettings(learning_rate=1e20, warmup_steps=0, ema_decay=0, clip_norm=0)
+    with pytest.raises(TrainingError, match=r"not a number at step 2: lower the learning rate"):
+        train_prior(toy_dataset, run_of(optimiser=wild, logger="none"), tmp_path, head_model)
+    assert not list((tmp_path / "prior").glob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "said"),
+    [
+        (TrainingSettings, {"seed": -1}, "seed"),
+        (TalkerSettings, {"hidden": 30, "heads": 4}, "twice the heads"),
+        (TalkerSettings, {"hidden": 30, "heads": 2}, "twice the heads"),
+        (PriorRun, {"model": {"architecture": "reference"}}, "set training.revive_steps to 0"),
+    ],
+)
+def test_settings_that_can_not_work_are_refused(model, values, said):
+    with pytest.raises(ValueError, match=said):
+        model(**values)
 
 
 def test_gradients_are_clipped_and_accumulated(toy_dataset, head_model, tmp_path, monkeypatch):

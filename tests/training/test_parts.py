@@ -8,12 +8,19 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from training.codebook import Codebook
+from training.face import Face
+from training.motion_data import Batch
+from training.motion_prior import MotionPrior
 from training.packed_linear import packed_copy
 from training.presets import UnknownPresetError, prior_preset
 from training.quantiser import Quantiser
 from training.reference_talker import slopes
-from training.run_settings import OptimiserSettings
+from training.run_settings import OptimiserSettings, TrainingSettings
 from training.schedule import learning_rate_factor
+from training.settings import MotionPriorSettings
+from training.tasks import Plan, PriorTask
+
+PRIOR = MotionPriorSettings(hidden=16, blocks=1, codes_per_frame=2, codebook_size=8, code_dim=4)
 
 
 def test_nearest_of_equals_is_the_first():
@@ -43,7 +50,7 @@ def test_dead_codes_move_to_latents_and_forget():
     optimiser = torch.optim.Adam(quantiser.parameters())
     optimiser.state[quantiser.embedding.weight] = {"step": torch.tensor(3.0), "exp_avg": torch.ones(4, 2)}
     codebook, latents = Codebook(quantiser), torch.tensor([[0.1, 0.1, 1.1, 1.0]])
-    codebook.usage += codebook.uses(quantiser(latents[None]))
+    codebook.usage += codebook.uses(quantiser(latents[None]).codes)
     assert codebook.usage.tolist() == [1, 1, 0, 0]
     health = codebook.revive(latents, optimiser, seed=0)
     assert health.dead_share == 0.5 and health.perplexity == pytest.approx(2)
@@ -52,6 +59,20 @@ def test_dead_codes_move_to_latents_and_forget():
     assert all(row in latents.view(2, 2).tolist() for row in weight[2:].tolist())
     assert optimiser.state[weight]["exp_avg"].tolist() == [[1, 1], [1, 1], [0, 0], [0, 0]]
     assert codebook.usage.sum() == 0 and "usage" in codebook.state_dict()
+
+
+def test_a_clip_that_fills_a_process_up_is_not_counted(head_model, monkeypatch):
+    prior = MotionPrior(PRIOR, torch.zeros(6), torch.ones(6))
+    plan = Plan(1, 1, ["french"], torch.zeros(6))
+    task = PriorTask(prior, Face(head_model), TrainingSettings(), plan, lambda *_: None)
+    monkeypatch.setattr(task, "all_gather", lambda tensors: tensors)  # of the only process
+    monkeypatch.setattr(task, "_sum", lambda tensor: tensor)
+    batch = Batch(
+        torch.randn(3, 5, 6), torch.zeros(3).long(), torch.tensor([0.5, 0.5, 0.0]), torch.zeros(3, 0)
+    )
+    assert torch.equal(task._all_latents(prior, batch), prior.encode(batch.motion[:2]).flatten(0, 1))
+    task.losses(batch)
+    assert task.codebook.usage.sum() == 2 * 5 * PRIOR.codes_per_frame
 
 
 def test_schedules():

@@ -59,9 +59,9 @@ def training(steps, round_steps, devices=1, **changes):
     return TrainingSettings(steps=steps, round_steps=round_steps, **of_machine, **(values | changes))
 
 
-def run_settings(steps, round_steps, devices=1):
+def run_settings(steps, round_steps, devices=1, **changes):
     model = MotionPriorSettings(hidden=16, blocks=2, codes_per_frame=2, codebook_size=16, code_dim=4)
-    return PriorRun(model=model, training=training(steps, round_steps, devices))
+    return PriorRun(model=model, training=training(steps, round_steps, devices, **changes))
 
 
 def talker_settings(tuning, devices=1):
@@ -123,6 +123,20 @@ def test_two_processes_train_to_the_weights_of_one(toy_dataset, head_model, comm
     with_two_processes(command(run_settings(20, 10, devices=2), tmp_path / "two"))
     for name, tensor in weights(tmp_path / "one").items():
         torch.testing.assert_close(weights(tmp_path / "two")[name], tensor, atol=2e-4, rtol=2e-3)
+
+
+def test_batches_that_do_not_divide_train_the_same_and_log_all_clips(
+    toy_dataset, head_model, command, tmp_path
+):
+    """Of three clips the second process takes one twice, which counts neither in the codes nor in the curves."""
+    data = DataSettings(batch_size=3, max_frames=24)
+    one, two = (run_settings(10, 10, devices, data=data) for devices in (1, 2))
+    trained = train_prior(toy_dataset, one, tmp_path / "one", head_model)
+    with_two_processes(command(two, tmp_path / "two"))
+    for name, tensor in weights(tmp_path / "one").items():
+        torch.testing.assert_close(weights(tmp_path / "two")[name], tensor, atol=2e-4, rtol=2e-3)
+    figures = torch.load(tmp_path / "two" / "prior" / "last.ckpt", weights_only=True)["figures"]
+    assert figures == pytest.approx(trained.figures, rel=1e-2)
 
 
 @pytest.fixture

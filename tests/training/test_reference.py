@@ -89,6 +89,15 @@ def test_length_follows_the_sound_when_none_is_given(plain, pair, heads):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("samples", [640, 719, 720])
+def test_a_frame_of_sound_is_enough(pair, samples):
+    audio = normalise(torch.randn(samples, generator=torch.Generator().manual_seed(0)))
+    style = pair.talker.style({"french": 1.0})[None]
+    assert ReferenceDecoder(pair.talker, pair.prior).predict([audio], style)[0].shape == (1, 30)
+    assert pair.talker.audio_encoder([audio], [1])[0].shape == (2, 24)
+
+
+@torch.no_grad()
 def test_lock_step_equals_single_runs(pair):
     clips = [clip(frames, seed=frames)[0] for frames in (5, 19, 1, 12, 19)]
     styles = torch.stack(

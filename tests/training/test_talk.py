@@ -132,6 +132,8 @@ def test_files_without_sound_are_named(content, tmp_path):
 def test_language_styles():
     assert parse_languages("French") == {"french": 1.0}
     assert parse_languages("french:0.3, german:0.7") == {"french": 0.3, "german": 0.7}
-    for wrong in ("french:x", "", "french,,german"):
+    for wrong in ("french:x", "", "french,,german", "french:nan", "french:-inf"):
         with pytest.raises(TalkError):
             parse_languages(wrong)
+    with pytest.raises(TalkError, match="names french twice"):
+        parse_languages("french:0.3, French:0.7")

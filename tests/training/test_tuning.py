@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from training.audio_encoder import Wav2Vec2Encoder
 from training.checkpoints import CheckpointError
-from training.fit import TrainingError
+from training.errors import TrainingError
 from training.loop import train_prior, train_talker
 from training.model_files import load_prior, load_talker
 from training.run_settings import (
