@@ -30,7 +30,7 @@ from flows.detectors import face_detector
 from flows.fitting import Fitter
 from flows.judging import judge, policy_of
 from flows.plan import Batch, make_plan
-from flows.progress import TerminalProgress, count_events
+from flows.progress import EventCounter, TerminalProgress
 from flows.stopping import stopping_in_order, turns
 from flows.summary import BuildSummary, summarise
 from flows.supervise import BatchResult, run_batch
@@ -89,8 +89,9 @@ def process_batches(batches: Sequence[Batch], settings: BuildSettings, run_folde
             futures.append(named.submit(batch, settings, run_folder))
         with TerminalProgress("build", videos) as terminal:
             shown = 0
+            events = EventCounter(run_folder, batches)
             for _ in turns(run_folder, futures):
-                counts = count_events(run_folder, batches)
+                counts = events.count()
                 text = f"{counts.videos}/{videos} videos, {counts.ok + counts.failed}/{clips} clips"
                 terminal.update(counts.videos, f"{text}, {counts.failed} failed")
                 if counts.videos != shown:

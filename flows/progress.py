@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from flows.plan import Batch
-from flows.worker_process import read_signs
+from flows.worker_process import signs_in
 
 _PLAIN_INTERVAL_SEC = 15.0
 
@@ -32,16 +32,32 @@ class Counts:
     failed: int = 0
 
 
-def count_events(run_folder: Path, batches: Iterable[Batch]) -> Counts:
-    """Add up the finished videos and their clips over the event files of `batches`."""
-    videos = ok = failed = 0
-    for batch in batches:
-        for event in read_signs(run_folder / f"{batch.name}.events.jsonl"):
-            if event.get("event") == "finished":
-                videos += 1
-                ok += event.get("ok", 0)
-                failed += event.get("failed", 0)
-    return Counts(videos, ok, failed)
+class EventCounter:
+    """Adds up the finished videos and their clips over the event files of batches, reading each line once."""
+
+    def __init__(self, run_folder: Path, batches: Iterable[Batch]) -> None:
+        self._read = {run_folder / f"{batch.name}.events.jsonl": 0 for batch in batches}
+        self._counts = Counts()
+
+    def count(self) -> Counts:
+        """Read what the batches have written since the last call."""
+        for place, begin in self._read.items():
+            if place.exists():
+                with place.open("rb") as file:
+                    file.seek(begin)
+                    lines = file.read()
+                end = lines.rfind(b"\n") + 1  # the last line may be half written
+                self._read[place] = begin + end
+                for event in signs_in(lines[:end].decode(errors="replace")):
+                    self._add(event)
+        return self._counts
+
+    def _add(self, event: dict[str, Any]) -> None:
+        if event.get("event") == "finished":
+            counts = self._counts
+            self._counts = Counts(
+                counts.videos + 1, counts.ok + event.get("ok", 0), counts.failed + event.get("failed", 0)
+            )
 
 
 class TerminalProgress:

@@ -76,9 +76,13 @@ def run_worker(
 
 def read_signs(path: Path) -> Iterator[dict[str, Any]]:
     """Yield a worker's signs of life, objects of JSON; a last line cut off by a kill is left out."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    if path.exists():
+        yield from signs_in(path.read_text(encoding="utf-8"))
+
+
+def signs_in(lines: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of JSON lines; what is none is left out."""
+    for line in lines.splitlines():
         try:
             yield json.loads(line)
         except json.JSONDecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _SUFFIX = ".tmp"
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 @contextmanager
@@ -44,14 +46,15 @@ def sync(path: Path) -> None:
 def sweep_temporary(root: Path, min_age_sec: float = 3600.0) -> list[Path]:
     """Delete what killed runs left half-written below `root`, and return it.
 
-    Readers never see these files (hidden, ending in ``.tmp``); they only take room. Files younger than
-    `min_age_sec` may belong to a worker that is still writing, so they stay.
+    Readers never see these files (hidden, called as `atomic` calls them); they only take room. Files younger
+    than `min_age_sec` may belong to a worker that is still writing, so they stay.
     """
     cutoff = time.time() - min_age_sec
     stale = []
     for path in root.rglob(f".*{_SUFFIX}"):
         try:
-            if path.is_file() and path.stat().st_mtime <= cutoff:
+            ours = _TEMPORARY.fullmatch(path.name) is not None
+            if ours and path.is_file() and path.stat().st_mtime <= cutoff:
                 path.unlink()
                 stale.append(path)
         except FileNotFoundError:  # its writer finished or gave up in between

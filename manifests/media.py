@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    import av
     from av.container import InputContainer
 
 Picture = npt.NDArray[np.uint8]
@@ -47,17 +48,29 @@ def read_sound(path: Path) -> Samples:
     """
     import av
 
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=AUDIO_RATE)
     with closing(_open(path)) as container:
         if not container.streams.audio:
             raise MediaError(f"{path}: has no sound")
         try:
-            frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-            frames += resampler.resample(None)
+            frames = list(_resampled(container.decode(audio=0)))
         except av.FFmpegError as error:
             raise MediaError(f"{path}: its sound can not be decoded ({error})") from error
     parts = [frame.to_ndarray().reshape(-1) for frame in frames]
     return np.concatenate(parts).astype(np.int16) if parts else np.zeros(0, np.int16)
+
+
+def _resampled(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """Bring sound to one form, also where joined files of several forms follow each other."""
+    import av
+
+    resampler, form = None, None
+    for frame in frames:
+        if (now := (frame.format.name, frame.layout.name, frame.sample_rate)) != form:
+            yield from resampler.resample(None) if resampler else ()
+            resampler, form = av.AudioResampler(format="s16", layout="mono", rate=AUDIO_RATE), now
+        assert resampler is not None
+        yield from resampler.resample(frame)
+    yield from resampler.resample(None) if resampler else ()
 
 
 def read_frames(path: Path, size: tuple[int, int] | None = None) -> Iterator[Picture]:

@@ -199,7 +199,7 @@ def _content(row: dict[str, Any]) -> str:
 def _motion_values(root: Path, clips: pa.Table) -> Iterator[FloatArray]:
     """Expression and jaw (T, F) of each row of `clips`, which come video by video."""
     from manifests.paths import motion_path
-    from manifests.tables import open_file
+    from manifests.tables import naming_damage, open_file
 
     opened, row_of = None, {}
     file: Any = None
@@ -207,7 +207,8 @@ def _motion_values(root: Path, clips: pa.Table) -> Iterator[FloatArray]:
     for language, video, clip in rows:
         if opened != (language, video):
             place = motion_path(root, language, video)
-            table = open_file(place).read(["clip_id", "expression", "jaw"])
+            with naming_damage(place):
+                table = open_file(place).read(["clip_id", "expression", "jaw"])
             opened, file = (language, video), table
             row_of = {name: row for row, name in enumerate(table["clip_id"].to_pylist())}
         if clip not in row_of:

@@ -32,6 +32,27 @@ def test_sound_of_another_rate_and_in_stereo_becomes_mono_at_16_khz(tmp_path):
     np.testing.assert_allclose(sound[middle], tone(16_000)[middle], atol=40)
 
 
+def write_mp3(path, rate, layout):
+    import av
+
+    with av.open(str(path), "w", options={"id3v2_version": "0", "write_xing": "0"}) as container:
+        stream = container.add_stream("mp3", rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(tone(rate)[None], format="s16", layout="mono")
+        frame.sample_rate = rate
+        resampler = av.AudioResampler(format=stream.format, layout=layout, rate=rate)
+        for part in (*resampler.resample(frame), *resampler.resample(None)):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_sound_that_changes_its_form_midway_is_read_to_its_end(tmp_path):
+    whole = tmp_path / "whole.mp3"
+    parts = [write_mp3(tmp_path / "a.mp3", 44_100, "stereo"), write_mp3(tmp_path / "b.mp3", 22_050, "mono")]
+    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert len(read_sound(whole)) == pytest.approx(32_000, abs=3000)
+
+
 def test_a_title_in_another_encoding_refuses_no_sound(tmp_path):
     path = write_wav(tmp_path / "a.wav", tone(16_000), 16_000)
     title = b"LIST" + (16).to_bytes(4, "little") + b"INFOINAM" + (4).to_bytes(4, "little") + b"\xe9t\xe9\0"

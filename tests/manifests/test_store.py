@@ -306,15 +306,19 @@ def test_offsets_of_schema_version_1_are_read_as_whole_frames_and_brought_up_to_
 
 def test_leftovers_are_invisible_and_swept_once_old(tmp_path):
     place = commit(tmp_path, "v")
-    leftover = place.with_name(".w.parquet.0123.tmp")
+    leftover = place.with_name(".w.parquet.0123456789ab.tmp")
     leftover.write_bytes(b"half")
     other = tmp_path / "clips/german/.v_0.mp4.77.tmp"
     other.parent.mkdir(parents=True)
     other.write_bytes(b"half")
     assert clip_ids(tmp_path) == ["v_0", "v_1"]
     assert sweep_temporary(tmp_path) == []
-    os.utime(leftover, (time.time() - 7200,) * 2)
+    editors = tmp_path / ".backup.tmp"
+    editors.write_bytes(b"not ours")
+    for old in (leftover, editors):
+        os.utime(old, (time.time() - 7200,) * 2)
     assert sweep_temporary(tmp_path) == [leftover]
+    assert editors.exists()
     assert other.exists()
     assert place.exists()
 
