@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT.parent / "shared" / "sample"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the sample videos: ../shared/sample")
 def test_true_videos_stand_above_dubbed_ones_and_delays_are_found(tmp_path):
     figures = tmp_path / "sync.json"

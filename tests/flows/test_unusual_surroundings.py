@@ -139,14 +139,14 @@ def test_folders_of_the_users_are_not_taken_for_ours(tmp_path):
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('code of the user ran')")
     multitalk = Path(sys.executable).with_name("multitalk")
     done = subprocess.run(
-        [multitalk, "build", "none.json", "--root", "x"],
+        [multitalk, "build", "none.json", "--root", "x", "--limit", "0"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
-    assert "none.json: no such annotation file" in done.stderr
+    assert "limit: Input should be greater than or equal to 1" in done.stderr
 
 
 def test_a_killed_run_says_so(tmp_path):
