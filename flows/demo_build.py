@@ -38,7 +38,9 @@ def run_demo(root: Path, *, workers: int) -> int:
 
     root = root.absolute()
     if root.exists() and any(root.iterdir()) and not (root / _MARK).exists():
-        raise ConfigError(f"--root: {root} is no folder of the demo's, which makes it anew; choose another")
+        raise ConfigError(
+            f"--root: {root} holds what no demo made, and the demo begins with an empty folder: choose another"
+        )
     source_folder = root.with_name(root.name + "-source")
     print(f"demo: making source videos in {source_folder} (about half a minute)", file=sys.stderr)
     source = make_demo_source(source_folder, workers=workers)

@@ -44,7 +44,7 @@ def test_the_demo_replaces_nothing_but_a_demo(tmp_path, capsys, monkeypatch):
     (tmp_path / "thesis.txt").write_text("years of work")
     for place in (tmp_path, Path("/")):
         assert main(["demo", "--root", str(place)]) == 2
-        assert "is no folder of the demo's" in capsys.readouterr().err
+        assert "holds what no demo made" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").exists()
     with pytest.raises(SystemExit, match="2"):
         main(["demo", "--workers", "0"])
