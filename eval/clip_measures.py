@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,8 @@ class MeasuringPlan:
     truth: GroundTruth
     files: dict[str, dict[str, VertexFile]]
     """Of each model, by clip."""
-    baselines: dict[str, Predict]
-    """What predicts without files, by name."""
+    samples_of: Mapping[str, Callable[[TrueClip], list[Float32Array]]]
+    """Of each model, what it predicts for a clip: samples (T, V, 3), metres."""
     regions: FaceRegions
     metrics: tuple[Metric, ...]
     unmeasured: dict[str, str]
@@ -87,8 +88,7 @@ class MeasuringPlan:
     def make(
         cls,
         truth: GroundTruth,
-        predictions: Mapping[str, Path],
-        baselines: Mapping[str, Predict],
+        predictions: Mapping[str, Path | Predict],
         settings: MotionEvaluationSettings,
     ) -> MeasuringPlan:
         """Look at the folders and at the first clip that can be read.
@@ -98,7 +98,13 @@ class MeasuringPlan:
         VertexFileError, RegionError, ValueError
             A folder, the template, the regions or a metric's name can not be used, or no clip can be read.
         """
-        files = {name: find_vertex_files(folder) for name, folder in predictions.items()}
+        files = {n: find_vertex_files(place) for n, place in predictions.items() if isinstance(place, Path)}
+        samples_of = {
+            name: partial(_read_samples, files[name], settings.metres_per_unit)
+            if isinstance(of, Path)
+            else partial(_single_sample, of)
+            for name, of in predictions.items()
+        }
         closures = read_closures(settings.closures) if settings.closures else {}
         template = read_template(settings.template, settings.metres_per_unit) if settings.template else None
         first = _first_clip(truth)
@@ -108,7 +114,7 @@ class MeasuringPlan:
         lacks = {m.name: m.missing(regions, template=has_template) for m in chosen}
         unmeasured = {name: reason for name, reason in lacks.items() if reason is not None}
         metrics = tuple(m for m in chosen if m.name not in unmeasured)
-        return cls(truth, files, dict(baselines), regions, metrics, unmeasured, template, closures, settings)
+        return cls(truth, files, samples_of, regions, metrics, unmeasured, template, closures, settings)
 
     def measure(self, clip_id: str) -> ClipMeasures:
         """Measure every model on one clip; what can not be read is among the skipped."""
@@ -127,24 +133,16 @@ class MeasuringPlan:
         except MediaError as error:
             skipped.append(Skipped(TRUTH, clip_id, f"its sound: {error}"))
         models: dict[str, ModelMeasures] = {}
-        for name in (*self.files, *self.baselines):
+        for name in self.samples_of:
             try:
                 models[name] = self._measure_model(name, clip)
             except (VertexFileError, ValueError) as error:
                 skipped.append(Skipped(name, clip_id, str(error)))
         return ClipMeasures(speech, models, skipped)
 
-    def _predictions(self, name: str, clip: TrueClip) -> list[Float32Array]:
-        if name in self.baselines:
-            return [self.baselines[name](clip)]
-        file = self.files[name].get(clip.clip_id)
-        if file is None:
-            raise VertexFileError("no prediction")
-        return [read_vertices(path, self.settings.metres_per_unit) for path in file.paths]
-
     def _measure_model(self, name: str, clip: TrueClip) -> ModelMeasures:
         true, samples, was_cut = fit_lengths(
-            clip.vertices, self._predictions(name, clip), self.settings.length_tolerance
+            clip.vertices, self.samples_of[name](clip), self.settings.length_tolerance
         )
         template = clip.template if self.template is None else self.template
         spans = self.closures.get(clip.clip_id)
@@ -157,6 +155,18 @@ class MeasuringPlan:
             was_cut,
             _of_samples(true, samples, self.regions.lips.vertices) if len(samples) > 1 else None,
         )
+
+
+def _read_samples(
+    files: Mapping[str, VertexFile], metres_per_unit: float, clip: TrueClip
+) -> list[Float32Array]:
+    if clip.clip_id not in files:
+        raise VertexFileError("no prediction")
+    return [read_vertices(path, metres_per_unit) for path in files[clip.clip_id].paths]
+
+
+def _single_sample(predict: Predict, clip: TrueClip) -> list[Float32Array]:
+    return [predict(clip)]
 
 
 def fit_lengths(

@@ -57,10 +57,9 @@ class MotionEvaluation:
 
 def evaluate_motion(
     truth: GroundTruth,
-    predictions: Mapping[str, Path],
+    predictions: Mapping[str, Path | Predict],
     settings: MotionEvaluationSettings,
     progress: Progress | None = None,
-    baselines: Mapping[str, Predict] | None = None,
 ) -> MotionEvaluation:
     """Measure models on the clips of a ground truth, as many clips at a time as there are cores.
 
@@ -69,12 +68,10 @@ def evaluate_motion(
     truth
         `FolderTruth` or `ReleaseTruth`.
     predictions
-        Folder of vertex files by model name.
+        By model: its folder of vertex files, or what predicts without files (`eval.baselines`).
     settings
     progress
         Called with clips done and clips in all.
-    baselines
-        More models by name, which predict without files; see `eval.baselines`.
 
     Raises
     ------
@@ -82,14 +79,14 @@ def evaluate_motion(
         A folder, the regions, the template or a metric's name can not be used, or no clip could be
         measured.
     """
-    plan = MeasuringPlan.make(truth, predictions, baselines or {}, settings)
+    plan = MeasuringPlan.make(truth, predictions, settings)
     clip_ids = list(truth.clip_ids)
     skipped = [
         Skipped(name, clip, "no ground truth")
         for name, files in plan.files.items()
         for clip in sorted(files.keys() - set(clip_ids))
     ]
-    models: dict[str, list[ModelMeasures]] = {name: [] for name in (*plan.files, *plan.baselines)}
+    models: dict[str, list[ModelMeasures]] = {name: [] for name in predictions}
     speeches: dict[str, Speech] = {}
     with closing(_measured(plan, clip_ids)) as measured:
         for done, (clip_id, clip) in enumerate(zip(clip_ids, measured, strict=True), start=1):

@@ -142,11 +142,8 @@ def read_config(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (
-        yaml.YAMLError,
-        RecursionError,
-        ValueError,
-    ) as error:  # ValueError: of text that is none, of no date
+    # ValueError: bytes that are no text, a date that is none.
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if isinstance(content, dict) and (odd := [name for name in content if not isinstance(name, str)]):
         raise ConfigError(f"{path}: {odd[0]!r} is no name of a setting (YAML reads `on` and `yes` as true)")

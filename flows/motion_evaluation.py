@@ -46,7 +46,7 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> li
     for name in baselines.keys() & settings.predictions.keys():
         raise ConfigError(f"{name}: a baseline has this name; give the predictions another")
     try:
-        found = evaluate_motion(truth, settings.predictions, settings.measures, progress, baselines)
+        found = evaluate_motion(truth, {**settings.predictions, **baselines}, settings.measures, progress)
     except ValueError as error:
         if type(error) is ValueError:
             raise ConfigError(str(error)) from error

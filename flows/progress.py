@@ -18,9 +18,8 @@ from rich.progress import (
 )
 
 from flows.plan import Batch
+from flows.step_progress import PLAIN_INTERVAL_SEC
 from flows.worker_process import signs_in
-
-_PLAIN_INTERVAL_SEC = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class TerminalProgress:
         """Show how many videos are done, parts of one included, and what there is to say of them."""
         self._bar.update(self._task, completed=done, text=text)
         now = time.monotonic()
-        if self._bar.disable and now - self._printed >= _PLAIN_INTERVAL_SEC:
+        if self._bar.disable and now - self._printed >= PLAIN_INTERVAL_SEC:
             self._printed = now
             seconds = now - self._started
             left = f"about {seconds / done * (self._videos - done):.0f} s" if done else "unknown"

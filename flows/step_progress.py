@@ -3,7 +3,7 @@
 import sys
 import time
 
-_PLAIN_INTERVAL_SEC = 15.0
+PLAIN_INTERVAL_SEC = 15.0
 
 
 class StepProgress:
@@ -26,7 +26,7 @@ class StepProgress:
             text = f"{self._what}: {done} of {of}{'' if ended else left}"
             sys.stderr.write(f"\r\x1b[K{text}" + ("\n" if ended else ""))
             sys.stderr.flush()
-        elif now - self._printed >= _PLAIN_INTERVAL_SEC:
+        elif now - self._printed >= PLAIN_INTERVAL_SEC:
             self._printed = now
             sys.stderr.write(f"{self._what}: {done} of {of}{left}\n")
             sys.stderr.flush()

@@ -250,7 +250,7 @@ def test_baselines_pass_over_clips_that_can_not_be_read(folders):
     np.save(folders / "truth" / "greek" / "broken.npy", np.full((3, V, 3), np.nan, np.float32))
     truth = FolderTruth(folders / "truth", np.zeros((V, 3), np.float32))
     made = {name: baseline(name, truth) for name in BASELINES}
-    result = evaluate_motion(truth, {}, SETTINGS, baselines=made)
+    result = evaluate_motion(truth, made, SETTINGS)
     assert {name: len(scores) for name, scores in result.scores.items()} == {
         "still": 6,
         "mean": 6,
