@@ -35,6 +35,7 @@ def run_apart(arguments: Sequence[str]) -> int:
         stdin=subprocess.PIPE,
         env={**os.environ, _MARK: "1"},
         start_new_session=True,
+        close_fds=False,  # an argument may name one, as the shell's <(...) does
     )
     try:
         return _status(child)

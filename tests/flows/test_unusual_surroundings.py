@@ -149,6 +149,18 @@ def test_folders_of_the_users_are_not_taken_for_ours(tmp_path):
     assert "limit: Input should be greater than or equal to 1" in done.stderr
 
 
+def test_an_argument_may_be_an_open_file(tmp_path):
+    """As a shell gives one for `--config <(...)`."""
+    (tmp_path / "config.yaml").write_text("limit: 0")
+    with (tmp_path / "config.yaml").open() as config:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.cli", "build", "--config", f"/dev/fd/{config.fileno()}"],
+            pass_fds=[config.fileno()], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "limit: Input should be greater" in done.stderr
+
+
 def test_a_killed_run_says_so(tmp_path):
     """As the system does when memory runs out."""
     program = (
