@@ -6,12 +6,18 @@ command that the user started only watches; the flow runs in a child that the te
 """
 
 import contextlib
+import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
 
 _MARK = "MULTITALK_APART"
 _STOP_SEC = 60.0
@@ -31,7 +37,7 @@ def run_apart(arguments: Sequence[str]) -> int:
         On Ctrl-C, after the child has stopped in order (or was ended, on a second Ctrl-C or after a minute).
     """
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "flows.cli", *arguments],
+        [sys.executable, "-P", "-m", "flows.commands.main", *arguments],
         stdin=subprocess.PIPE,
         env={**os.environ, _MARK: "1"},
         start_new_session=True,
@@ -70,3 +76,34 @@ def end_with_parent() -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def run_settings_apart(command: str, settings: BaseModel, *, as_json: bool = False) -> int:
+    """Run a command with these settings in a child; returns its exit status."""
+    with tempfile.TemporaryDirectory(prefix="multitalk-") as folder:
+        place = Path(folder) / "settings.yaml"  # JSON is YAML, too
+        place.write_text(json.dumps(settings.model_dump(mode="json", exclude_unset=True)), "utf-8")
+        return run_apart([command, "--config", str(place), *["--json"] * as_json])
+
+
+def set_up_prefect() -> None:
+    """Make Prefect quiet where the user has not said how it should be, and look for the server if one is named.
+
+    To be called before Prefect's import.
+
+    Raises
+    ------
+    PrefectServerError
+        The server does not answer.
+    """
+    # What goes wrong is raised, too, and then said once by `multitalk` itself.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    # On a slow machine these say at the end that they are still at work; their loggers are not Prefect's.
+    for service in ("EventsWorker", "APILogWorker"):
+        logging.getLogger(service).setLevel(logging.CRITICAL)
+    from flows.prefect_server import require_prefect_server
+
+    require_prefect_server()

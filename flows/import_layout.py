@@ -15,9 +15,9 @@ from filters.verdicts import apply
 from fit_flame.encode import Encoder, interocular_metres
 from fit_flame.head_model import HeadModel, HeadModelError
 from fit_flame.safe_pickle import load_pickle
-from flows.config import ConfigError
 from flows.head_models import load_head_model
 from flows.judging import POLICY_FILE, judge, policy_of
+from flows.running.devices import check_device
 from manifests.import_multitalk import ClipRefused, ImportResult, import_multitalk
 from manifests.paths import DatasetError
 from manifests.release import create_release
@@ -78,7 +78,7 @@ def import_layout(
     """
     if release and not all((source / name).is_file() for name in ("train.txt", "test.txt")):
         raise DatasetError(f"{source} has no train.txt and test.txt: a release can not be divided by them")
-    _check_device(device)
+    check_device(device)
     model = load_head_model(head_model)
     _check_template(source / "templates.pkl", model)
     fingerprint = hashlib.sha256(f"import:1:{model.key}:{max_error_mm}".encode()).hexdigest()
@@ -93,15 +93,6 @@ def import_layout(
     name = judge(root, policy).name
     splits = _freeze(source, root, release) if release else {}
     return _summary(root, model, result, name, splits)
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {device} can not be used here: {str(error).splitlines()[0]}") from error
 
 
 def _check_template(place: Path, model: HeadModel) -> None:

@@ -10,12 +10,14 @@ from flows.config import validated
 from flows.head_models import load_head_model
 from flows.heads import only_model
 from flows.model_config import TrainSettings
+from flows.running.devices import check_device
 from training.audio_encoder import AudioEncoder, FloatArray, load_audio_encoder
 from training.fit import Progress, TrainedModel
 from training.loop import train_prior, train_talker
 from training.presets import prior_preset, talker_preset
 from training.run_settings import AudioSettings, PriorRun, TalkerRun
 from training.settings import AudioEncoderError
+from training.talk import TalkError, TalkSettings, talk, write_spoken
 
 Kind = Literal["prior", "talker"]
 Encoder = Literal["whisper", "wav2vec2"]
@@ -96,7 +98,7 @@ def _with_folder(audio: AudioSettings) -> AudioSettings:
 
 def speak(
     audio: Sequence[Path],
-    languages: str,
+    style: TalkSettings,
     prior: Path,
     talker: Path,
     out: Sequence[Path],
@@ -110,8 +112,8 @@ def speak(
     ----------
     audio
         Sound or video files; they run in lock step.
-    languages
-        `french`, or a mixture such as `french:0.3,german:0.7`.
+    style
+        Languages, temperature, seed, batch and device.
     prior, talker
         Files of the models.
     out
@@ -130,11 +132,12 @@ def speak(
     ------
     TalkError, CheckpointError, UnknownLanguageError, AudioEncoderError, AssetError, RenderError
         A file or model can not be used; the message says what to do.
+    ConfigError
+        There is no such device.
     """
     from training.model_files import load_prior
-    from training.talk import TalkError, TalkSettings, parse_languages, talk, write_spoken
 
-    style = TalkSettings(languages=parse_languages(languages))
+    check_device(style.device)
     opened = load_prior(prior)
     named = opened.head_model
     if named is None and head_model is None:

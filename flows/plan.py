@@ -12,6 +12,7 @@ from pathlib import Path
 from extract.annotations import Annotation, AnnotationSet, InvalidAnnotation, read_annotations
 from flows.config import BuildSettings, ConfigError
 from manifests.store import read_manifest
+from multitalk.nearest import did_you_mean
 
 UNDETERMINED = "und"  # ISO 639's code, for rows whose annotation names no usable language
 
@@ -215,7 +216,10 @@ def source_url(video: AnnotatedVideo, settings: BuildSettings) -> str:
 def _check_languages(wanted: Iterable[str], annotated: set[str]) -> None:
     if unknown := sorted(set(wanted) - annotated):
         there = ", ".join(sorted(annotated))
-        raise ConfigError(f"languages: nothing is annotated as {', '.join(unknown)}; there is {there}")
+        raise ConfigError(
+            f"languages: nothing is annotated as {', '.join(unknown)}; there is {there}"
+            + did_you_mean(unknown[0], annotated)
+        )
 
 
 def _limited(videos: list[AnnotatedVideo], limit: int | None) -> list[AnnotatedVideo]:

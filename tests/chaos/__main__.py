@@ -55,7 +55,7 @@ class Builds:
 
     def start(self, root: Path) -> subprocess.Popen[bytes]:
         """Start a build in a process group of its own."""
-        command = [sys.executable, "-m", "flows.cli", "build", *map(str, self.material.annotations)]
+        command = [sys.executable, "-m", "flows.commands.main", "build", *map(str, self.material.annotations)]
         command += ["--root", str(root), "--source-url", self.url, "--workers", "2"]
         command += ["--config", str(self.config)]
         with self.log.open("ab") as log:

@@ -12,7 +12,7 @@ from filelock import FileLock
 from assets.fetch import require
 from fit_flame.canonical import canonical_head_model
 from fit_flame.synthetic import speaking
-from flows.cli import main
+from flows.commands.main import main
 from manifests import paths
 from manifests.store import commit_fragment
 from tests.prefect_server import prefect_server

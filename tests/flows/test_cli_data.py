@@ -9,7 +9,7 @@ from manifests.store import commit_fragment
 
 CODE = """
 import sys
-from flows.cli import main
+from flows.commands.main import main
 assert main(sys.argv[1:]) == 0
 assert not {"pandas", "torch", "mediapipe", "prefect"} & set(sys.modules)
 import pyarrow as pa

@@ -11,7 +11,7 @@ import yaml
 
 from assets.errors import AssetError
 from assets.fetch import require
-from flows.cli import main
+from flows.commands.main import main
 
 CLIPS = {"german": ("deOne_0", "deTwo_0"), "french": ("frOne_0", "frTwo_0")}
 OFFSET = 0.003

@@ -14,7 +14,7 @@ from assets.fetch import require
 from fit_flame.canonical import canonical_head_model
 from fit_flame.decode import decode
 from fit_flame.synthetic import speaking
-from flows.cli import main
+from flows.commands.main import main
 from manifests import paths
 from manifests.release import sha256
 from manifests.store import commit_fragment, read_manifest

@@ -19,7 +19,7 @@ from flows.worker_process import read_signs
 from manifests import open_dataset
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-MULTITALK = [sys.executable, "-m", "flows.cli"]
+MULTITALK = [sys.executable, "-m", "flows.commands.main"]
 
 
 @pytest.fixture

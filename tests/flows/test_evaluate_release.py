@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from flows.cli import main
+from flows.commands.main import main
 from manifests.evaluations import read_evaluations
 from manifests.media import MediaError
 

@@ -9,7 +9,7 @@ import torch
 from assets.fetch import require
 from eval.vertex_files import find_vertex_files, read_vertices
 from fit_flame.canonical import canonical_head_model
-from flows.cli import main
+from flows.commands.main import main
 from flows.models import audio_encoder
 from training.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
 from training.motion_prior import MotionPrior

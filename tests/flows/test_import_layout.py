@@ -13,7 +13,7 @@ from fit_flame.encode import Encoder
 from fit_flame.flame_file import flame_head_model, read_flame
 from fit_flame.head_model import LandmarkEmbedding
 from flows import heads, import_layout
-from flows.cli import main
+from flows.commands.main import main
 from manifests import open_dataset, paths
 from manifests.store import commit_fragment
 from manifests.verify import verify

@@ -9,7 +9,7 @@ import scipy.sparse
 
 from fit_flame.parity import golden_flame
 from flows import landmark_embedding
-from flows.cli import main
+from flows.commands.main import main
 from flows.head_models import load_head_model
 
 

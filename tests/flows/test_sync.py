@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flows import sync
-from flows.cli import main
+from flows.commands.main import main
 from manifests import open_dataset
 from manifests.paths import DatasetError, audio_path
 from manifests.store import commit_fragment, committed

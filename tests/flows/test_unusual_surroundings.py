@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli_system, doctor
-from flows.cli import main
+from flows import doctor
+from flows.commands import faults
+from flows.commands.main import main
 from flows.config import ConfigError, build_settings, read_config
 from flows.judging import judge
 from flows.plan import annotation_files, make_plan
@@ -88,7 +89,9 @@ def test_annotations_without_a_clip(tmp_path):
 
 def test_retry_adds_to_what_may_have_been_transient(annotations, tmp_path, monkeypatch):
     asked = {}
-    monkeypatch.setattr("flows.cli.run_build", lambda settings, **_: asked.update(retry=settings.retry) or 0)
+    monkeypatch.setattr(
+        "flows.commands.build.run_build", lambda settings, **_: asked.update(retry=settings.retry) or 0
+    )
     monkeypatch.setenv("MULTITALK_APART", "1")
     assert main(["build", annotations, "--root", str(tmp_path), "--retry", "video_unavailable"]) == 0
     assert {"video_unavailable", "rate_limited", "network"} <= set(asked["retry"])
@@ -128,9 +131,9 @@ def test_a_root_that_is_a_file(command, tmp_path, capsys):
 
 def test_errors_of_the_system_name_the_file():
     error = IsADirectoryError(21, "Is a directory", "/tmp/.x.tmp", None, "/tmp/x")
-    assert (cli_system.status_of(error), cli_system.message_of(error)) == (2, "/tmp/x: Is a directory")
-    assert cli_system.status_of(OSError(28, "No space left on device", "/tmp/x")) == 1
-    assert cli_system.status_of(FileNotFoundError(2, "No such file", "/tmp/x")) is None
+    assert (faults.status_of(error), faults.message_of(error)) == (2, "/tmp/x: Is a directory")
+    assert faults.status_of(OSError(28, "No space left on device", "/tmp/x")) == 1
+    assert faults.status_of(FileNotFoundError(2, "No such file", "/tmp/x")) is None
 
 
 def test_folders_of_the_users_are_not_taken_for_ours(tmp_path):
@@ -154,7 +157,7 @@ def test_an_argument_may_be_an_open_file(tmp_path):
     (tmp_path / "config.yaml").write_text("limit: 0")
     with (tmp_path / "config.yaml").open() as config:
         done = subprocess.run(
-            [sys.executable, "-m", "flows.cli", "build", "--config", f"/dev/fd/{config.fileno()}"],
+            [sys.executable, "-m", "flows.commands.main", "build", "--config", f"/dev/fd/{config.fileno()}"],
             pass_fds=[config.fileno()], capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 2

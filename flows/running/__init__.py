@@ -1,0 +1,1 @@
+"""What long work shares: progress that a person or a log can follow, and the devices it runs on."""
