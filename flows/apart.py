@@ -16,8 +16,10 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _MARK = "MULTITALK_APART"
 _STOP_SEC = 60.0
@@ -78,7 +80,7 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def run_settings_apart(command: str, settings: BaseModel, *, as_json: bool = False) -> int:
+def run_settings_apart(command: str, settings: "BaseModel", *, as_json: bool = False) -> int:
     """Run a command with these settings in a child; returns its exit status."""
     with tempfile.TemporaryDirectory(prefix="multitalk-") as folder:
         place = Path(folder) / "settings.yaml"  # JSON is YAML, too

@@ -215,6 +215,10 @@ class _Speaker:
                     f"the model moves {vertices} vertices, head model {head_model.key} has another number"
                 )
                 raise TalkError(message)
+            if settings.temperature > 0:
+                raise TalkError(
+                    "the reference's talker only speaks its likeliest motion: give no temperature"
+                )
             self.decoder = ReferenceDecoder(self.talker, self.prior)
         elif audio_encoder is None or audio_encoder.fingerprint != file.audio_encoder:
             given = audio_encoder.fingerprint if audio_encoder else "none"

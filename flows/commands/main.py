@@ -4,7 +4,6 @@ Progress goes to stderr, results to stdout. Exit status: 0 when the run finished
 or configuration, 1 when the run could not finish. A command's module is imported when the command is called.
 """
 
-import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
@@ -160,7 +159,7 @@ def application() -> App:
     app = App(
         name="multitalk",
         help="Datasets and models for speech-driven 3D talking heads in many languages.",
-        version=lambda: importlib.metadata.version("multitalk"),
+        version=_version,
         help_format="plaintext",
         default_parameter=Parameter(negative_iterable=()),
         group_commands=Group("Help", sort_key=99),
@@ -182,6 +181,12 @@ def application() -> App:
             )
     app.register_install_completion_command(help="Let the shell complete commands and options.")
     return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("multitalk")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

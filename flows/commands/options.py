@@ -206,7 +206,7 @@ def _parameter(settings: type[BaseModel], option: Option, *, shown: bool) -> ins
         show=shown,
         choices=choices,
         metavar=option.metavar,
-        consume_multiple=option.several or None,
+        consume_multiple=1 if option.several else None,
         negative=None if kind is bool else (),
     )
     return inspect.Parameter(

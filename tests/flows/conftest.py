@@ -171,3 +171,24 @@ def release_of_talk(talking_dataset, tmp_path):
 
     create_release(root, "v1", policy="", judge=lambda clips: clips, split=all_test)
     return root
+
+
+@pytest.fixture
+def talking_models(tmp_path):
+    """Arguments that name a prior and a talker of random weights that belong together."""
+    import torch
+
+    from flows.models import audio_encoder
+    from training.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
+    from training.motion_prior import MotionPrior
+    from training.presets import PRIORS, TALKERS
+    from training.talker import Talker
+
+    torch.manual_seed(0)
+    head, ears = canonical_head_model(require("face_landmarker")), audio_encoder(None)
+    still = torch.zeros(head.expression_size + 3)
+    prior = MotionPrior(PRIORS["tiny"].model, still, still + 1)
+    talker = Talker(TALKERS["tiny"].model, ears.width, prior.settings)
+    save_prior(PriorFile(prior, head.key), tmp_path / "prior.pt")
+    save_talker(TalkerFile(talker, digest(prior), ears.fingerprint), tmp_path / "talker.pt")
+    return ["--prior", str(tmp_path / "prior.pt"), "--talker", str(tmp_path / "talker.pt")]

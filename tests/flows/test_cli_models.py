@@ -152,6 +152,7 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
     from flows.models import speak
     from flows.talker_evaluation import _timed
     from manifests.paths import audio_path
+    from training.talk import TalkSettings
 
     def gone(name):
         raise AssetError(f"{name} can not be downloaded")
@@ -160,7 +161,8 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
     monkeypatch.setattr("flows.models.require", gone)
     sound = audio_path(talking_dataset, "german", "video00_0")
     monkeypatch.setattr("flows.models.load_head_model", lambda name: head)
-    assert list(speak([sound], "german", prior, talker, [out])) == [19]  # so many pairs of tokens
+    german = TalkSettings(languages={"german": 1})
+    assert list(speak([sound], german, prior, talker, [out])) == [19]  # so many pairs of tokens
     files = {"prior": prior, "talker": talker}
     settings = EvaluateTalkerSettings(root=talking_dataset, release="v1", **files)
     ((_, said),) = _timed(settings, [("german", "video00_0")], head)
