@@ -30,7 +30,8 @@ from flows.detectors import face_detector
 from flows.fitting import Fitter
 from flows.judging import judge, policy_of
 from flows.plan import Batch, make_plan
-from flows.progress import EventCounter, TerminalProgress
+from flows.running.events import EventCounter
+from flows.running.progress import ShownProgress
 from flows.stopping import stopping_in_order, turns
 from flows.summary import BuildSummary, summarise
 from flows.supervise import BatchResult, run_batch
@@ -87,13 +88,16 @@ def process_batches(batches: Sequence[Batch], settings: BuildSettings, run_folde
         for batch in batches:  # the first ones are at work while the others are still handed out
             named = process_batch.with_options(task_run_name=batch.name)
             futures.append(named.submit(batch, settings, run_folder))
-        with TerminalProgress("build", videos) as terminal:
+        with ShownProgress() as shown_progress:
             shown = 0
             events = EventCounter(run_folder, batches)
             for _ in turns(run_folder, futures):
                 counts = events.count()
                 text = f"{counts.videos}/{videos} videos, {counts.ok + counts.failed}/{clips} clips"
-                terminal.update(counts.videos, f"{text}, {counts.failed} failed")
+                # Videos have one clip or hundreds: clips tell better how much work is left.
+                shown_progress.update(
+                    "build", counts.ok + counts.failed, clips, f"{text}, {counts.failed} failed"
+                )
                 if counts.videos != shown:
                     shown = counts.videos
                     update_progress_artifact(artifact, 100.0 * shown / videos)

@@ -26,7 +26,7 @@ from flows.config import ConfigError
 from flows.discover_config import DiscoverSettings
 from flows.discover_results import RawVideo, VideoResult, is_done, read_result
 from flows.discover_supervise import count_signs, discover_batch
-from flows.progress import TerminalProgress
+from flows.running.progress import ShownProgress
 from flows.stopping import stopping_in_order, turns
 from manifests.files import atomic, sweep_temporary
 from manifests.schema import MANIFEST
@@ -102,10 +102,11 @@ def look_at_batches(
             named = look_at_videos.with_options(task_run_name=f"batch-{index}")
             futures.append(named.submit(batch, settings, run_folder / f"batch-{index}"))
         count = sum(len(batch) for batch in batches)
-        with TerminalProgress("discover", count) as terminal:
+        with ShownProgress() as shown:
             for _ in turns(run_folder, futures):
                 looked = count_signs(run_folder)
-                terminal.update(looked.done, f"{looked.videos}/{count} videos, {looked.clips} clips")
+                text = f"{looked.videos}/{count} videos, {looked.clips} clips"
+                shown.update("discover", looked.done, count, text)
     for future in futures:
         future.result()
 

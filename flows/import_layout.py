@@ -55,6 +55,7 @@ def import_layout(
     max_error_mm: float = 1.0,
     release: str | None = None,
     device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
 ) -> ImportSummary:
     """Take a folder in the original repository's layout into the dataset at `root`.
 
@@ -66,6 +67,8 @@ def import_layout(
         A clip whose vertices are further than this from the model, in the mean, ends as `fit_diverged`.
     release
         Also freeze a release of this name, divided by the layout's own ``train.txt`` and ``test.txt``.
+    progress
+        Told how many of how many clips are done.
 
     Raises
     ------
@@ -88,6 +91,7 @@ def import_layout(
         encode=_encode(Encoder(model, device), model.name, max_error_mm),
         vertex_count=len(model.v_template),
         fingerprint=fingerprint,
+        progress=progress,
     )
     policy = policy_of(root) if (root / POLICY_FILE).is_file() else IMPORTED_POLICY
     name = judge(root, policy).name

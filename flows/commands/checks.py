@@ -1,5 +1,6 @@
 """Mistakes that can be told before anything heavy is imported: files, folders and names that are not there."""
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,19 +14,25 @@ _QUICKLY_READ_BYTES = (
 
 
 def check_root(root: Path) -> None:
-    """Make the folder of a dataset that is to be built.
+    """Try whether a dataset's folder can be made and written to; it is left as it was, or not there.
 
     Raises
     ------
     ConfigError
         It can not be made, or nothing can be written in it.
     """
+    missing = [folder for folder in (root, *root.parents) if not os.path.lexists(folder)]
     try:
         root.mkdir(parents=True, exist_ok=True)
+        writable = os.access(root, os.W_OK | os.X_OK)
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"root: {root} can not be made ({reason}): choose another --root") from error
-    if not os.access(root, os.W_OK | os.X_OK):
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # not made, or in use by now
+                folder.rmdir()
+    if not writable:
         raise ConfigError(f"root: nothing can be written in {root}: choose another --root")
 
 

@@ -14,7 +14,7 @@ from flows.config import ConfigError
 from flows.evaluation_config import EvaluateReleaseSettings
 from flows.lip_reading_config import ReadLipsSettings
 from flows.model_config import EvaluateSettings, EvaluateTalkerSettings
-from flows.step_progress import StepProgress
+from flows.running.progress import ShownProgress
 
 evaluate = several_commands("evaluate")
 
@@ -89,7 +89,8 @@ def motion(
     from flows.motion_evaluation import evaluate
     from flows.written_tables import tables_text, write_tables
 
-    tables = evaluate(settings, StepProgress("clips measured"))
+    with ShownProgress() as shown:
+        tables = evaluate(settings, shown.step("clips measured"))
     if out is not None:
         write_tables(out, tables)
     sys.stdout.write(tables_text(tables, format))
@@ -131,7 +132,9 @@ def lip_reading(settings: ReadLipsSettings, *, format: Format = "terminal") -> i
     from flows.lip_reading_evaluation import read_lips
     from flows.written_tables import tables_text
 
-    tables = [table for table in read_lips(settings, StepProgress) if "by noise" not in table.title]
+    with ShownProgress() as shown:
+        tables = read_lips(settings, shown.step)
+    tables = [table for table in tables if "by noise" not in table.title]
     sys.stdout.write(tables_text(tables, format))
     return 0
 
@@ -165,7 +168,8 @@ def talker(
     from flows.talker_evaluation import evaluate_talker
     from flows.written_tables import tables_text
 
-    tables = evaluate_talker(settings, out, StepProgress("clips spoken"))
+    with ShownProgress() as shown:
+        tables = evaluate_talker(settings, out, shown.step("clips spoken"))
     sys.stdout.write(tables_text(tables, format))
     return 0
 
@@ -188,7 +192,9 @@ def both(settings: EvaluateReleaseSettings, *, format: Format = "terminal") -> i
     from flows.release_evaluation import evaluate_release
     from flows.written_tables import tables_text
 
-    sys.stdout.write(tables_text(evaluate_release(settings, StepProgress), format))
+    with ShownProgress() as shown:
+        tables = evaluate_release(settings, shown.step)
+    sys.stdout.write(tables_text(tables, format))
     return 0
 
 

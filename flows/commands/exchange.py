@@ -107,10 +107,18 @@ def import_clips(
     check_files("DIR", source)
     check_head_model(head_model)
     from flows.import_layout import import_layout
+    from flows.running.progress import ShownProgress
 
-    summary = import_layout(
-        source, root, head_model=head_model, max_error_mm=max_error_mm, release=release, device=device
-    )
+    with ShownProgress() as shown:
+        summary = import_layout(
+            source,
+            root,
+            head_model=head_model,
+            max_error_mm=max_error_mm,
+            release=release,
+            device=device,
+            progress=shown.step("clips taken in"),
+        )
     if json:
         print(json_text.dumps(asdict(summary), indent=2))
         return 0

@@ -20,7 +20,6 @@ from flows.commands.options import Option, takes
 from flows.commands.words import AsJson, Root, several_commands
 from flows.config import ConfigError
 from flows.model_config import SpeakSettings, TrainSettings
-from flows.step_progress import StepProgress
 from training.talk import parse_languages
 
 head_model = several_commands("head-model")
@@ -52,13 +51,10 @@ def run_training(kind: Literal["prior", "talker"], settings: TrainSettings) -> i
     """Train, and print the checkpoints and what they are worth."""
     quiet_lightning()
     from flows.models import train
+    from flows.running.progress import ShownProgress
 
-    shown: dict[str, StepProgress] = {}
-
-    def told(what: str, done: int, of: int) -> None:
-        shown.setdefault(what, StepProgress(what))(done, of)
-
-    trained = train(kind, settings, told)
+    with ShownProgress() as shown:
+        trained = train(kind, settings, shown.update)
     print(f"best   {trained.best}\nlast   {trained.last}")
     for name, value in sorted(trained.figures.items()):
         print(f"{name}   {value:.6g}")
@@ -160,6 +156,7 @@ def preview(
 
     from flows.heads import only_model
     from flows.preview import write_preview
+    from flows.running.progress import ShownProgress
     from manifests import open_dataset
     from manifests.paths import DatasetError
 
@@ -168,7 +165,9 @@ def preview(
     clip = clips.filter(pc.equal(clips["clip_id"], clip_id))
     if clip["head_model"].null_count == clip.num_rows:
         raise DatasetError(f"{clip_id}: no such clip in {root}, or it was not fitted")
-    frames = write_preview(dataset, only_model(clip["head_model"]), clip_id, out)
+    model = only_model(clip["head_model"])
+    with ShownProgress() as shown:
+        frames = write_preview(dataset, model, clip_id, out, shown.step("frames drawn"))
     print(f"{out}: {frames} frames")
     return 0
 

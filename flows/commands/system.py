@@ -52,7 +52,7 @@ def fetch_assets(
             raise UnknownAsset(f"there is no asset named {name!r}{did_you_mean(name, REGISTRY)}")
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
         for name in wanted:
             task = bar.add_task(name, total=None)
             try:

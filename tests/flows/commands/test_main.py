@@ -230,3 +230,12 @@ def test_shells_complete_commands_and_options(shell):
     script = application().generate_completion(shell=shell)
     for word in ("build", "evaluate", "lip-reading", "task-runner"):
         assert word in script
+
+
+def test_a_folder_that_was_only_tried_is_not_left(tmp_path):
+    from flows.commands.checks import check_root
+
+    check_root(tmp_path / "new" / "dataset")
+    assert not list(tmp_path.iterdir())
+    check_root(tmp_path)
+    assert tmp_path.is_dir()

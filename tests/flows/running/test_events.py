@@ -1,6 +1,6 @@
 import json
 
-from flows.progress import Counts, EventCounter
+from flows.running.events import Counts, EventCounter
 
 
 class Named:
