@@ -104,11 +104,11 @@ def _add_build(commands: Any) -> None:
         "--config", type=Path, metavar="FILE", help="YAML with any setting; options win over it"
     )
     build.add_argument("--json", action="store_true", help="print the summary as JSON")
-    build.set_defaults(run=_build, runs_flow=True, if_stopped=cli_system.GOES_ON)
+    build.set_defaults(run=_build, if_stopped=cli_system.GOES_ON)
 
 
 def _build(options: argparse.Namespace) -> int:
-    from flows.config import BuildSettings, build_settings, read_config
+    from flows.building.settings import BuildSettings, build_settings, read_config
 
     values = read_config(options.config) if options.config else {}
     names = [
@@ -131,12 +131,18 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def run_build(settings: Any, *, as_json: bool = False) -> int:
-    """Run the build-dataset flow in this process and print its summary."""
-    cli_system.set_up_prefect()
-    from flows.build_dataset import build_dataset
+    """Build, here or on the cluster that the settings name, and print the summary."""
     from flows.tables import print_summary
 
-    summary = build_dataset(settings)
+    if settings.task_runner == "local":
+        from flows.building.build import build
+
+        summary = build(settings)
+    else:
+        cli_system.set_up_prefect()
+        from flows.build_dataset import build_dataset
+
+        summary = build_dataset(settings)
     if as_json:
         print(json.dumps(asdict(summary), ensure_ascii=False, indent=2))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flows.cli_system import GOES_ON
 
 if TYPE_CHECKING:
-    from flows.discover import DiscoverSummary
+    from flows.discovering.discover import DiscoverSummary
 
 
 def add_commands(commands: Any) -> None:
@@ -33,13 +33,12 @@ def add_commands(commands: Any) -> None:
         "--config", type=Path, metavar="FILE", help="YAML with any setting; options win over it"
     )
     discover.add_argument("--json", action="store_true", help="print the summary as JSON")
-    discover.set_defaults(run=_discover, runs_flow=True, if_stopped=GOES_ON)
+    discover.set_defaults(run=_discover, if_stopped=GOES_ON)
 
 
 def _discover(options: argparse.Namespace) -> int:
-    from flows.cli_system import set_up_prefect
-    from flows.config import read_config, validated
-    from flows.discover_config import DiscoverSettings
+    from flows.building.settings import read_config, validated
+    from flows.discovering.settings import DiscoverSettings
 
     values = read_config(options.config) if options.config else {}
     names = ("language", "out", "root", "workers", "keep_raw")
@@ -47,10 +46,9 @@ def _discover(options: argparse.Namespace) -> int:
     if options.videos:
         given["videos"] = options.videos
     settings = validated(DiscoverSettings, {**values, **given})
-    set_up_prefect()
-    from flows.discover import discover_clips
+    from flows.discovering.discover import discover
 
-    summary = discover_clips(settings)
+    summary = discover(settings)
     if options.json:
         print(json.dumps(asdict(summary), ensure_ascii=False, indent=2))
     else:

@@ -144,7 +144,7 @@ def _add_common(parser: Any) -> None:
 
 
 def _evaluate_motion(options: argparse.Namespace) -> int:
-    from flows.config import validated
+    from flows.building.settings import validated
     from flows.model_config import EvaluateSettings
 
     named = _given(options, "ground_truth", "release", "root", "split", "sounds", "baselines", "head_model")
@@ -169,7 +169,7 @@ def _evaluate_motion(options: argparse.Namespace) -> int:
 
 
 def _evaluate_lip_reading(options: argparse.Namespace) -> int:
-    from flows.config import validated
+    from flows.building.settings import validated
     from flows.lip_reading_config import ReadLipsSettings
 
     names = ("languages", "release", "root", "split", "clips", "avlr", "weights", "whisper")
@@ -188,7 +188,7 @@ def _evaluate_lip_reading(options: argparse.Namespace) -> int:
 
 
 def _evaluate_talker(options: argparse.Namespace) -> int:
-    from flows.config import read_config, validated
+    from flows.building.settings import read_config, validated
     from flows.model_config import EvaluateTalkerSettings
 
     names = ("root", "release", "split", "prior", "talker", "audio_encoder", "head_model", "device")
@@ -205,7 +205,7 @@ def _evaluate_talker(options: argparse.Namespace) -> int:
 
 
 def _evaluate_all(options: argparse.Namespace) -> int:
-    from flows.config import read_config, validated
+    from flows.building.settings import read_config, validated
     from flows.evaluation_config import EvaluateReleaseSettings
 
     named = _given(options, "root", "release", "split", "head_model", "name")
@@ -228,7 +228,7 @@ def _with_config(
     config: Path | None, named: Mapping[str, Any], part: str, of_part: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Lay the command line's settings over a YAML file's; `part` holds settings of its own."""
-    from flows.config import read_config
+    from flows.building.settings import read_config
 
     values = read_config(config) if config is not None else {}
     inner = values.get(part, {})
@@ -239,7 +239,7 @@ def _with_config(
 
 def _named_folders(option: str, given: list[str]) -> dict[str, Path]:
     """Folders by model: NAME=DIR, or DIR alone, which is called by its own name."""
-    from flows.config import ConfigError
+    from flows.building.settings import ConfigError
 
     folders: dict[str, Path] = {}
     for text in given:

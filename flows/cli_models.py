@@ -77,7 +77,7 @@ def _add_train(commands: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from flows.config import read_config, validated
+    from flows.building.settings import read_config, validated
     from flows.model_config import TrainSettings
 
     values = read_config(options.config) if options.config else {}
@@ -153,7 +153,7 @@ def _talk(options: argparse.Namespace) -> int:
 
 def _talk_files(options: argparse.Namespace) -> list[Path]:
     """Files to write: --out, or with several sounds one for each in it; never over a sound."""
-    from flows.config import ConfigError
+    from flows.building.settings import ConfigError
 
     files = _named_talk_files(options)
     sounds = {audio.resolve() for audio in options.audio}
@@ -165,7 +165,7 @@ def _talk_files(options: argparse.Namespace) -> list[Path]:
 
 
 def _named_talk_files(options: argparse.Namespace) -> list[Path]:
-    from flows.config import ConfigError
+    from flows.building.settings import ConfigError
 
     if len(options.audio) == 1:
         _require_suffix(options.out, ".npz", ".npy", ".mp4")
@@ -179,7 +179,7 @@ def _named_talk_files(options: argparse.Namespace) -> list[Path]:
 
 
 def _require_suffix(path: Path, *suffixes: str) -> None:
-    from flows.config import ConfigError
+    from flows.building.settings import ConfigError
 
     if path.suffix not in suffixes:
         raise ConfigError(f"--out: {path} must end in {' or '.join(suffixes)}")

@@ -128,7 +128,7 @@ def _release(options: argparse.Namespace) -> int:
 def _release_settings(config: Path | None) -> Any:
     from pydantic import ValidationError
 
-    from flows.config import ConfigError, read_config
+    from flows.building.settings import ConfigError, read_config
     from manifests.release import ReleaseSettings
 
     if config is None:
@@ -277,6 +277,6 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _unusable(message: str) -> Exception:
-    from flows.config import ConfigError
+    from flows.building.settings import ConfigError
 
     return ConfigError(message)

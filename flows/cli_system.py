@@ -115,7 +115,7 @@ def add_commands(commands: Any) -> None:
         action="store_true",
         help="go on: train a prior and a talker in minutes, and measure them on held-out speakers",
     )
-    demo.set_defaults(run=_demo, runs_flow=True)
+    demo.set_defaults(run=_demo)
 
 
 def _at_least_one(text: str) -> int:
@@ -184,7 +184,7 @@ def _show(bar: "Progress", task: "TaskID", done: int, total: int | None) -> None
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from flows.config import YOUTUBE
+    from flows.building.settings import YOUTUBE
     from flows.doctor import examine
 
     findings = list(examine(options.root, options.source_url or YOUTUBE))
@@ -198,7 +198,6 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    set_up_prefect()
     from flows.demo_build import run_demo
 
     status = run_demo(options.root, workers=options.workers)

@@ -15,7 +15,7 @@ from filters.verdicts import apply
 from fit_flame.encode import Encoder, interocular_metres
 from fit_flame.head_model import HeadModel, HeadModelError
 from fit_flame.safe_pickle import load_pickle
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 from flows.head_models import load_head_model
 from flows.judging import POLICY_FILE, judge, policy_of
 from manifests.import_multitalk import ClipRefused, ImportResult, import_multitalk

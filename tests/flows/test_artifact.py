@@ -2,7 +2,7 @@
 
 from flows.artifact import build_markdown
 from flows.judging import judge
-from flows.summary import summarise
+from flows.building.summary import summarise
 from manifests.store import commit_fragment
 
 

@@ -11,7 +11,7 @@ from extract.tracks import FaceTrack
 from filters.language import LanguageMetrics
 from filters.speech import SpeechDetector
 from flows.clip import ClipBuilder, ClipData
-from flows.config import BuildSettings
+from flows.building.settings import BuildSettings
 
 FRAMES = 25
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from extract.annotations import read_annotations
-from flows.config import BuildSettings, ConfigError, build_settings, read_config
-from flows.plan import (
+from flows.building.settings import BuildSettings, ConfigError, build_settings, read_config
+from flows.building.plan import (
     AnnotatedVideo,
     CommittedVideo,
     annotation_files,

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from flows.cli import main
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 from flows.model_config import TrainSettings
 from flows.models import train
 from manifests.release import read_release

@@ -12,9 +12,9 @@ import pytest
 
 from flows import cli_system, doctor
 from flows.cli import main
-from flows.config import ConfigError, build_settings, read_config
+from flows.building.settings import ConfigError, build_settings, read_config
 from flows.judging import judge
-from flows.plan import annotation_files, make_plan
+from flows.building.plan import annotation_files, make_plan
 from manifests.paths import DatasetError
 from manifests.store import commit_fragment
 

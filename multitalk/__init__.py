@@ -1,0 +1,1 @@
+"""Datasets and models for speech-driven 3D talking heads in many languages."""
