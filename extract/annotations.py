@@ -7,6 +7,9 @@ A file is a JSON object of clips::
                        "bbox": {"top": 0.0, "bottom": 0.8, "left": 0.25, "right": 0.7},
                        "language": "english", "transcript": "..."}}
 
+MultiTalk's own have no more. Beside them an entry may say where its source video is (``"source_url"``), as those of
+`multitalk discover` do.
+
 Every clip of every file ends either as an `Annotation` or as an `InvalidAnnotation` that says
 what is wrong with it; only a file that is no such object at all is an error of its own.
 """
@@ -19,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from extract.annotation_json import AnnotationFileError, Pairs, is_encodable, kind, printable, read_clips
 
@@ -44,6 +48,9 @@ MAX_VIDEO_SEC = 48 * 3600.0
 
 MAX_TRANSCRIPT_CHARACTERS = 10_000
 """Longest transcript (MultiTalk's longest has a few hundred characters)."""
+
+MAX_URL_CHARACTERS = 2_000
+"""Longest address of a source video."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -81,6 +88,8 @@ class Annotation:
     frame_count: int
     bbox: BoundingBox
     transcript: str
+    source_url: str | None = None
+    """Where the source video is, if the annotation says so; else the build's `source_url` tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +190,7 @@ def _annotation(key: str, entry: object) -> Annotation:
         frame_count=frame_count,
         bbox=_box(_mapping("'bbox'", _required(fields, "bbox"))),
         transcript=_transcript(fields.get("transcript")),
+        source_url=_source_url(fields.get("source_url")),
     )
 
 
@@ -220,6 +230,23 @@ def _transcript(value: object) -> str:
     if not is_encodable(value):
         raise _FaultError("'transcript' holds half of a surrogate pair, which is no character")
     return value
+
+
+def _source_url(value: object) -> str | None:
+    """Check an address that an annotation names: the web's, or a file that is there."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not is_encodable(value) or len(value) > MAX_URL_CHARACTERS:
+        raise _FaultError(f"'source_url' is no address of at most {MAX_URL_CHARACTERS} characters")
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise _FaultError(f"'source_url' is no address: '{printable(value)}'") from None
+    if parts.scheme in ("http", "https") and parts.hostname:
+        return value
+    if parts.scheme == "file" and parts.hostname in (None, "localhost"):
+        return value
+    raise _FaultError(f"'source_url' is '{printable(value)}', neither http(s):// nor file:///")
 
 
 def _required(fields: Mapping[str, Any], name: str) -> object:

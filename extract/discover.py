@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from extract.annotations import FPS, BoundingBox
 from extract.crop import crop_box
 from extract.tracks import Box, overlap
+from multitalk.ground.outcome import OUTCOME
 
 _SAME_FACE = 0.3  # overlap of a face's boxes in two sightings a fifth of a second apart
 _BOX_DIGITS = 4
@@ -28,35 +29,39 @@ class CandidateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_clip_sec: float = Field(
+    min_clip_sec: Annotated[float, OUTCOME] = Field(
         default=2.0, ge=2 / FPS, description="Shortest clip, in seconds: two frames at least."
     )
-    max_clip_sec: float = Field(
+    max_clip_sec: Annotated[float, OUTCOME] = Field(
         default=12.0,
         gt=0,
         le=30,
         description="Longest clip, in seconds; Whisper times the words of 30 at most.",
     )
-    max_pause_sec: float = Field(
+    max_pause_sec: Annotated[float, OUTCOME] = Field(
         default=0.8, ge=0, description="Longer pauses in speech part clips, in seconds."
     )
-    margin_sec: float = Field(
+    margin_sec: Annotated[float, OUTCOME] = Field(
         default=0.2, ge=0, description="Silence kept before and after speech, where there is some."
     )
-    min_face_px: float = Field(
+    min_face_px: Annotated[float, OUTCOME] = Field(
         default=110.0,
         gt=0,
         description="Smallest face, as the longer side of its landmarks' box in pixels of the source video.",
     )
-    max_yaw_deg: float = Field(default=35.0, gt=0, description="Furthest that a head may be turned aside.")
-    max_pitch_deg: float = Field(default=30.0, gt=0, description="Furthest that it may look up or down.")
-    min_other_size: float = Field(
+    max_yaw_deg: Annotated[float, OUTCOME] = Field(
+        default=35.0, gt=0, description="Furthest that a head may be turned aside."
+    )
+    max_pitch_deg: Annotated[float, OUTCOME] = Field(
+        default=30.0, gt=0, description="Furthest that it may look up or down."
+    )
+    min_other_size: Annotated[float, OUTCOME] = Field(
         default=0.3,
         ge=0,
         le=1,
         description="Size relative to the largest face from which another one counts: then two are visible.",
     )
-    box_scale: float = Field(
+    box_scale: Annotated[float, OUTCOME] = Field(
         default=2.0,
         ge=1,
         description="Side of the clip's box in sides of the face: 2 leaves room for hair, chin and shoulders.",

@@ -121,7 +121,7 @@ def download(
             if pause is None:
                 if not error.code.transient or error.code is ErrorCode.DISK_FULL:
                     shutil.rmtree(scratch, ignore_errors=True)
-                raise ClipError(error.code, f"{url}: {error}", Stage.DOWNLOAD, attempt) from error
+                raise ClipError(error.code, f"{url}: {error}", Stage.SOURCE, attempt) from error
         sleep(pause)
         attempt += 1
 

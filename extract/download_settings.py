@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from extract.ffmpeg import ffmpeg_exe
+from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 
 class DownloadSettings(BaseModel):
@@ -16,54 +17,70 @@ class DownloadSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_height: int = Field(
+    max_height: Annotated[int, OUTCOME] = Field(
         default=1080, ge=144, description="Largest shorter side in pixels of the format to choose"
     )
-    min_fps: float = Field(default=25.0, ge=0, description="Formats with fewer frames a second come last")
-    sections: bool = Field(
+    min_fps: Annotated[float, OUTCOME] = Field(
+        default=25.0, ge=0, description="Formats with fewer frames a second come last"
+    )
+    sections: Annotated[bool, RUNTIME] = Field(
         default=False,
         description="Fetch only the parts of a video that its clips need; slower, for small disks. Not from "
         "playlists of pieces (HLS, DASH) nor through a SOCKS proxy: these come whole",
     )
-    cookies_file: Path | None = Field(
+    cookies_file: Annotated[Path | None, RUNTIME] = Field(
         default=None, description="Netscape cookies file, for videos behind a login; it is only read"
     )
-    cookies_browser: str | None = Field(
+    cookies_browser: Annotated[str | None, RUNTIME] = Field(
         default=None, description="Browser to take cookies from, for instance firefox"
     )
-    proxy: str | None = Field(default=None, description="Proxy address, for instance socks5://127.0.0.1:1080")
-    rate_limit: int | None = Field(default=None, ge=1, description="Bytes a second at most, for one download")
-    sleep_sec: float = Field(default=0.0, ge=0, description="Shortest pause before a download")
-    max_sleep_sec: float = Field(
+    proxy: Annotated[str | None, RUNTIME] = Field(
+        default=None, description="Proxy address, for instance socks5://127.0.0.1:1080"
+    )
+    rate_limit: Annotated[int | None, RUNTIME] = Field(
+        default=None, ge=1, description="Bytes a second at most, for one download"
+    )
+    sleep_sec: Annotated[float, RUNTIME] = Field(
+        default=0.0, ge=0, description="Shortest pause before a download"
+    )
+    max_sleep_sec: Annotated[float, RUNTIME] = Field(
         default=0.0, ge=0, description="Longest pause before a download; random in between"
     )
-    sleep_requests_sec: float = Field(default=0.0, ge=0, description="Pause between requests for pages")
-    concurrent_fragments: int = Field(
+    sleep_requests_sec: Annotated[float, RUNTIME] = Field(
+        default=0.0, ge=0, description="Pause between requests for pages"
+    )
+    concurrent_fragments: Annotated[int, RUNTIME] = Field(
         default=1, ge=1, le=32, description="Pieces of one video fetched at a time"
     )
-    js_runtimes: dict[str, str | None] = Field(
+    js_runtimes: Annotated[dict[str, str | None], RUNTIME] = Field(
         default={"deno": None, "node": None},
         description="JavaScript runtimes that YouTube needs, with their paths, or null to search PATH",
     )
-    extractor_args: dict[str, dict[str, list[str]]] = Field(
+    extractor_args: Annotated[dict[str, dict[str, list[str]]], RUNTIME] = Field(
         default={}, description="yt-dlp's extractor arguments, for instance {youtube: {player_client: [web]}}"
     )
-    attempts: int = Field(default=4, ge=1, description="Tries for what is transient")
-    backoff_sec: float = Field(default=2.0, ge=0, description="Pause before the second try; then doubled")
-    max_backoff_sec: float = Field(
+    attempts: Annotated[int, RUNTIME] = Field(default=4, ge=1, description="Tries for what is transient")
+    backoff_sec: Annotated[float, RUNTIME] = Field(
+        default=2.0, ge=0, description="Pause before the second try; then doubled"
+    )
+    max_backoff_sec: Annotated[float, RUNTIME] = Field(
         default=120.0, ge=0, description="Longest pause between tries; a server that asks for more ends them"
     )
-    first_pause_sec: float = Field(
+    first_pause_sec: Annotated[float, RUNTIME] = Field(
         default=60.0, ge=0, description="First pause of all downloads after a bot check or a rate limit"
     )
-    socket_timeout_sec: float = Field(
+    socket_timeout_sec: Annotated[float, RUNTIME] = Field(
         default=30.0, gt=0, description="Longest silence of a server before the connection is given up"
     )
-    min_bytes_per_sec: float = Field(default=1024.0, ge=0, description="Slower transfers are given up")
-    stall_timeout_sec: float = Field(
+    min_bytes_per_sec: Annotated[float, RUNTIME] = Field(
+        default=1024.0, ge=0, description="Slower transfers are given up"
+    )
+    stall_timeout_sec: Annotated[float, RUNTIME] = Field(
         default=120.0, gt=0, description="Time over which the slowness of a transfer is judged"
     )
-    timeout_sec: float = Field(default=7200.0, gt=0, description="Longest time for one try")
+    timeout_sec: Annotated[float, RUNTIME] = Field(
+        default=7200.0, gt=0, description="Longest time for one try"
+    )
 
     @field_validator("cookies_file")
     @classmethod

@@ -68,17 +68,32 @@ _TRANSIENT = frozenset(
 
 
 class Stage(StrEnum):
-    """Where a clip failed: the value of the manifest's column ``stage``."""
+    """The steps of a clip's way, in their order: values of the manifest's columns ``stage``."""
 
     ANNOTATION = "annotation"
-    DOWNLOAD = "download"
+    """Reading the annotation; what fails here has no way."""
+    SOURCE = "source"
+    """The source video is fetched."""
     TRIM = "trim"
-    AUDIO = "audio"
+    """Picture and sound of the clip are cut out of it."""
     LANDMARKS = "landmarks"
+    """The face is detected and tracked."""
+    IMAGE = "image"
+    """Metrics of the picture and of the head's pose."""
     FIT = "fit"
-    FILTERS = "filters"
+    """The head model is fitted to the landmarks."""
+    SPEECH = "speech"
+    """Speech is found in the sound and measured."""
+    LANGUAGE = "language"
+    """The spoken language is identified."""
+    TRANSCRIPT = "transcript"
+    """Words are recognised and compared with the annotated ones."""
+    SPEAKING = "speaking"
+    """Whether the face speaks is judged by LR-ASD."""
+    SYNC = "sync"
+    """Sound and lips are compared, over all clips of a source video."""
     WORKER = "worker"
-    """The process that did the work died, or hung."""
+    """No step: the process that did the work died, or hung."""
 
 
 class ClipError(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from extract.clip_frames import ClipFrames, Frame
 from extract.errors import ClipError, ErrorCode, Stage
 from extract.face_layout import face_boxes
 from extract.native_stderr import without_lines
+from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 _FRAME_MS = 40
 _SYSTEM_PACKAGES = "libegl1 libgles2 libgl1 libglib2.0-0"
@@ -31,13 +32,15 @@ class FaceAlignmentSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    detector: Literal["sfd", "blazeface"] = Field(
+    detector: Annotated[Literal["sfd", "blazeface"], OUTCOME] = Field(
         default="sfd", description="Network that finds faces: SFD finds more, BlazeFace is far faster"
     )
-    min_detection_confidence: float = Field(
+    min_detection_confidence: Annotated[float, OUTCOME] = Field(
         default=0.5, ge=0, le=1, description="Confidence from which a find is a face"
     )
-    device: str = Field(default="cpu", description="Torch device, for instance cpu or cuda")
+    device: Annotated[str, RUNTIME] = Field(
+        default="cpu", description="Torch device, for instance cpu or cuda"
+    )
 
 
 class LandmarkSettings(BaseModel):
@@ -45,24 +48,24 @@ class LandmarkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backend: Literal["mediapipe", "face-alignment"] = Field(
+    backend: Annotated[Literal["mediapipe", "face-alignment"], OUTCOME] = Field(
         default="mediapipe",
         description="Landmark detector: MediaPipe's 478 points, or iBUG's 68 of the extra face-alignment",
     )
-    max_faces: int = Field(
+    max_faces: Annotated[int, OUTCOME] = Field(
         default=4,
         ge=2,
         le=10,
         description="Faces sought in a frame; with one, MediaPipe smooths the lips' movement away",
     )
-    min_detection_confidence: float = Field(
+    min_detection_confidence: Annotated[float, OUTCOME] = Field(
         default=0.2,
         ge=0,
         le=1,
         description="MediaPipe's confidence from which a face is looked at; at 0.5 faces that the crop halves are "
         "missed",
     )
-    min_presence_confidence: float = Field(
+    min_presence_confidence: Annotated[float, OUTCOME] = Field(
         default=0.5, ge=0, le=1, description="MediaPipe's confidence from which what was looked at is a face"
     )
     face_alignment: FaceAlignmentSettings = Field(

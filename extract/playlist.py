@@ -44,7 +44,7 @@ def list_videos(url: str, settings: DownloadSettings) -> list[ListedVideo]:
         answer = run_worker(url, options, Path(folder), limits, expand=True)
     if isinstance(answer, Failure):
         code = classify(answer)
-        raise ClipError(code, f"{url}: {explain(answer, code)}", Stage.DOWNLOAD)
+        raise ClipError(code, f"{url}: {explain(answer, code)}", Stage.SOURCE)
     return [
         ListedVideo(str(video["id"] or _name_in(video["url"])), str(video["url"]))
         for video in answer["videos"]

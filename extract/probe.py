@@ -53,7 +53,7 @@ class SourceVideo:
     """The language that the file names for its sound; most files name none."""
 
 
-def probe(path: Path, stage: Stage = Stage.DOWNLOAD) -> SourceVideo:
+def probe(path: Path, stage: Stage = Stage.SOURCE) -> SourceVideo:
     """Read a video file's headers and its first picture.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from extract.crop import CropBox
 from extract.errors import ClipError, ErrorCode, Stage
 from extract.landmarks import Face
+from multitalk.ground.outcome import OUTCOME
 
 FloatArray = npt.NDArray[np.float32]
 Box = npt.NDArray[np.float32]
@@ -26,19 +28,19 @@ class TrackSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_gap: int = Field(
+    max_gap: Annotated[int, OUTCOME] = Field(
         default=3, ge=0, description="Frames without the face that are interpolated; longer gaps stay gaps"
     )
-    min_coverage: float = Field(
+    min_coverage: Annotated[float, OUTCOME] = Field(
         default=0.5, ge=0, le=1, description="Share of frames that must show the face, else the clip has none"
     )
-    min_overlap: float = Field(
+    min_overlap: Annotated[float, OUTCOME] = Field(
         default=0.3, gt=0, le=1, description="Overlap of boxes by which a face is the one of the frame before"
     )
-    min_other_size: float = Field(
+    min_other_size: Annotated[float, OUTCOME] = Field(
         default=0.25, ge=0, le=1, description="Size relative to the clip's face from which another one counts"
     )
-    min_other_frames: int = Field(
+    min_other_frames: Annotated[int, OUTCOME] = Field(
         default=10,
         ge=1,
         description="Frames that another face must last to count; half of a shorter clip will do",

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,7 @@ from extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from extract.ffmpeg import FfmpegError, run_ffmpeg
 from extract.probe import SourceVideo
 from extract.trim_command import CLIP_SIDE, MISSING_FRAMES_FILLED, WAV_RATE, Cut, Encoder, trim_command
+from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 __all__ = ["CropBox", "TrimRequest", "TrimResult", "TrimSettings", "crop_box", "trim_clips"]
 
@@ -33,24 +34,24 @@ class TrimSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_fps: float = Field(
+    min_fps: Annotated[float, OUTCOME] = Field(
         default=25.0,
         gt=0,
         description="Source videos with fewer frames a second are refused; 23 lets films in",
     )
-    crf: int = Field(
+    crf: Annotated[int, OUTCOME] = Field(
         default=23, ge=0, le=51, description="x264's constant quality: lower is better and larger"
     )
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = Field(
-        default="veryfast", description="x264's effort: slower ones make smaller files"
-    )
-    clips_per_process: int = Field(
+    preset: Annotated[
+        Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"], OUTCOME
+    ] = Field(default="veryfast", description="x264's effort: slower ones make smaller files")
+    clips_per_process: Annotated[int, RUNTIME] = Field(
         default=8, ge=1, le=32, description="Clips cut by one ffmpeg process; memory follows it"
     )
-    timeout_base_sec: float = Field(
+    timeout_base_sec: Annotated[float, RUNTIME] = Field(
         default=120.0, gt=0, description="Time that one ffmpeg process may take, whatever it cuts"
     )
-    timeout_per_clip_second: float = Field(
+    timeout_per_clip_second: Annotated[float, RUNTIME] = Field(
         default=30.0, ge=0, description="Further seconds allowed for each second of clip"
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from filters.speech import Interval, as_float
 from filters.speech_windows import SpeechWindow, batched, speech_windows
 from filters.transcript import character_error_rate
 from filters.word_times import TimedWord, timed_words
+from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 _STEPS_PER_SEC = 100  # of its log-mel spectrogram
 _CUDA_BATCH = 16
@@ -34,32 +35,36 @@ class LanguageSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: Annotated[Literal["auto", "cpu", "cuda"], RUNTIME] = Field(
         default="auto", description="Where Whisper runs: int8 on the CPU, float16 on CUDA."
     )
-    threads: int = Field(default=1, ge=1, description="CPU threads of Whisper in each worker.")
-    batch_size: int | None = Field(
+    threads: Annotated[int, RUNTIME] = Field(
+        default=1, ge=1, description="CPU threads of Whisper in each worker."
+    )
+    batch_size: Annotated[int | None, RUNTIME] = Field(
         default=None,
         ge=1,
         description="Windows of speech that Whisper takes at once; none: 16 on CUDA, 1 on the CPU.",
     )
-    transcribe: bool = Field(
+    transcribe: Annotated[bool, OUTCOME] = Field(
         default=True, description="Also recognise the words and compare them with the annotated transcript."
     )
-    beam_size: int = Field(default=5, ge=1, le=20, description="Hypotheses kept while recognising words.")
-    max_tokens_per_sec: float = Field(
+    beam_size: Annotated[int, OUTCOME] = Field(
+        default=5, ge=1, le=20, description="Hypotheses kept while recognising words."
+    )
+    max_tokens_per_sec: Annotated[float, OUTCOME] = Field(
         default=25.0,
         gt=0,
         description="Recognition stops after this many tokens per second of speech (fast speech has 10, or "
         "20 in scripts of which a letter takes two tokens): it bounds the time of one clip.",
     )
-    min_window_sec: float = Field(
+    min_window_sec: Annotated[float, OUTCOME] = Field(
         default=15.0,
         ge=5,
         le=30,
         description="Shortest window shown to Whisper, in seconds; 30, as in training, takes 3 times longer.",
     )
-    min_transcribe_probability: float = Field(
+    min_transcribe_probability: Annotated[float, OUTCOME] = Field(
         default=0.1,
         ge=0,
         le=1,
@@ -161,8 +166,14 @@ class LanguageIdentifier:
         [metrics] = self.measure_all([Utterance(samples, intervals, language, transcript)])
         return metrics
 
-    def measure_all(self, clips: Sequence[Utterance]) -> list[LanguageMetrics]:
-        """Measure several clips, `batch_size` windows of speech at a time; see `measure`."""
+    def measure_all(
+        self, clips: Sequence[Utterance], *, transcribe: bool | None = None
+    ) -> list[LanguageMetrics]:
+        """Measure several clips, `batch_size` windows of speech at a time; see `measure`.
+
+        `transcribe` says whether words are recognised; None: as the settings say.
+        """
+        transcribe = self._settings.transcribe if transcribe is None else transcribe
         shortest = self._settings.min_window_sec
         windows = [
             window
@@ -174,7 +185,7 @@ class LanguageIdentifier:
         heard = [
             self._language_to_hear(clip, found) for clip, found in zip(clips, probabilities, strict=True)
         ]
-        texts = self._transcribe(batches, heard) if self._settings.transcribe else {}
+        texts = self._transcribe(batches, heard) if transcribe else {}
         return [
             _metrics(*known, texts.get(number))
             for number, known in enumerate(zip(clips, probabilities, heard, strict=True))

@@ -8,11 +8,13 @@ on one thread.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+
+from multitalk.ground.outcome import OUTCOME
 
 SAMPLE_RATE = 16_000
 SILENCE_DBFS = -96.0
@@ -37,13 +39,13 @@ class SpeechSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    threshold: float = Field(
+    threshold: Annotated[float, OUTCOME] = Field(
         default=0.5, gt=0.15, lt=1, description="Speech starts at this probability and ends 0.15 below it."
     )
-    min_speech_sec: float = Field(
+    min_speech_sec: Annotated[float, OUTCOME] = Field(
         default=0.25, ge=0, description="Shorter stretches of speech are not counted, in seconds."
     )
-    min_silence_sec: float = Field(
+    min_silence_sec: Annotated[float, OUTCOME] = Field(
         default=0.1, ge=0, description="Shorter pauses do not end a stretch of speech, in seconds."
     )
 

@@ -22,7 +22,7 @@ from fit_flame.spectral import Amplitude, graph_laplacian, spectral_basis
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_RECIPE = "canonical-1"
+RECIPE = "canonical-1"
 """Part of the hash: change it whenever the construction changes the coefficients' meaning."""
 
 IDENTITY_MODES = (120, 120, 40)  # along x, y, z: depth is hardly seen
@@ -70,7 +70,7 @@ def canonical_head_model(task_file: Path) -> HeadModel:
     vertices, eyes = _with_irises(mesh.vertices)
     return HeadModel(
         name="canonical",
-        hash=hashlib.sha256(f"{_RECIPE}:{mesh.sha256}".encode()).hexdigest()[:16],
+        hash=hashlib.sha256(f"{RECIPE}:{mesh.sha256}".encode()).hexdigest()[:16],
         v_template=vertices.astype(np.float32),
         faces=np.concatenate([faces, _iris_faces()]),
         shapedirs=_extend_to_irises(identity).astype(np.float32),

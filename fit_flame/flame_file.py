@@ -142,6 +142,11 @@ def write_npz(target: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> No
         temporary.unlink(missing_ok=True)
 
 
+def eyelid_paths(folder: Path) -> list[Path]:
+    """Return where the left and the right eyelid's shape lie: beside a FLAME file."""
+    return [folder / f"{side}_eyelid.npy" for side in "lr"]
+
+
 def read_eyelids(folder: Path) -> npt.NDArray[np.float64] | None:
     """Read the shapes that close the eyes, `l_eyelid.npy` and `r_eyelid.npy`, from a FLAME file's folder.
 
@@ -155,7 +160,7 @@ def read_eyelids(folder: Path) -> npt.NDArray[np.float64] | None:
     HeadModelError
         When a file is damaged, or no such shape.
     """
-    places = [folder / f"{side}_eyelid.npy" for side in "lr"]
+    places = eyelid_paths(folder)
     if not all(place.exists() for place in places):
         return None
     lids = []

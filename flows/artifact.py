@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.building.summary import BuildSummary
 from flows.report import judged_waterfall
-from flows.summary import BuildSummary
 from manifests import published
 from manifests.report_data import Distribution, ReportData, collect
 

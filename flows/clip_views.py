@@ -9,7 +9,7 @@ from eval.metric import MotionPair
 from eval.regions import regions_for
 from eval.talking_video import write_side_by_side
 from eval.vertex_files import Float32Array, find_vertex_files, read_vertices
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 from flows.head_models import CANONICAL, load_head_model
 from flows.model_config import EvaluateSettings
 from flows.motion_evaluation import ground_truth, release_head_model

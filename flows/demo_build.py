@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from flows.config import BuildSettings, ConfigError
+from flows.building.settings import BuildSettings, ConfigError
 from flows.contact_sheet import write_contact_sheet
 from flows.demo import DemoSource, make_demo_source
 from flows.head_models import load_head_model
@@ -34,7 +34,7 @@ def run_demo(root: Path, *, workers: int) -> int:
     ConfigError
         `root` holds something that is not an earlier demo's.
     """
-    from flows.build_dataset import build_dataset
+    from flows.building.build import build
 
     root = root.absolute()
     if root.exists() and any(root.iterdir()) and not (root / _MARK).exists():
@@ -49,7 +49,7 @@ def run_demo(root: Path, *, workers: int) -> int:
     root.mkdir(parents=True)
     (root / _MARK).touch()
     with serve_folder(source.videos) as base:
-        summary = build_dataset(
+        summary = build(
             BuildSettings(
                 annotations=tuple(map(str, source.annotations)),
                 root=root,

@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from assets.fetch import cache_directory, find, require
+from assets.fetch import cache_directory, find, require, sha256_of, version_of
 from extract.face_layout import IBUG_68, MEDIAPIPE_478, FaceLayout
-from fit_flame.canonical import canonical_head_model
+from extract.landmarks import LandmarkSettings
+from fit_flame.canonical import RECIPE, canonical_head_model
 from fit_flame.embedding import detected_embedding, ibug_embedding, read_contour_embedding
-from fit_flame.flame_file import FlameArrays, flame_head_model, read_eyelids, read_flame
+from fit_flame.flame_file import FlameArrays, eyelid_paths, flame_head_model, read_eyelids, read_flame
 from fit_flame.head_model import HeadModel, LandmarkEmbedding
-from flows.landmark_embedding import embedding_of, flame_path
+from flows.landmark_embedding import embedding_of, flame_path, own_embedding_path
 
 CANONICAL = "canonical"
 
@@ -46,6 +47,21 @@ def load_head_model(name: str, layout: FaceLayout = MEDIAPIPE_478) -> HeadModel:
         "flame" if path == Path(name) else name,
         eyelids=read_eyelids(path.parent),
     )
+
+
+def head_model_version(name: str, landmarks: LandmarkSettings) -> list[str]:
+    """Return what tells a head model, as it is fitted, from other versions of it: hashes of the files behind it.
+
+    Nothing is loaded. Parameters and errors as in `load_head_model`.
+    """
+    layout = landmarks.backend
+    if name == CANONICAL:
+        return [RECIPE, version_of("face_landmarker"), layout]
+    path = flame_path(name)
+    beside = [own_embedding_path(path), *eyelid_paths(path.parent)]
+    published = [find(asset) for asset in ("flame_mediapipe_embedding", "flame_landmark_embedding")]
+    files = [path, *beside, *filter(None, published)]
+    return [*(sha256_of(file) for file in files if file.exists()), layout]
 
 
 def _flame_embedding(path: Path, flame: FlameArrays, layout: FaceLayout) -> LandmarkEmbedding:

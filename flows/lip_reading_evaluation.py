@@ -14,7 +14,7 @@ from eval.noise import Noise, choose_noises
 from eval.release_lip_reading import release_languages
 from eval.tables import Table
 from filters.language_codes import whisper_code
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 from flows.lip_reading_config import ReadLipsSettings
 from flows.lip_reading_sources import Source, open_source
 from flows.written_tables import write_tables

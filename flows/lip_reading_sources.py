@@ -18,7 +18,7 @@ from extract.errors import ClipError
 from extract.landmarks import MediaPipeDetector
 from fit_flame.head_model import HeadModel, HeadModelError
 from fit_flame.motion import MotionError
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 from flows.head_models import CANONICAL, load_head_model
 from flows.heads import only_model
 from flows.lip_reading_config import ReadLipsSettings

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from assets.fetch import require
 from fit_flame.head_model import HeadModel
-from flows.config import validated
+from flows.building.settings import validated
 from flows.head_models import load_head_model
 from flows.heads import only_model
 from flows.model_config import TrainSettings

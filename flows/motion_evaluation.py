@@ -10,7 +10,7 @@ from eval.ground_truth import FolderTruth, GroundTruth, ReleaseTruth, read_templ
 from eval.motion_tables import all_tables
 from eval.tables import Table
 from fit_flame.head_model import HeadModel
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 from flows.heads import only_model
 from flows.model_config import EvaluateSettings
 from manifests.release import read_release

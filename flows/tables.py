@@ -14,8 +14,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from assets.fetch import AssetStatus
+    from flows.building.summary import BuildSummary
     from flows.doctor import Finding
-    from flows.summary import BuildSummary
 
 _STATE_STYLE = {"ok": "green", "warning": "yellow", "missing": "red"}
 

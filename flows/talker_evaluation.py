@@ -13,7 +13,7 @@ from eval.generation import codebook_perplexity, codebook_usage, speed_of
 from eval.ground_truth import ReleaseTruth
 from eval.tables import Table
 from fit_flame.head_model import HeadModel
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 from flows.heads import only_model, to_motion
 from flows.model_config import EvaluateTalkerSettings
 from flows.models import audio_encoder

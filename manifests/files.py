@@ -21,17 +21,23 @@ def atomic(place: Path) -> Iterator[Path]:
 
     The file and its folder reach the disk before this returns. If the block raises, `place` stays as it was.
     """
+    with temporary_beside(place) as temporary:
+        yield temporary
+        sync(temporary)
+        temporary.replace(place)
+    sync(place.parent)
+
+
+@contextmanager
+def temporary_beside(place: Path) -> Iterator[Path]:
+    """Give a path beside `place` that no reader looks at; what still has that name on leaving is deleted."""
     place.parent.mkdir(parents=True, exist_ok=True)
     # Hidden, and with a suffix that no reader's pattern matches.
     temporary = place.with_name(f".{place.name}.{secrets.token_hex(6)}{_SUFFIX}")
     try:
         yield temporary
-        sync(temporary)
-        temporary.replace(place)
-    except BaseException:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    sync(place.parent)
 
 
 def sync(path: Path) -> None:

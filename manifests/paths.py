@@ -9,7 +9,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 # A dot can not occur in a video id, so no fragment ever takes a part's name.
 PART_NAME = "part-0.compacted.parquet"
-"""The compacted rows of one language."""
+"""The compacted rows of one language, when no run is under way."""
+_PART = re.compile(r"part-([0-9]{1,9})\.compacted\.parquet")
 
 
 class DatasetError(Exception):
@@ -68,9 +69,14 @@ def fragment_path(root: Path, language: str, video_id: str) -> Path:
     return _hive(root, "manifest", language, video_id)
 
 
-def part_path(root: Path, language: str) -> Path:
-    """Return the place of a language's compacted manifest rows."""
-    return root / "manifest" / f"language={check_name(language, 'language')}" / PART_NAME
+def part_path(root: Path, language: str, number: int = 0) -> Path:
+    """Return the place of compacted manifest rows of a language."""
+    return manifest_folder(root, language) / f"part-{number}.compacted.parquet"
+
+
+def manifest_folder(root: Path, language: str) -> Path:
+    """Return the folder of a language's parts and fragments."""
+    return root / "manifest" / f"language={check_name(language, 'language')}"
 
 
 def languages(root: Path) -> list[str]:
@@ -84,13 +90,60 @@ def languages(root: Path) -> list[str]:
     folder = root / "manifest"
     if not folder.is_dir():
         raise DatasetError(f"no dataset at {root}: no folder `manifest` in it (`multitalk build` makes one)")
-    return sorted(path.name.removeprefix("language=") for path in folder.glob("language=*"))
+    names = (path.name.removeprefix("language=") for path in folder.glob("language=*"))
+    return sorted(filter(is_name, names))  # a folder of another name is none of ours
+
+
+def parts(root: Path, language: str) -> list[Path]:
+    """Return the parts of a language from the oldest to the newest, which outranks the others."""
+    return sorted(
+        (
+            path
+            for path in manifest_folder(root, language).glob("part-*.parquet")
+            if _PART.fullmatch(path.name)
+        ),
+        key=part_number,
+    )
+
+
+def part_number(place: Path) -> int:
+    """Return the number in a part's name.
+
+    Raises
+    ------
+    ValueError
+        When `place` does not have the name of a part.
+    """
+    match = _PART.fullmatch(place.name)
+    if match is None:
+        raise ValueError(f"{place} is not called as a part is")
+    return int(match[1])
 
 
 def fragments(root: Path, language: str) -> list[Path]:
     """Return the fragments of a language that are not compacted yet, in the order of their video ids."""
-    files = part_path(root, language).parent.glob("*.parquet")
-    return sorted(path for path in files if is_name(path.stem))  # neither the part nor what a system leaves
+    files = manifest_folder(root, language).glob("*.parquet")
+    return sorted(path for path in files if is_name(path.stem))  # neither a part nor what a system leaves
+
+
+def check_inside(root: Path, place: Path) -> None:
+    """Refuse to write or delete where links lead out of the dataset.
+
+    Links inside a root are followed to places inside it only: a dataset from elsewhere could otherwise have files
+    of its user overwritten or deleted, and what lies elsewhere could not be removed for good. A larger disk for
+    one of its folders is mounted there instead.
+
+    Raises
+    ------
+    DatasetError
+        When the folder of `place` lies outside `root` once links are followed.
+    """
+    folder = place.parent.resolve()
+    if not folder.is_relative_to(root.resolve()):
+        raise DatasetError(
+            f"{place} lies behind a link out of the dataset, in {folder}: nothing is written or deleted there; "
+            "move it into the dataset, or mount the disk there in place of the link"
+        )
 
 
 def _hive(root: Path, kind: str, language: str, video_id: str) -> Path:

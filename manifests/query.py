@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from manifests import paths
 from manifests.files import reading
+from manifests.migrations import RENAMED_STAGES
 from manifests.schema import LANDMARKS, MANIFEST, MOTION
-from manifests.tables import open_file
+from manifests.tables import footer_videos, is_current, open_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -144,28 +145,45 @@ def _definition(name: str, root: Path) -> str:
 
 
 def _clips(root: Path) -> str:
-    parts, fragments, widths = [], [], set()
+    sources: list[str] = []
     for language in paths.languages(root):
-        part = paths.part_path(root, language)
-        if part.exists():
-            widths.add(open_file(part).metadata.num_columns)  # refuses a schema from the future
-            parts.append(part)
-        fragments += [(language, place) for place in paths.fragments(root, language)]
-    sources = []
-    if parts:
-        # Older parts lack columns. Where none is, there is no need to compare the columns of all files.
-        union = str(len(widths) > 1).lower()
-        sources.append(
-            f"FROM read_parquet({_texts(parts)}, union_by_name = {union}, hive_partitioning = false)"
-        )
-    if parts and fragments:  # a fragment outranks the part, see manifests.store
-        newer = ", ".join(f"({_text(language)}, {_text(place.stem)})" for language, place in fragments)
-        sources[0] += f" ANTI JOIN (VALUES {newer}) AS newer(language, video_id) USING (language, video_id)"
-    if fragments:
-        places = _texts(place for _, place in fragments)
-        sources.append(f"FROM read_parquet({places}, union_by_name = true, hive_partitioning = false)")
-    rows = " UNION ALL BY NAME ".join([f"SELECT * {source}" for source in sources])
-    return _declared(MANIFEST, rows)
+        sources += _of_language(root, language)
+    # Not by hive partitioning, which also takes the folders above the root for columns.
+    return _declared(MANIFEST, " UNION ALL BY NAME ".join(sources))
+
+
+def _of_language(root: Path, language: str) -> list[str]:
+    """Return SELECTs of all rows of a language, each clip once; see `manifests.reading`."""
+    fragments, parts = paths.fragments(root, language), paths.parts(root, language)
+    newer = {place.stem for place in fragments}
+    # Of many files that all are of today, DuckDB need not compare the columns. Fragments may be any worker's.
+    plain: list[Path] = []
+    others: list[Path] = []
+    sources: list[str] = []
+    for part in reversed(parts):
+        file = open_file(part)  # refuses a schema from the future
+        videos = footer_videos(file).keys() if len(parts) > 1 else newer
+        if hidden := newer & videos:
+            sources.append(_rows([part], language, hidden))
+        else:
+            (plain if is_current(file) else others).append(part)
+        newer |= videos
+    if plain:
+        sources.append(_rows(plain, language, union=False))
+    if others or fragments:
+        sources.append(_rows([*others, *fragments], language))
+    return sources
+
+
+def _rows(places: Iterable[Path], language: str, hidden: Iterable[str] = (), *, union: bool = True) -> str:
+    """Return the SELECT of the rows of manifest files, without those of hidden videos."""
+    unwanted = f" WHERE video_id NOT IN ({', '.join(map(_text, sorted(hidden)))})" if hidden else ""
+    # Files of older versions repeat the language.
+    return (
+        f"SELECT COLUMNS(lambda name: name <> 'language'), {_text(language)} AS language "  # noqa: S608
+        f"FROM read_parquet({_texts(places)}, union_by_name = {str(union).lower()}, hive_partitioning = false)"
+        + unwanted
+    )
 
 
 def _releases(root: Path) -> str:
@@ -182,8 +200,12 @@ def _declared(schema: pa.Schema, rows: str) -> str:
     """Give rows every declared column, also where all files are older, or there is none."""
     columns = [f"NULL::{_sql_type(field.type)} AS {field.name}" for field in schema]
     everything = f"SELECT {', '.join(columns)} WHERE false" + (f" UNION ALL BY NAME {rows}" if rows else "")
-    # The cast is for files of schema version 1, see manifests.migrations.
-    today = "map_from_entries(tool_versions) AS tool_versions, av_offset_frames::INTEGER AS av_offset_frames"
+    # The cast and the names of stages are for files of earlier versions, see manifests.migrations.
+    names = " ".join(f"WHEN {_text(old)} THEN {_text(new)}" for old, new in RENAMED_STAGES.items())
+    today = (
+        "map_from_entries(tool_versions) AS tool_versions, av_offset_frames::INTEGER AS av_offset_frames, "
+        f"CASE stage {names} ELSE stage END AS stage"
+    )
     return f"SELECT * REPLACE ({today}) FROM ({everything})"  # noqa: S608
 
 

@@ -212,7 +212,7 @@ def _accepted(root: Path, judge: Callable[[pa.Table], pa.Table]) -> pa.Table:
     clips = judge(read_manifest(root))
     gone = pa.array(list(read_takedown(root)), pa.string())
     keep = pc.and_(pc.fill_null(clips["accepted"], False), pc.invert(pc.is_in(clips["video_id"], gone)))
-    clips = clips.filter(keep).unify_dictionaries()
+    clips = clips.filter(keep)
     if not len(clips):
         raise DatasetError(f"the policy accepts no clip of {root}: `multitalk filter --dry-run` shows why")
     return clips

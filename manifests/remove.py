@@ -53,7 +53,7 @@ def _bury(table: pa.Table, listed: dict[str, str]) -> pa.Table:
     if not graves:
         return table
     both = pa.concat_tables([table.filter(pc.invert(gone)), _verdict(manifest_table(graves), table)])
-    return both.unify_dictionaries().sort_by([("video_id", "ascending"), ("clip_id", "ascending")])
+    return both.sort_by([("video_id", "ascending"), ("clip_id", "ascending")])
 
 
 def _verdict(graves: pa.Table, table: pa.Table) -> pa.Table:

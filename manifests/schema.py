@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change that `manifests.migrations` must know of."""
 
 VERSION_KEY = b"multitalk.schema_version"
@@ -49,13 +49,36 @@ TEXT = pa.string()
 F32, F64, I32 = pa.float32(), pa.float64(), pa.int32()
 PERCENTILES = pa.list_(F32)
 FRAMES = pa.list_(pa.list_(F32))
-# Readers make the hive folder `language=...` a column of their own and refuse a file whose column of that
-# name has another type. pandas and pyarrow.parquet make it a dictionary with 32-bit indices, so the file's
-# is one too; DuckDB and HF datasets read it as text, Polars as a category.
-LANGUAGE = pa.dictionary(pa.int32(), TEXT)
 BOX = pa.struct([(side, F64) for side in ("top", "bottom", "left", "right")])
 # Arrow's own layout of a map, without the label: HF datasets can not open a file with a map in it.
 TEXT_MAP = pa.list_(pa.struct([("key", TEXT), ("value", TEXT)]))
+
+STAGES = (
+    "source",
+    "trim",
+    "landmarks",
+    "image",
+    "fit",
+    "speech",
+    "language",
+    "transcript",
+    "sync",
+    "speaking",
+)
+"""The steps of a clip's way that have a fingerprint of their own, in their order."""
+DEPENDENT_STAGES: dict[str, tuple[str, ...]] = {
+    **{stage: STAGES[number + 1 :] for number, stage in enumerate(STAGES)},
+    "landmarks": ("image", "fit", "sync", "speaking"),
+    "image": (),
+    "fit": (),
+    "speech": ("language", "transcript", "sync", "speaking"),
+    "language": ("transcript",),
+    "transcript": (),
+    "sync": (),
+}
+"""What is done again after a stage: all that may stand on what it leaves."""
+FINGERPRINTS = pa.struct([(stage, TEXT) for stage in STAGES])
+HEX_128 = "32 hex digits"
 
 POSE = "5th, 50th, 95th percentile; 0 faces the camera"
 IOD = "inter-ocular distances"
@@ -64,7 +87,13 @@ GROUPS: dict[str, tuple[Column, ...]] = {
     "Identity": (
         Column("clip_id", TEXT, "the annotation's key", nullable=False),
         Column("video_id", TEXT, "source video; names the fragment that holds the row", nullable=False),
-        Column("language", LANGUAGE, "language of the annotation", nullable=False),
+        Column(
+            "language",
+            TEXT,
+            "language of the annotation",
+            how="of the folder `language=...`; the files in it do not repeat it",
+            nullable=False,
+        ),
         Column("source_url", TEXT, "where the source video was fetched"),
     ),
     "Annotation": (
@@ -92,6 +121,15 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         Column("source_scale", F32, "512 / side of the crop; above 1 the picture was enlarged", "", "> 0"),
         Column("source_audio_language", TEXT, "language that the source declares for its audio track"),
         Column("clip_sha256", TEXT, "SHA-256 of the clip's video", "", "64 hex digits"),
+        Column("audio_xxh3", TEXT, "checksum (XXH3) of the clip's sound", "", HEX_128, "bytes of the file"),
+        Column(
+            "landmarks_xxh3",
+            TEXT,
+            "checksum (XXH3) of the clip's landmarks; null where they were not kept",
+            "",
+            HEX_128,
+            "numbers of its row, however they are stored",
+        ),
     ),
     "Face metrics": (
         Column(
@@ -260,9 +298,37 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         ),
         Column("head_model", TEXT, "name and hash of the fitted head model"),
         Column("motion_path", TEXT, "Parquet file with the clip's motion, relative to the root"),
+        Column(
+            "motion_xxh3",
+            TEXT,
+            "checksum (XXH3) of the clip's motion",
+            "",
+            HEX_128,
+            "numbers of its row, however they are stored",
+        ),
+    ),
+    # What was last tried in vain on a clip whose row is of an earlier outcome; null where the row is what was
+    # last tried.
+    "History": (
+        Column(
+            "last_try_at",
+            pa.timestamp("us", tz="UTC"),
+            "when something was last tried in vain, after which the row stayed as it was; null where the row is"
+            " what was last tried",
+            "UTC",
+        ),
+        Column("last_try_stage", TEXT, "stage that failed then"),
+        Column("last_try_error_code", TEXT, "why it failed then, from a closed set"),
+        Column("last_try_error_message", TEXT, "what happened then, and what to do"),
+        Column("last_try_fingerprint", TEXT, "hash of the configuration that was tried then"),
     ),
     "Provenance": (
         Column("config_fingerprint", TEXT, "hash of the configuration that made the row", nullable=False),
+        Column(
+            "stage_fingerprints",
+            FINGERPRINTS,
+            "hash of the configuration of each stage as it was done; null where it was not",
+        ),
         Column("tool_versions", TEXT_MAP, "versions of the tools that made the row, by name"),
         Column("created_at", pa.timestamp("us", tz="UTC"), "when the row was made", "UTC"),
     ),
@@ -306,5 +372,9 @@ def _schema(columns: tuple[Column, ...]) -> pa.Schema:
 
 MANIFEST_COLUMNS = tuple(column for columns in GROUPS.values() for column in columns)
 MANIFEST = _schema(MANIFEST_COLUMNS)
+# Readers make the hive folder `language=...` a column of their own, each of another type, and pyarrow.dataset and
+# Dask refuse files that have a column of that name as well.
+MANIFEST_FILE = _schema(tuple(column for column in MANIFEST_COLUMNS if column.name != "language"))
+"""What lies in a manifest file: its folder has the language."""
 MOTION = _schema(MOTION_COLUMNS)
 LANDMARKS = _schema(LANDMARK_COLUMNS)

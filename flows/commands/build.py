@@ -3,10 +3,10 @@
 import json as json_text
 from dataclasses import asdict
 
+from flows.building.settings import BuildSettings
 from flows.commands.checks import check_annotations, check_head_model, check_policy, check_root
 from flows.commands.options import Option, takes
 from flows.commands.words import AsJson
-from flows.config import BuildSettings
 
 
 @takes(
@@ -37,16 +37,20 @@ def build(
 
 
 def run_build(settings: BuildSettings, *, as_json: bool = False) -> int:
-    """Build, and print the summary."""
-    from flows import apart
-
-    if not apart.is_apart():
-        return apart.run_settings_apart("build", settings, as_json=as_json)
-    apart.set_up_prefect()
-    from flows.build_dataset import build_dataset
+    """Build, here or on the cluster that the settings name, and print the summary."""
     from flows.tables import print_summary
 
-    summary = build_dataset(settings)
+    if settings.task_runner == "local":
+        from flows.building.build import build
+
+        summary = build(settings)
+    else:
+        from flows.prefect_server import set_up_prefect
+
+        set_up_prefect()
+        from flows.build_dataset import build_dataset
+
+        summary = build_dataset(settings)
     if as_json:
         print(json_text.dumps(asdict(summary), ensure_ascii=False, indent=2))
     else:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 from multitalk.nearest import did_you_mean
 
 _QUICKLY_READ_BYTES = (
@@ -54,7 +54,7 @@ def check_annotations(patterns: Iterable[str], wanted: Iterable[str]) -> None:
         No file fits a pattern, no clip is in them, or none of a wanted language.
     """
     from extract.annotation_json import AnnotationFileError, read_clips
-    from flows.plan import annotation_files
+    from flows.building.plan import annotation_files
 
     files = annotation_files(patterns)
     for path in files:

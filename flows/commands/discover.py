@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from flows.commands.checks import check_head_model, check_policy, check_root
 from flows.commands.options import Option, takes
 from flows.commands.words import AsJson
-from flows.discover_config import DiscoverSettings
+from flows.discovering.settings import DiscoverSettings
 
 if TYPE_CHECKING:
-    from flows.discover import DiscoverSummary
+    from flows.discovering.discover import DiscoverSummary
 
 
 @takes(
@@ -36,14 +36,9 @@ def discover(
 
 def run_discover(settings: DiscoverSettings, *, as_json: bool = False) -> int:
     """Find clips, and print the summary."""
-    from flows import apart
+    from flows.discovering import discover as discovery
 
-    if not apart.is_apart():
-        return apart.run_settings_apart("discover", settings, as_json=as_json)
-    apart.set_up_prefect()
-    from flows.discover import discover_clips
-
-    summary = discover_clips(settings)
+    summary = discovery.discover(settings)
     if as_json:
         print(json_text.dumps(asdict(summary), ensure_ascii=False, indent=2))
     else:

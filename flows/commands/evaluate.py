@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from flows.building.settings import ConfigError
 from flows.commands.checks import check_dataset, check_files
 from flows.commands.options import Option, takes
 from flows.commands.words import several_commands
-from flows.config import ConfigError
 from flows.evaluation_config import EvaluateReleaseSettings
 from flows.lip_reading_config import ReadLipsSettings
 from flows.model_config import EvaluateSettings, EvaluateTalkerSettings

@@ -34,7 +34,7 @@ def export(
     head_model: HeadModelOfClips = None,
 ) -> int:
     """Write the clips in a layout, and say how many."""
-    from flows.config import ConfigError
+    from flows.building.settings import ConfigError
     from manifests.export import divided_clips, export_huggingface, export_multitalk, export_webdataset
     from manifests.release import read_release
 

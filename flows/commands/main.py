@@ -196,11 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with logged(_root_in(tokens)):
             return _run(tokens)
     except KeyboardInterrupt:
-        if os.environ.get("MULTITALK_APART") != "1":
-            hints = [
-                c.if_stopped for commands in COMMANDS.values() for c in commands if c.name == tokens[:1][0]
-            ]
-            print("; ".join(["multitalk: stopped", *filter(None, hints)]), file=sys.stderr)
+        hints = [c.if_stopped for commands in COMMANDS.values() for c in commands if [c.name] == tokens[:1]]
+        print("; ".join(["multitalk: stopped", *filter(None, hints)]), file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of a pipe went away (`| head`); writing at exit must not fail a second time.
@@ -229,8 +226,4 @@ def _root_in(tokens: Sequence[str]) -> Path | None:
 
 
 if __name__ == "__main__":
-    from flows import apart
-
-    if apart.is_apart():
-        apart.end_with_parent()
     sys.exit(main())

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from flows.building.settings import ConfigError
 from flows.commands.checks import (
     check_dataset,
     check_files,
@@ -18,7 +19,6 @@ from flows.commands.checks import (
 )
 from flows.commands.options import Option, takes
 from flows.commands.words import AsJson, Root, several_commands
-from flows.config import ConfigError
 from flows.model_config import SpeakSettings, TrainSettings
 from training.talk import parse_languages
 
@@ -180,7 +180,7 @@ def sync(
 ) -> int:
     """Learn sync, rescore the clips, and say how many."""
     check_dataset(root)
-    from flows.sync import train_and_rescore
+    from flows.building.sync import train_and_rescore
 
     summary = train_and_rescore(root, min_videos=min_videos)
     if json:

@@ -28,7 +28,7 @@ def report(
     head_model: HeadModelOfClips = None,
 ) -> int:
     """Write the report page."""
-    from flows.config import ConfigError
+    from flows.building.settings import ConfigError
     from flows.report import write_dataset_report
 
     if clips < 0:
@@ -66,7 +66,7 @@ def release(
     """Freeze a release and say what is in it."""
     from filters.policy import load_policy, policy_text
     from filters.verdicts import apply
-    from flows.config import ConfigError
+    from flows.building.settings import ConfigError
     from flows.judging import policy_of
     from manifests.release import create_release
     from manifests.schema import MANIFEST

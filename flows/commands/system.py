@@ -83,7 +83,7 @@ def doctor(
     json: AsJson = False,
 ) -> int:
     """Print what a build needs, and what is missing."""
-    from flows.config import YOUTUBE
+    from flows.building.settings import YOUTUBE
     from flows.doctor import examine
 
     findings = list(examine(root, source_url or YOUTUBE))
@@ -114,8 +114,8 @@ def demo(
     ] = False,
 ) -> int:
     """Check what was asked for, then run the demo."""
+    from flows.building.settings import ConfigError
     from flows.commands.checks import check_root
-    from flows.config import ConfigError
 
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers: {workers} is no whole number of 1 or more")
@@ -125,12 +125,6 @@ def demo(
 
 def run_demo_command(root: Path, workers: int, *, train: bool) -> int:
     """Build the demo's dataset, and train on it if asked to."""
-    from flows import apart
-
-    if not apart.is_apart():
-        arguments = ["demo", "--root", str(root), "--workers", str(workers), *["--train"] * train]
-        return apart.run_apart(arguments)
-    apart.set_up_prefect()
     from flows.demo_build import run_demo
 
     status = run_demo(root, workers=workers)

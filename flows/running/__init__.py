@@ -1,1 +1,1 @@
-"""What long work shares: progress that a person or a log can follow, and the devices it runs on."""
+"""Running work in processes of its own: workers, who watches them, progress, devices, and stopping in order."""

@@ -138,7 +138,7 @@ class Disturber:
         deadline = time.monotonic() + self.chance.uniform(0.4, 1.3) * quiet_sec
         while time.monotonic() < deadline and run.poll() is None:
             time.sleep(self.chance.uniform(0, 0.3) * quiet_sec)
-            workers = [pid for pid, command in processes_of(self.root) if "flows.worker" in command]
+            workers = [pid for pid, command in processes_of(self.root) if "flows.building.worker" in command]
             if workers:
                 self._harm(self.chance.choice(workers))
         for pid, _ in list(processes_of(self.root)):

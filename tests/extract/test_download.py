@@ -71,7 +71,7 @@ def test_these_end_with_a_code_and_a_reason(outcomes, way, code, attempts, text)
     folder, found = outcomes
     error = found[way]
     assert isinstance(error, ClipError), error
-    assert (error.code, error.stage, error.attempts) == (code, Stage.DOWNLOAD, attempts), error
+    assert (error.code, error.stage, error.attempts) == (code, Stage.SOURCE, attempts), error
     assert f"/{way}.mp4" in str(error)
     assert text in str(error)
     assert "\n" not in str(error)

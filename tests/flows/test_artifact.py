@@ -1,8 +1,8 @@
 """Prefect's artifact of a build says what the report page says."""
 
 from flows.artifact import build_markdown
+from flows.building.summary import summarise
 from flows.judging import judge
-from flows.summary import summarise
 from manifests.store import commit_fragment
 
 

@@ -170,7 +170,7 @@ def test_ctrl_c_stops_in_order_and_leaves_no_process(demo_source, demo_url, pref
     assert run.returncode == 1
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
-    assert not [c for c in commands() if "flows.worker" in c and str(root) in c]
+    assert not [c for c in commands() if "flows.building.worker" in c and str(root) in c]
 
 
 def test_the_summary_is_readable(built):

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from extract.errors import ClipError, ErrorCode
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 from flows.discover import raw_videos
-from flows.discover_config import DiscoverSettings
-from flows.discover_supervise import Looked, count_signs
-from flows.worker_process import read_signs
+from flows.discovering.batch import Looked, count_signs
+from flows.discovering.settings import DiscoverSettings
+from flows.running.worker_process import read_signs
 from manifests import open_dataset
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -173,7 +173,7 @@ def test_real_videos(run, tmp_path, language, good, bad):
 
 def test_a_worker_that_dies_costs_its_video_only(tmp_path, monkeypatch):
     from flows import discover_supervise
-    from flows.discover_results import RawVideo, VideoResult, read_result, video_fingerprint, write_result
+    from flows.discovering.results import RawVideo, VideoResult, read_result, video_fingerprint, write_result
 
     videos = [RawVideo(name, str(tmp_path / f"{name}.mp4"), local=True) for name in ("a", "b", "c")]
     chosen = settings("a.mp4", root=tmp_path, build={"crash_retries": 1})

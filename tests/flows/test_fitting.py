@@ -18,8 +18,8 @@ from fit_flame.head_model import HeadModelError, LandmarkEmbedding
 from fit_flame.regressors.smirk import Smirk
 from fit_flame.synthetic import landmarks_of, speaking
 from flows import fitting
-from flows.config import BuildSettings
-from flows.fitting import Fitter, regressor_version
+from flows.building.fitting import Fitter, regressor_version
+from flows.building.settings import BuildSettings
 
 FRAMES = 20
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extract.errors import ClipError, ErrorCode, Stage
-from flows.config import build_settings
-from flows.plan import make_plan
-from flows.video import commit_failure
+from flows.building.plan import make_plan
+from flows.building.settings import build_settings
+from flows.building.video import commit_failure
 from manifests import open_dataset
 
 GOOD = {
@@ -74,7 +74,7 @@ def test_every_mutated_clip_ends_as_one_row_within_the_root(tmp_path_factory, en
     annotations.write_text(json.dumps(entries))
     config = build_settings(annotations=(str(annotations),), root=folder / "place" / "dataset")
     for video in make_plan(config).videos:
-        commit_failure(video, ClipError(ErrorCode.NETWORK, "no network", Stage.DOWNLOAD), config)
+        commit_failure(video, ClipError(ErrorCode.NETWORK, "no network", Stage.SOURCE), config)
     files = {path.relative_to(folder).parts[0] for path in folder.rglob("*") if path.is_file()}
     assert files <= {"annotations.json", "place"}
     assert len(open_dataset(config.root).clips()) == len(entries)

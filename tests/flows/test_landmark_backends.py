@@ -13,8 +13,8 @@ from extract.face_layout import IBUG_68
 from extract.landmarks import Face, FrameFaces, LandmarkSettings, MediaPipeDetector
 from extract.trim import TrimResult
 from flows import clip as stages
-from flows.config import BuildSettings
-from flows.detectors import detected_layout, face_detector
+from flows.building.detectors import detected_layout, face_detector
+from flows.building.settings import BuildSettings
 from manifests import open_dataset
 from manifests.store import commit_fragment
 

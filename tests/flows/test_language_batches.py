@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from flows.clip import ClipBuilder, ClipData
 
 from extract.tracks import FaceTrack
 from filters.language import LanguageMetrics
 from filters.speech import SpeechDetector
-from flows.clip import ClipBuilder, ClipData
-from flows.config import BuildSettings
+from flows.building.settings import BuildSettings
 
 FRAMES = 25
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from flows import build_dataset
-from flows.config import BuildSettings
+from flows.building.settings import BuildSettings
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from flows.supervise import run_batch
 
 from extract.errors import ClipError, ErrorCode, Stage
 from flows import worker_process
-from flows.config import build_settings
-from flows.plan import Batch, make_plan
-from flows.supervise import run_batch
+from flows.building.plan import Batch, make_plan
+from flows.building.settings import build_settings
 from manifests import open_dataset
 
 VIDEOS = 6
@@ -84,7 +84,7 @@ def test_a_download_in_a_pause_is_no_hung_worker(monkeypatch):
     def sign():
         signs.append(1)
         if len(signs) == 3:
-            download.set_result(ClipError(ErrorCode.RATE_LIMITED, "wait", Stage.DOWNLOAD))
+            download.set_result(ClipError(ErrorCode.RATE_LIMITED, "wait", Stage.SOURCE))
 
     assert worker_process.await_download(download, sign).code is ErrorCode.RATE_LIMITED
     assert len(signs) == 3

@@ -3,8 +3,7 @@ import json
 import pytest
 
 from extract.annotations import read_annotations
-from flows.config import BuildSettings, ConfigError, build_settings, read_config
-from flows.plan import (
+from flows.building.plan import (
     AnnotatedVideo,
     CommittedVideo,
     annotation_files,
@@ -14,6 +13,7 @@ from flows.plan import (
     source_url,
     source_videos,
 )
+from flows.building.settings import BuildSettings, ConfigError, build_settings, read_config
 
 
 def annotation(video_id="vid", start=0.0, language="german", **changes):

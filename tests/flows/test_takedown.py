@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 from extract.errors import ErrorCode, Stage
 from flows.artifact import build_markdown
-from flows.config import BuildSettings
-from flows.summary import summarise
-from flows.video import commit_failure, download_video
+from flows.building.settings import BuildSettings
+from flows.building.summary import summarise
+from flows.building.video import commit_failure, download_video
 from manifests.store import read_manifest
 
 
@@ -14,7 +14,7 @@ def test_a_listed_video_is_refused_before_any_download_and_buried(tmp_path, monk
     def never(*_):
         raise AssertionError("a listed video was fetched")
 
-    monkeypatch.setattr("flows.video.download", never)
+    monkeypatch.setattr("flows.building.video.download", never)
     (tmp_path / "takedown.txt").write_text("gone42 asked by the speaker\n")
     settings = BuildSettings(root=tmp_path)
     invalid = SimpleNamespace(clip_id="gone42_0", message="no box")
@@ -28,7 +28,7 @@ def test_a_listed_video_is_refused_before_any_download_and_buried(tmp_path, monk
         fingerprint="f",
     )
     error = download_video(video, settings)
-    assert (error.code, error.stage) == (ErrorCode.REMOVED, Stage.DOWNLOAD)
+    assert (error.code, error.stage) == (ErrorCode.REMOVED, Stage.SOURCE)
     assert "asked by the speaker" in str(error)
     assert not error.code.transient
     commit_failure(video, error, settings)

@@ -11,8 +11,8 @@ import pytest
 import torch
 import yaml
 
+from flows.building.settings import ConfigError
 from flows.commands.main import main
-from flows.config import ConfigError
 from flows.model_config import TrainSettings
 from flows.models import train
 from manifests.release import read_release

@@ -8,8 +8,8 @@ from extract.download import DownloadedVideo
 from extract.errors import ClipError, ErrorCode, Stage
 from extract.probe import SourceVideo
 from flows import video
-from flows.config import build_settings
-from flows.plan import make_plan
+from flows.building.plan import make_plan
+from flows.building.settings import build_settings
 from manifests import paths
 from manifests.store import commit_fragment
 
@@ -35,7 +35,7 @@ def test_a_download_is_gone_before_its_video_counts_as_done(settings, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(video, "commit_fragment", killed)
-    download = ClipError(ErrorCode.CORRUPT_MEDIA, "no video", Stage.DOWNLOAD)
+    download = ClipError(ErrorCode.CORRUPT_MEDIA, "no video", Stage.SOURCE)
     with pytest.raises(KeyboardInterrupt):
         video.VideoBuilder(settings).build(annotated, download, lambda: None)
     assert not raw.exists()

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.worker_process import STOP_FILE, downloads, run_worker
+from flows.running.worker_process import STOP_FILE, downloads, run_worker
 
 WORKER = """
 import os, sys, time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from flows.worker_process import work
+from flows.running.worker_process import work
 
 @dataclass
 class Job:

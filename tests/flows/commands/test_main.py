@@ -65,7 +65,7 @@ def test_every_command_explains_itself(capsys, name):
 
 
 def test_descriptions_are_the_settings_own(capsys):
-    from flows.config import BuildSettings
+    from flows.building.settings import BuildSettings
 
     _, out, _ = run(capsys, "build", "--help")
     flat = " ".join(out.replace("│", " ").split())

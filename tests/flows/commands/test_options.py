@@ -8,9 +8,9 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.building.settings import BuildSettings, ConfigError, build_settings, nearest_setting, setting_names
 from flows.commands.main import main
 from flows.commands.shown_settings import settings_yaml
-from flows.config import BuildSettings, ConfigError, build_settings, nearest_setting, setting_names
 
 SHOWN = [
     ["build"], ["discover"], ["train", "prior"], ["talk"], ["release"],

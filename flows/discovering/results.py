@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from extract.errors import ClipError, ErrorCode
-from flows.discover_config import DiscoverSettings
+from flows.discovering.settings import DiscoverSettings
 from manifests.files import atomic
 
 
@@ -54,7 +54,7 @@ def failed_result(video: RawVideo, error: ClipError, fingerprint: str) -> VideoR
 
 def video_fingerprint(video: RawVideo, settings: DiscoverSettings) -> str:
     """Hash of the settings and of which video it is; a file that changed is another one."""
-    identity: list[Any] = [settings.fingerprint(), video.address]
+    identity: list[Any] = [settings.fingerprint, video.address]
     if video.local and Path(video.address).exists():
         state = Path(video.address).stat()
         identity += [state.st_size, state.st_mtime_ns]

@@ -1,22 +1,21 @@
-"""Configuration of a build: the Prefect flow's parameter, the ``--config`` YAML file, and the UI's form.
+"""Settings of a build: the Prefect flow's parameter, the ``--config`` YAML file, and the UI's form.
 
-The settings of a stage live beside the stage; this module only puts them together.
+The settings of a stage live beside the stage; this module only puts them together. Each field says whether it
+changes what comes out (`multitalk.ground.outcome`); `flows.building.stages` makes fingerprints of those that do.
 """
 
-import hashlib
-import json
 import math
 import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from extract.download import DownloadSettings
-from extract.errors import ErrorCode
+from extract.errors import ErrorCode, Stage
 from extract.landmarks import LandmarkSettings
 from extract.tracks import TrackSettings
 from extract.trim import TrimSettings
@@ -24,14 +23,12 @@ from filters.language import LanguageSettings
 from filters.speech import SpeechSettings
 from fit_flame.fit import FitSettings
 from fit_flame.regressors.settings import RegressorSettings
+from multitalk.ground.outcome import OUTCOME, RUNTIME
 from multitalk.nearest import did_you_mean, nearest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
 YOUTUBE = "https://www.youtube.com/watch?v={video_id}"
-
-# Raised whenever the same settings would give different rows, so that old fragments are built anew.
-PIPELINE_VERSION = 4
 
 
 class ConfigError(ValueError):
@@ -43,45 +40,67 @@ class BuildSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    annotations: tuple[str, ...] = Field(
+    annotations: Annotated[tuple[str, ...], RUNTIME] = Field(
         ("annotations/*.json",), min_length=1, description="MultiTalk annotation files; globs are expanded."
     )
-    root: Path = Field(Path("dataset"), description="Folder of the dataset; made if it is not there.")
-    source_url: str = Field(
+    root: Annotated[Path, RUNTIME] = Field(
+        Path("dataset"), description="Folder of the dataset; made if it is not there."
+    )
+    source_url: Annotated[str, RUNTIME] = Field(
         YOUTUBE, description="Where a source video is, with {video_id} in it; any URL that yt-dlp takes."
     )
-    languages: tuple[str, ...] = Field((), description="Build only these languages; empty: all.")
-    limit: int | None = Field(
+    languages: Annotated[tuple[str, ...], RUNTIME] = Field(
+        (), description="Build only these languages; empty: all."
+    )
+    limit: Annotated[int | None, RUNTIME] = Field(
         None, ge=1, description="Build only the first N source videos of each language."
     )
-    workers: int = Field(
+    workers: Annotated[int, RUNTIME] = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Batches at work at the same time."
     )
-    batch_size: int = Field(64, ge=1, description="Source videos of one task run at most.")
-    prefetch: int = Field(2, ge=1, description="Downloads under way beside the video at work, per worker.")
-    video_timeout_sec: float = Field(
+    threads: Annotated[int, RUNTIME] = Field(
+        1,
+        ge=1,
+        description="CPU threads of one worker; more wait for each other more than they help, except for a single one.",
+    )
+    batch_size: Annotated[int, RUNTIME] = Field(
+        64, ge=1, description="Source videos of one task run at most."
+    )
+    prefetch: Annotated[int, RUNTIME] = Field(
+        2, ge=1, description="Downloads under way beside the video at work, per worker."
+    )
+    video_timeout_sec: Annotated[float, RUNTIME] = Field(
         3600.0, gt=0, description="A source video that shows no progress for so long is given up."
     )
-    crash_retries: int = Field(
+    crash_retries: Annotated[int, RUNTIME] = Field(
         2, ge=0, description="New tries for a source video whose worker process died under it."
     )
-    task_runner: Literal["local", "dask", "ray"] = Field(
+    task_runner: Annotated[Literal["local", "dask", "ray"], RUNTIME] = Field(
         "local", description="Where batches run: threads that watch worker processes here, or a cluster."
     )
-    task_runner_address: str | None = Field(
+    task_runner_address: Annotated[str | None, RUNTIME] = Field(
         None, description="Address of the Dask scheduler or Ray head; none: a cluster on this machine."
     )
-    head_model: str = Field("canonical", description="`canonical`, a FLAME asset's name, or a model file.")
-    speaking_score: bool = Field(
+    head_model: Annotated[str, OUTCOME] = Field(
+        "canonical", description="`canonical`, a FLAME asset's name, or a model file."
+    )
+    speaking_score: Annotated[bool, OUTCOME] = Field(
         True, description="Measure `speaking_score` with LR-ASD, where its weights (asset `lr_asd`) are."
     )
-    keep_raw: bool = Field(False, description="Keep the downloaded source videos after trimming.")
-    keep_landmarks: bool = Field(True, description="Keep landmarks, so that a refit needs no decoding.")
-    retry: tuple[ErrorCode, ...] = Field(
+    keep_raw: Annotated[bool, RUNTIME] = Field(
+        False, description="Keep the downloaded source videos after trimming."
+    )
+    keep_landmarks: Annotated[bool, RUNTIME] = Field(
+        True, description="Keep landmarks, so that a refit needs no decoding."
+    )
+    retry: Annotated[tuple[ErrorCode, ...], RUNTIME] = Field(
         tuple(code for code in ErrorCode if code.transient),
         description="Failures of an earlier run that this run tries again.",
     )
-    policy: str | None = Field(
+    redo: Annotated[tuple[Stage, ...], RUNTIME] = Field(
+        (), description="Stages that are done again for every clip, also where nothing has changed."
+    )
+    policy: Annotated[str | None, RUNTIME] = Field(
         None,
         description="Policy applied at the end, a shipped one's name or a file; none: the dataset's own, or `default`",
     )
@@ -110,27 +129,18 @@ class BuildSettings(BaseModel):
     def _as_annotations_write_them(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(language.lower() for language in value)
 
+    @field_validator("redo")
+    @classmethod
+    def _can_be_done(cls, value: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        if odd := [stage for stage in value if stage in (Stage.ANNOTATION, Stage.WORKER)]:
+            raise ValueError(f"{odd[0]} is no stage that can be done again")
+        return value
+
     @model_validator(mode="after")
     def _regressors_crop_by_mediapipe(self) -> Self:
         if self.regressor is not None and self.landmarks.backend != "mediapipe":
             raise ValueError("regressor: crops by MediaPipe's landmarks; leave it out, or landmarks.backend")
         return self
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the settings that decide what a row says; where and how fast is left out."""
-        outcome = self.model_dump(
-            mode="json",
-            include={"trim", "landmarks", "tracks", "fit", "speech", "language", "head_model"},
-            exclude={"language": {"batch_size"}},
-        )
-        if self.landmarks.backend == "mediapipe":  # what came before there was a choice is still done
-            for name in ("backend", "face_alignment"):
-                del outcome["landmarks"][name]
-        outcome["download"] = {"max_height": self.download.max_height}
-        if self.regressor is not None:
-            outcome["regressor"] = self.regressor.model_dump(mode="json", exclude={"batch", "device"})
-        outcome["pipeline_version"] = PIPELINE_VERSION
-        return hashlib.sha256(json.dumps(outcome, sort_keys=True).encode()).hexdigest()
 
 
 def read_config(path: Path) -> dict[str, Any]:

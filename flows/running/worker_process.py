@@ -1,6 +1,6 @@
 """Worker processes: native code that crashes on a stranger's file, or hangs, takes down one video and not a run.
 
-The parent's side is `run_worker`; the child's, without Prefect in it, is `work`.
+The parent's side is `run_worker`; the child's is `work`.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 
 def run_worker(
-    module: str, job: object, stem: Path, *, workers: int, timeout_sec: float, signs: Path
+    module: str, job: object, stem: Path, *, threads: int, timeout_sec: float, signs: Path
 ) -> str | None:
     """Run a worker process to its end.
 
@@ -44,8 +44,8 @@ def run_worker(
         Dataclass that it is started with.
     stem
         Path whose name, with endings, the job file and the worker's log get; `STOP_FILE` lies beside them.
-    workers
-        How many run at the same time: each gets its share of the cores.
+    threads
+        CPU threads that the numerical libraries of the process may use.
     timeout_sec
         The process is ended when it gave no sign of life for so long.
     signs
@@ -64,7 +64,7 @@ def run_worker(
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env=_environment(workers),
+            env=worker_environment(threads),
             start_new_session=True,  # Ctrl-C is for the run, which then stops its workers in order
         )
         try:
@@ -114,11 +114,14 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _environment(workers: int) -> dict[str, str]:
-    """Environment of a worker: its share of the cores, so that several do not crowd each other out."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, threads)}
+def worker_environment(threads: int) -> dict[str, str]:
+    """Return the environment of a worker whose numerical libraries may use so many CPU threads.
+
+    More than one wait for each other in a loop that burns their cores, which took a build of two workers on two
+    cores twice the processor time; told to wait passively they do not.
+    """
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def work(kind: type[Job], run: Callable[[Job], None]) -> NoReturn:
@@ -145,22 +148,25 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def downloads(
-    videos: Sequence[Item], fetch: Callable[[Item], Result], ahead: int
+def ahead(
+    items: Sequence[Item], prepare: Callable[[Item], Result], at_once: int
 ) -> Iterator[tuple[Item, Future[Result]]]:
-    """Yield each video with its download, `ahead` of which are under way, that of the video at work included."""
-    waiting = deque(videos)
+    """Yield each item with its preparation, `at_once` of which are under way, that of the item at work included."""
+    waiting = deque(items)
     under_way: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(ahead, thread_name_prefix="download") as pool:
+    with ThreadPoolExecutor(at_once, thread_name_prefix="ahead") as pool:
         while waiting or under_way:
-            while waiting and len(under_way) < ahead:
-                video = waiting.popleft()
-                under_way.append((video, pool.submit(fetch, video)))
+            while waiting and len(under_way) < at_once:
+                item = waiting.popleft()
+                under_way.append((item, pool.submit(prepare, item)))
             yield under_way.popleft()
 
 
-def await_download(download: Future[Result], progress: Callable[[], None]) -> Result:
-    """Wait for a download. It has limits of its own, and rightly takes hours in a pause: it never counts as hung."""
-    while not wait([download], _SIGN_OF_LIFE_SEC).done:
+def await_prepared(preparation: Future[Result], progress: Callable[[], None]) -> Result:
+    """Wait for a preparation, a download: it has limits of its own, and rightly takes hours in a pause.
+
+    It never counts as hung.
+    """
+    while not wait([preparation], _SIGN_OF_LIFE_SEC).done:
         progress()
-    return download.result()
+    return preparation.result()

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,19 @@ from extract.pace import Pace
 from extract.probe import SourceVideo, probe
 from extract.shots import ShotDetector
 from extract.source_frames import frame_scale, source_frames, source_sound
-from extract.trim import FPS_TOLERANCE, TrimRequest, trim_clips
+from extract.trim import FPS_TOLERANCE, TrimRequest, TrimResult, trim_clips
 from filters.policy import load_policy
 from filters.pose import head_angles, head_rotation
 from filters.speech import SAMPLE_RATE, SpeechDetector
 from filters.verdicts import evaluate, metric_columns
+from filters.word_times import TimedWord
 from fit_flame.canonical_mesh import read_canonical_mesh
-from flows.clip import ClipBuilder, ClipData
-from flows.discover_config import DiscoverSettings
-from flows.discover_results import RawVideo, Refused, VideoResult, failed_result, video_fingerprint
-from flows.video import as_clip_error
+from flows.building.clip import ClipInWork, ClipStages
+from flows.building.stages import STAGES, stage_fingerprints
+from flows.building.video import as_clip_error
+from flows.discovering.results import RawVideo, Refused, VideoResult, failed_result, video_fingerprint
+from flows.discovering.settings import DiscoverSettings
+from manifests.clip_row import ClipRow
 from manifests.schema import MANIFEST
 
 _LOOK_EVERY = 5  # frames: where a face was seen
@@ -41,13 +45,24 @@ _LOOKED, _MEASURED = 0.4, 0.95  # shares of the work that are done when all fram
 _VAD_WINDOW = 512
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A candidate, what speaks against it, and the times of its words where nothing does."""
+
+    row: ClipRow
+    objections: tuple[str, ...]
+    words: list[TimedWord]
+
+
 class VideoDiscoverer:
     """Looks for clips in raw videos, one after the other; models are loaded when first needed, and kept."""
 
     def __init__(self, settings: DiscoverSettings) -> None:
         self._settings = settings
-        self._clips = ClipBuilder(settings.build)
+        self._stages = ClipStages(settings.build)
         self._policy = load_policy(settings.policy, MANIFEST)
+        pooled = (Stage.SOURCE, Stage.TRIM, Stage.SYNC)
+        self._wanted = {stage for stage in stage_fingerprints(settings.build) if stage not in pooled}
 
     def discover(
         self, video: RawVideo, fetched: Path | ClipError, progress: Callable[[float], None]
@@ -64,21 +79,20 @@ class VideoDiscoverer:
             properties = probe(fetched)
             _refuse(video.video_id, properties, self._settings)
             candidates = self._candidates(fetched, properties, progress)
-            rows = self._build(video, fetched, properties, candidates, scratch, progress)
+            judged = self._build(video, fetched, properties, candidates, scratch, progress)
         except Exception as error:
             return failed_result(video, as_clip_error(error, video.video_id, Stage.LANDMARKS), fingerprint)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        reasons = [self._objections(row) for row in rows]
         refused = tuple(
-            Refused(row["start_sec"], row["end_sec"], why)
-            for row, why in zip(rows, reasons, strict=True)
-            if why
+            Refused(one.row.start_sec or 0.0, one.row.end_sec or 0.0, one.objections)
+            for one in judged
+            if one.objections
         )
-        good = [row for row, why in zip(rows, reasons, strict=True) if not why]
+        good = [one for one in judged if not one.objections]
         clips = {
-            f"{video.video_id}_{index}": _annotation(video, row, self._settings.language.lower())
-            for index, row in enumerate(good)
+            f"{video.video_id}_{index}": _annotation(video, one, self._settings.language.lower())
+            for index, one in enumerate(good)
         }
         return VideoResult(video.video_id, video.address, fingerprint, clips, refused)
 
@@ -152,8 +166,8 @@ class VideoDiscoverer:
         candidates: Sequence[Candidate],
         scratch: Path,
         progress: Callable[[float], None],
-    ) -> list[dict[str, Any]]:
-        """Take the candidates through the build's stages; one row of the manifest each."""
+    ) -> list[_Judged]:
+        """Take the candidates through the build's stages, and judge them."""
         annotations = [
             _candidate_annotation(video, index, candidate, self._settings.language.lower())
             for index, candidate in enumerate(candidates)
@@ -162,41 +176,42 @@ class VideoDiscoverer:
             TrimRequest(a, scratch / f"{a.clip_id}.mp4", scratch / f"{a.clip_id}.wav") for a in annotations
         ]
         trimmed = trim_clips(source, properties, requests, self._settings.build.trim)
-        built: list[ClipData] = []
-        rows: list[dict[str, Any]] = []
+        clips: list[ClipInWork] = []
         for annotation, result in zip(annotations, trimmed, strict=True):
-            row = _base_row(annotation)
-            rows.append(row)
-            if isinstance(result, ClipError):
-                row |= {"status": "failed", "error_code": str(result.code)}
-                continue
-            row |= {"frame_count": result.frame_count, "duration_sec": result.duration_sec}
-            clip = ClipData(annotation, result, (properties.width, properties.height), row)
-            built.append(clip)
+            clip = _clip_in_work(annotation, result, properties, scratch)
+            clip.wants_words = True
+            clips.append(clip)
             self._measure(clip)
-            progress(_LOOKED + (_MEASURED - _LOOKED) * len(rows) / len(annotations))
-        self._clips.pool_over_video(built)
-        for clip in built:
-            if not self._objections(clip.row):
-                clip.row["words"] = self._clips.timed_words(clip)
-                progress(_MEASURED)
-        return rows
+            progress(_LOOKED + (_MEASURED - _LOOKED) * len(clips) / len(annotations))
+        good = [clip for clip in clips if clip.row.status == "ok"]
+        self._stages.tell_waiting_languages(good)
+        self._stages.sync(good)
+        judged = []
+        for clip in clips:
+            objections = self._objections(clip.row)
+            words = [] if objections else self._stages.timed_words(clip)
+            judged.append(_Judged(clip.row, objections, words))
+            progress(_MEASURED)
+        return judged
 
-    def _measure(self, clip: ClipData) -> None:
-        for stage, step in self._clips.steps:
+    def _measure(self, clip: ClipInWork) -> None:
+        for stage in (stage for stage in STAGES if stage in self._wanted):
+            if clip.row.status == "failed":
+                return
             try:
-                step(clip)
+                self._stages.do(stage, clip)
             except Exception as error:
                 code = as_clip_error(error, clip.annotation.clip_id, stage).code
-                clip.row.update(status="failed", error_code=str(code))
-                return
+                clip.row.status, clip.row.error_code = "failed", str(code)
+        clip.frames = None
 
-    def _objections(self, row: dict[str, Any]) -> tuple[str, ...]:
+    def _objections(self, row: ClipRow) -> tuple[str, ...]:
         """Why a candidate is no good clip: the policy's rules, and that the face must be heard to speak."""
-        if row["status"] == "failed":
-            return (row["error_code"],)
+        if row.status == "failed":
+            return (str(row.error_code),)
         schema = pa.schema([MANIFEST.field(name) for name in metric_columns(self._policy)])
-        reasons = evaluate(self._policy, pa.Table.from_pylist([row], schema)).rejected_by().to_pylist()[0]
+        found = {name: getattr(row, name) for name in schema.names}
+        reasons = evaluate(self._policy, pa.Table.from_pylist([found], schema)).rejected_by().to_pylist()[0]
         return (*reasons, *_unheard(row, self._settings))
 
     @cached_property
@@ -218,7 +233,7 @@ def fetch(video: RawVideo, settings: DiscoverSettings) -> Path | ClipError:
         pace = Pace(settings.folder / ".pause.json", settings.build.download.first_pause_sec)
         return download(video.address, place, settings.build.download, pace).path
     except Exception as error:
-        return as_clip_error(error, video.video_id, Stage.DOWNLOAD)
+        return as_clip_error(error, video.video_id, Stage.SOURCE)
 
 
 def raw_path(video: RawVideo, settings: DiscoverSettings) -> Path:
@@ -235,14 +250,13 @@ def _refuse(name: str, video: SourceVideo, settings: DiscoverSettings) -> None:
         raise ClipError(ErrorCode.FPS_TOO_LOW, message, Stage.TRIM)
 
 
-def _unheard(row: dict[str, Any], settings: DiscoverSettings) -> Iterator[str]:
-    if not row.get("recognised_transcript"):
+def _unheard(row: ClipRow, settings: DiscoverSettings) -> Iterator[str]:
+    if not row.recognised_transcript:
         yield "no_words"
-    speaking, correlation = row.get("speaking_score"), row.get("av_correlation")
-    if speaking is not None and speaking < settings.min_speaking_score:
+    if row.speaking_score is not None and row.speaking_score < settings.min_speaking_score:
         yield "speaking"
-    sure = (row.get("av_confidence") or 0.0) >= settings.min_av_confidence
-    if sure and correlation is not None and correlation < settings.min_av_correlation:
+    sure = (row.av_confidence or 0.0) >= settings.min_av_confidence
+    if sure and row.av_correlation is not None and row.av_correlation < settings.min_av_correlation:
         yield "sync"
 
 
@@ -261,30 +275,36 @@ def _candidate_annotation(video: RawVideo, index: int, candidate: Candidate, lan
     )
 
 
-def _base_row(annotation: Annotation) -> dict[str, Any]:
-    return {
-        "clip_id": annotation.clip_id,
-        "language": annotation.language,
-        "start_sec": annotation.start_sec,
-        "end_sec": annotation.end_sec,
-        "bbox": annotation.bbox.as_dict(),
-        "status": "ok",
-    }
+def _clip_in_work(
+    annotation: Annotation, trimmed: TrimResult | ClipError, source: SourceVideo, scratch: Path
+) -> ClipInWork:
+    row = ClipRow(annotation.clip_id, annotation.video_id, annotation.language)
+    row.start_sec, row.end_sec = annotation.start_sec, annotation.end_sec
+    row.bbox = annotation.bbox.as_dict()
+    row.source_width, row.source_height = source.width, source.height
+    if isinstance(trimmed, ClipError):
+        row.status, row.error_code = "failed", str(trimmed.code)
+        return ClipInWork(annotation, row, scratch, scratch)
+    row.frame_count, row.duration_sec = trimmed.frame_count, trimmed.duration_sec
+    return ClipInWork(annotation, row, trimmed.clip_path, trimmed.audio_path)
 
 
-def _annotation(video: RawVideo, row: dict[str, Any], language: str) -> dict[str, Any]:
+def _annotation(video: RawVideo, judged: _Judged, language: str) -> dict[str, Any]:
+    row = judged.row
+    assert row.start_sec is not None
     return {
         "youtube_id": video.video_id,
-        "duration": {"start_sec": row["start_sec"], "end_sec": row["end_sec"]},
-        "bbox": row["bbox"],
+        "source_url": Path(video.address).as_uri() if video.local else video.address,
+        "duration": {"start_sec": row.start_sec, "end_sec": row.end_sec},
+        "bbox": row.bbox,
         "language": language,
-        "transcript": row["recognised_transcript"],
+        "transcript": row.recognised_transcript,
         "words": [
             {
                 "word": word.word,
-                "start_sec": round(row["start_sec"] + word.start_sec, 2),
-                "end_sec": round(row["start_sec"] + word.end_sec, 2),
+                "start_sec": round(row.start_sec + word.start_sec, 2),
+                "end_sec": round(row.start_sec + word.end_sec, 2),
             }
-            for word in row["words"]
+            for word in judged.words
         ],
     }

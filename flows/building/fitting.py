@@ -12,8 +12,8 @@ from assets.fetch import require
 from fit_flame.fit import FitResult, fit_clip
 from fit_flame.head_model import HeadModel
 from fit_flame.regressors.settings import RegressorSettings
-from flows.config import BuildSettings
-from flows.detectors import detected_layout
+from flows.building.detectors import detected_layout
+from flows.building.settings import BuildSettings
 from flows.head_models import CANONICAL, load_head_model
 from manifests.media import read_frames
 

@@ -1,17 +1,19 @@
 """Configuration of a discovery: the Prefect flow's parameter and the ``--config`` YAML file."""
 
-import hashlib
-import json
 import os
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from extract.discover import CandidateSettings
-from flows.config import BuildSettings
+from flows.building.settings import BuildSettings
+from flows.building.stages import stage_fingerprints
+from multitalk.ground.outcome import OUTCOME, RUNTIME, digest, outcome
 
 # Raised whenever the same settings would find other clips, so that finished videos are looked at anew.
-_VERSION = 3
+_VERSION = 4
 
 
 class DiscoverSettings(BaseModel):
@@ -19,27 +21,31 @@ class DiscoverSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    videos: tuple[str, ...] = Field(
+    videos: Annotated[tuple[str, ...], RUNTIME] = Field(
         min_length=1, description="Video files, and addresses of videos, playlists or channels."
     )
-    language: str = Field(
+    language: Annotated[str, RUNTIME] = Field(
         pattern="^[A-Za-z0-9_-]{1,128}$", description="Language spoken in them, by MultiTalk's name."
     )
-    out: Path = Field(Path("annotations.json"), description="Annotation file to be written.")
-    root: Path | None = Field(
+    out: Annotated[Path, RUNTIME] = Field(
+        Path("annotations.json"), description="Annotation file to be written."
+    )
+    root: Annotated[Path | None, RUNTIME] = Field(
         None, description="Folder for what is found, video by video; none: beside `out`, ending in .discover."
     )
-    workers: int = Field(
+    workers: Annotated[int, RUNTIME] = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Videos at work at the same time."
     )
-    keep_raw: bool = Field(False, description="Keep downloaded videos, for the build that follows.")
-    min_speaking_score: float = Field(
+    keep_raw: Annotated[bool, RUNTIME] = Field(
+        False, description="Keep downloaded videos, for the build that follows."
+    )
+    min_speaking_score: Annotated[float, OUTCOME] = Field(
         0.0, description="Least `speaking_score` of a clip, where LR-ASD's weights are here to measure it."
     )
-    min_av_correlation: float = Field(
+    min_av_correlation: Annotated[float, OUTCOME] = Field(
         0.15, ge=-1, le=1, description="Least `av_correlation`: below it the voice belongs to somebody else."
     )
-    min_av_confidence: float = Field(
+    min_av_confidence: Annotated[float, OUTCOME] = Field(
         0.6, ge=0, le=1, description="Confidence in `av_correlation` from which it can rule a clip out."
     )
     candidates: CandidateSettings = Field(default_factory=CandidateSettings)
@@ -65,12 +71,9 @@ class DiscoverSettings(BaseModel):
         """What candidates are judged by."""
         return self.build.policy or "default"
 
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the settings that decide which clips are found."""
-        outcome = self.model_dump(
-            mode="json",
-            include={"candidates", "min_speaking_score", "min_av_correlation", "min_av_confidence"},
-        )
-        outcome |= {"build": self.build.fingerprint(), "policy": self.policy, "version": _VERSION}
-        outcome["speaking_score"] = self.build.speaking_score
-        return hashlib.sha256(json.dumps(outcome, sort_keys=True).encode()).hexdigest()
+        """Hash of what decides which clips are found."""
+        stages = {str(stage): value for stage, value in stage_fingerprints(self.build).items()}
+        own = {k: v for k, v in outcome(self).items() if k != "build"}
+        return digest([_VERSION, own, stages, self.policy])

@@ -1,17 +1,23 @@
-"""What a build has to do: source videos, which of them are done, and how the rest is batched."""
+"""What a build has to do: source videos, which of them have something to do, and how these are batched.
+
+The source video is the unit of work. A batch is up to so many videos of one language; it goes to its worker by name,
+and the worker reads its videos from the run's folder (`write_batches`, `read_batch`).
+"""
 
 import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from glob import glob, has_magic
-from json import dumps
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from extract.annotations import Annotation, AnnotationSet, InvalidAnnotation, read_annotations
-from flows.config import BuildSettings, ConfigError
-from manifests.store import read_manifest
+from extract.errors import Stage
+from flows.building.settings import BuildSettings, ConfigError
+from manifests.files import atomic
 from multitalk.nearest import did_you_mean
 
 UNDETERMINED = "und"  # ISO 639's code, for rows whose annotation names no usable language
@@ -27,11 +33,9 @@ class AnnotatedVideo:
     file_id: str
     video_id: str | None
     language: str
+    source_url: str
     annotations: tuple[Annotation, ...]
     invalid: tuple[InvalidAnnotation, ...]
-    fingerprint: str
-    attempts: int = 0
-    """Times it was tried by earlier runs."""
 
     @property
     def clip_count(self) -> int:
@@ -41,7 +45,7 @@ class AnnotatedVideo:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Source videos of one language that one task run takes."""
+    """Source videos of one language that one worker process takes."""
 
     name: str
     language: str
@@ -49,31 +53,31 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class CommittedVideo:
-    """What the manifest says of a source video that an earlier run committed."""
+class BatchName:
+    """A batch as it travels: by name, with what progress is counted in."""
 
-    fingerprint: str
-    source_url: str | None
-    attempts: int
-    error_codes: frozenset[str]
-    failed_stages: frozenset[str]
+    name: str
+    language: str
+    videos: int
+    clips: int
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """All source videos of the annotations, and the batches of those still to be built."""
+class BatchContent:
+    """A batch as its worker reads it."""
 
     videos: tuple[AnnotatedVideo, ...]
-    batches: tuple[Batch, ...]
-
-    @property
-    def pending_videos(self) -> int:
-        """Number of source videos in the batches."""
-        return sum(len(batch.videos) for batch in self.batches)
+    wanted: dict[Stage, str]
+    """Fingerprint of each stage that the run does, as it was planned."""
 
 
-def make_plan(settings: BuildSettings) -> Plan:
-    """Read the annotations and the manifest, and plan what a build has to do.
+_BATCH_FILE = TypeAdapter(BatchContent)
+_INDEX_FILE = TypeAdapter(tuple[BatchName, ...])
+_INDEX = "batches.json"
+
+
+def annotated_videos(settings: BuildSettings) -> list[AnnotatedVideo]:
+    """Read the annotations and group them by source video, as far as the settings choose them.
 
     Raises
     ------
@@ -81,15 +85,12 @@ def make_plan(settings: BuildSettings) -> Plan:
         If no annotation file fits, they hold no clip, or a language asked for is in none of them.
     AnnotationFileError
         If a file cannot be read as annotations.
-    DatasetError
-        If the manifest is damaged.
     """
     annotations = read_annotations(annotation_files(settings.annotations))
     videos = source_videos(annotations, settings)
     if not videos:
         raise ConfigError(f"annotations: no clip is annotated in {', '.join(settings.annotations)}")
-    committed = committed_videos(settings.root)
-    return Plan(tuple(videos), tuple(batches(pending(videos, committed, settings), settings)))
+    return videos
 
 
 def annotation_files(patterns: Iterable[str]) -> list[Path]:
@@ -104,36 +105,6 @@ def annotation_files(patterns: Iterable[str]) -> list[Path]:
     return files
 
 
-def committed_videos(root: Path) -> dict[tuple[str, str], CommittedVideo]:
-    """Return what the manifest says of every source video in it, by language and file id."""
-    columns = ["language", "video_id", "config_fingerprint", "source_url", "attempts", "error_code", "stage"]
-    if not (root / "manifest").is_dir():
-        return {}
-    table = read_manifest(root, columns)
-    videos: dict[tuple[str, str], CommittedVideo] = {}
-    for row in (
-        table.group_by(["language", "video_id"])
-        .aggregate(
-            [
-                ("config_fingerprint", "max"),
-                ("source_url", "max"),
-                ("attempts", "max"),
-                ("error_code", "distinct"),
-                ("stage", "distinct"),
-            ]
-        )
-        .to_pylist()
-    ):
-        videos[row["language"], row["video_id"]] = CommittedVideo(
-            fingerprint=row["config_fingerprint_max"],
-            source_url=row["source_url_max"],
-            attempts=row["attempts_max"] or 0,
-            error_codes=frozenset(filter(None, row["error_code_distinct"])),
-            failed_stages=frozenset(filter(None, row["stage_distinct"])),
-        )
-    return videos
-
-
 def source_videos(annotations: AnnotationSet, settings: BuildSettings) -> list[AnnotatedVideo]:
     """Group annotations by language and source video, in the order of their ids."""
     groups: dict[tuple[str, str], tuple[list[Annotation], list[InvalidAnnotation]]] = {}
@@ -143,16 +114,8 @@ def source_videos(annotations: AnnotationSet, settings: BuildSettings) -> list[A
         language = bad.language or UNDETERMINED
         file_id = bad.video_id or f"invalid-{_digest(bad.clip_id)[:16]}"
         groups.setdefault((language, file_id), ([], []))[1].append(bad)
-    config = settings.fingerprint()
     videos = [
-        AnnotatedVideo(
-            file_id=file_id,
-            video_id=good[0].video_id if good else bad[0].video_id,
-            language=language,
-            annotations=tuple(sorted(good, key=lambda a: (a.start_frame, a.clip_id))),
-            invalid=tuple(bad),
-            fingerprint=_digest(config + dumps([*map(asdict, good), *map(asdict, bad)], sort_keys=True)),
-        )
+        _video(language, file_id, good, bad, settings.source_url)
         for (language, file_id), (good, bad) in sorted(groups.items())
     ]
     if settings.languages:
@@ -161,28 +124,33 @@ def source_videos(annotations: AnnotationSet, settings: BuildSettings) -> list[A
     return _limited(videos, settings.limit)
 
 
-def pending(
-    videos: Iterable[AnnotatedVideo],
-    committed: Mapping[tuple[str, str], CommittedVideo],
-    settings: BuildSettings,
-) -> list[AnnotatedVideo]:
-    """Source videos to be built: not committed with the same fingerprint, or failed in a way to be retried."""
-    found = []
-    for video in videos:
-        done = committed.get((video.language, video.file_id))
-        if _is_pending(video, done, settings):
-            found.append(replace(video, attempts=done.attempts if done else 0))
-    return found
+def _video(
+    language: str,
+    file_id: str,
+    good: list[Annotation],
+    bad: list[InvalidAnnotation],
+    template: str,
+) -> AnnotatedVideo:
+    ordered = sorted(good, key=lambda clip: (clip.start_frame, clip.clip_id))
+    named = next((clip.source_url for clip in ordered if clip.source_url), None)
+    other = [clip for clip in ordered if clip.source_url not in (None, named)]
+    return AnnotatedVideo(
+        file_id=file_id,
+        video_id=good[0].video_id if good else bad[0].video_id,
+        language=language,
+        # Only a checked id ever takes the place of {video_id}.
+        source_url=named or template.replace("{video_id}", file_id),
+        annotations=tuple(clip for clip in ordered if clip not in other),
+        invalid=(*bad, *(_elsewhere(clip, named or "") for clip in other)),
+    )
 
 
-def _is_pending(video: AnnotatedVideo, done: CommittedVideo | None, settings: BuildSettings) -> bool:
-    if done is None or done.fingerprint != video.fingerprint:
-        return True
-    if done.error_codes.intersection(settings.retry):
-        return True
-    # The user pointed at another source: what could not be had from the old one may be there.
-    moved = done.source_url is not None and done.source_url != source_url(video, settings)
-    return moved and "download" in done.failed_stages
+def _elsewhere(clip: Annotation, source_url: str) -> InvalidAnnotation:
+    message = (
+        f"Clip {clip.clip_id}: the annotation is invalid: it says that {clip.video_id} is at {clip.source_url}, "
+        f"another clip of that video says {source_url}. Give different videos different ids."
+    )
+    return InvalidAnnotation(clip.clip_id, clip.video_id, clip.language, message)
 
 
 def batches(videos: Sequence[AnnotatedVideo], settings: BuildSettings) -> list[Batch]:
@@ -208,9 +176,33 @@ def batches(videos: Sequence[AnnotatedVideo], settings: BuildSettings) -> list[B
     return found
 
 
-def source_url(video: AnnotatedVideo, settings: BuildSettings) -> str:
-    """URL of a source video; only a checked id ever takes the place of ``{video_id}``."""
-    return settings.source_url.replace("{video_id}", video.file_id)
+def write_batches(
+    found: Iterable[Batch], wanted: Mapping[Stage, str], run_folder: Path
+) -> tuple[BatchName, ...]:
+    """Write batches into a run's folder, from where workers on whatever machine read them; returns their names."""
+    names = []
+    for batch in found:
+        with atomic(_batch_path(run_folder, batch.name)) as place:
+            place.write_bytes(_BATCH_FILE.dump_json(BatchContent(batch.videos, dict(wanted))))
+        clips = sum(video.clip_count for video in batch.videos)
+        names.append(BatchName(batch.name, batch.language, len(batch.videos), clips))
+    with atomic(run_folder / _INDEX) as place:
+        place.write_bytes(_INDEX_FILE.dump_json(tuple(names)))
+    return tuple(names)
+
+
+def read_batches(run_folder: Path) -> tuple[BatchName, ...]:
+    """Read the names of a run's batches."""
+    return _INDEX_FILE.validate_json((run_folder / _INDEX).read_bytes())
+
+
+def read_batch(name: str, run_folder: Path) -> BatchContent:
+    """Read what a batch holds."""
+    return _BATCH_FILE.validate_json(_batch_path(run_folder, name).read_bytes())
+
+
+def _batch_path(run_folder: Path, name: str) -> Path:
+    return run_folder / f"{name}.videos.json"
 
 
 def _check_languages(wanted: Iterable[str], annotated: set[str]) -> None:

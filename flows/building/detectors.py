@@ -6,7 +6,7 @@ from assets.fetch import require
 from extract.face_alignment import FaceAlignmentDetector
 from extract.face_layout import IBUG_68, MEDIAPIPE_478, FaceLayout
 from extract.landmarks import FaceDetector, LandmarkSettings, MediaPipeDetector
-from flows.config import ConfigError
+from flows.building.settings import ConfigError
 
 
 def face_detector(settings: LandmarkSettings) -> FaceDetector:

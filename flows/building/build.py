@@ -1,0 +1,173 @@
+"""A build from end to end, in plain Python: prepare, run the batches, finish.
+
+`multitalk build` and the public API call `build`. The Prefect flow (`flows.build_dataset`) calls `prepare` and
+`finish`, and hands out the batches in between by its task runner.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assets.fetch import find, require
+from filters.policy import load_policy
+from flows.building.batch import WORKER, events_path, run_batch
+from flows.building.pending import adopt_older_rows, pending_videos
+from flows.building.plan import BatchName, annotated_videos, batches, write_batches
+from flows.building.settings import BuildSettings, ConfigError
+from flows.building.stages import stage_fingerprints
+from flows.building.summary import BuildSummary, summarise
+from flows.judging import judge, policy_of
+from flows.running.event_counter import EventCounter, Progress
+from flows.running.pool import make_run_folder, run_batches
+from flows.running.progress import ShownProgress
+from manifests.files import sweep_temporary
+from manifests.schema import MANIFEST
+from manifests.store import compact, finish_commits
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBuild:
+    """What a build has to do, as names: the batches themselves lie in the run's folder."""
+
+    settings: BuildSettings
+    policy: str | Path
+    run_folder: Path | None
+    """None where there is nothing to do."""
+    batches: tuple[BatchName, ...]
+    videos: int
+    """Source videos of the annotations."""
+    notes: tuple[str, ...]
+    """What the user should know of the run as a whole."""
+    started: float
+    """`time.monotonic` at the beginning."""
+
+    @property
+    def pending(self) -> int:
+        """Source videos that have something to do."""
+        return sum(batch.videos for batch in self.batches)
+
+
+def build(settings: BuildSettings, *, worker: str = WORKER) -> BuildSummary:
+    """Build a dataset of talking-head clips out of annotations, with worker processes on this machine.
+
+    Every source video goes through its stages and ends as rows of the manifest. Call it again to continue, to retry
+    what may have been transient, after changed settings, or with more annotations: what is done is not done again.
+
+    Parameters
+    ----------
+    settings
+        What to build.
+    worker
+        Module that worker processes run.
+
+    Raises
+    ------
+    ConfigError, AnnotationFileError, PolicyError, AssetError, HeadModelError, DatasetError
+        What the user has to mend; told before any work.
+    KeyboardInterrupt
+        Ctrl-C, after the workers have stopped; the next call goes on.
+    """
+    prepared = prepare(settings)
+    if prepared.run_folder is not None:
+        _run(prepared, prepared.run_folder, worker)
+    return finish(prepared)
+
+
+def prepare(settings: BuildSettings) -> PreparedBuild:
+    """Check everything that can be checked at once, plan, and write the batches into the run's folder.
+
+    Raises
+    ------
+    ConfigError, AnnotationFileError, PolicyError, AssetError, HeadModelError, DatasetError
+        As `build`.
+    """
+    started = time.monotonic()
+    policy = settings.policy or policy_of(settings.root)
+    load_policy(policy, MANIFEST)  # an unusable one is told of before hours of work
+    videos = annotated_videos(settings)
+    _make_root(settings.root)
+    finish_commits(settings.root)
+    sweep_temporary(settings.root)
+    wanted = stage_fingerprints(settings)
+    if adopted := adopt_older_rows(settings.root, wanted):
+        _log.info("%d rows of an earlier version were taken over", adopted)
+    pending = pending_videos(videos, wanted, settings)
+    if not pending:
+        return PreparedBuild(settings, policy, None, (), len(videos), _missing_measures(settings), started)
+    _check_models(settings)
+    run_folder = make_run_folder(settings.root)
+    names = write_batches(batches(pending, settings), wanted, run_folder)
+    return PreparedBuild(
+        settings, policy, run_folder, names, len(videos), _missing_measures(settings), started
+    )
+
+
+def finish(prepared: PreparedBuild) -> BuildSummary:
+    """Apply the policy and sum up."""
+    root = prepared.settings.root
+    if prepared.run_folder is not None:
+        compact(root)
+    judge(root, prepared.policy)
+    return summarise(
+        root,
+        built=prepared.pending,
+        skipped=prepared.videos - prepared.pending,
+        seconds=time.monotonic() - prepared.started,
+        notes=prepared.notes,
+    )
+
+
+def counter(batches: Sequence[BatchName], run_folder: Path) -> EventCounter:
+    """Return what counts how far a run is."""
+    return EventCounter(events_path(run_folder, batch.name) for batch in batches)
+
+
+def progress_text(batches: Sequence[BatchName], progress: Progress) -> str:
+    """Say how far a run is."""
+    videos, clips = (sum(getattr(batch, what) for batch in batches) for what in ("videos", "clips"))
+    counts = progress.counts
+    text = f"{progress.items}/{videos} videos, {counts['ok'] + counts['failed']}/{clips} clips"
+    return f"{text}, {counts['failed']} failed" + (f", {counts['kept']} kept" if counts["kept"] else "")
+
+
+def _run(prepared: PreparedBuild, run_folder: Path, worker: str) -> None:
+    settings, events = prepared.settings, counter(prepared.batches, run_folder)
+    with ShownProgress() as shown:
+
+        def show() -> None:
+            progress = events.count()
+            shown.update("build", progress.done, prepared.pending, progress_text(prepared.batches, progress))
+
+        def run(batch: BatchName) -> None:
+            run_batch(batch, settings, run_folder, worker)
+
+        run_batches(prepared.batches, run, at_once=settings.workers, run_folder=run_folder, show=show)
+
+
+def _make_root(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"root: {root} can not be made: {error.strerror or error}") from error
+
+
+def _missing_measures(settings: BuildSettings) -> tuple[str, ...]:
+    """Tell once, not for every clip, what can not be measured on this machine."""
+    if not settings.speaking_score or find("lr_asd") is not None:
+        return ()
+    return ("Clips get no speaking_score: LR-ASD's weights are not here (multitalk assets fetch lr_asd).",)
+
+
+def _check_models(settings: BuildSettings) -> None:
+    """Raise for a model file that is missing or unusable, before every clip fails for it."""
+    from flows.building.detectors import face_detector
+    from flows.building.fitting import Fitter
+
+    for name in ("face_landmarker", "silero_vad", "whisper_base"):
+        require(name)
+    face_detector(settings.landmarks)
+    Fitter(settings).check()

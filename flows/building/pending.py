@@ -1,0 +1,202 @@
+"""Which source videos have something to do: what the manifest says of every clip, beside what is wanted.
+
+All clips are looked at together, in columns: MultiTalk has 293,812 of them. Nothing here opens a file but the
+manifest; files that were lost or damaged are `multitalk verify`'s to find.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from extract.annotations import Annotation
+from extract.errors import ErrorCode, Stage
+from flows.building.plan import AnnotatedVideo
+from flows.building.settings import BuildSettings
+from flows.building.settled import try_fingerprint
+from flows.building.stages import STAGES, configuration_fingerprint
+from manifests.schema import MANIFEST
+from manifests.store import compact, read_manifest
+
+Mask = npt.NDArray[np.bool_]
+
+_SIDES = ("top", "bottom", "left", "right")
+_COLUMNS = (
+    *("clip_id", "status", "error_code", "error_message", "stage", "source_url"),
+    *("start_sec", "end_sec", "bbox", "transcript"),
+    *("config_fingerprint", "stage_fingerprints"),
+    *("last_try_fingerprint", "last_try_error_code", "last_try_error_message"),
+)
+
+
+def pending_videos(
+    videos: Sequence[AnnotatedVideo], wanted: Mapping[Stage, str], settings: BuildSettings
+) -> list[AnnotatedVideo]:
+    """Return the source videos of which a clip is new, annotated otherwise, or not done as it is wanted.
+
+    A clip that failed is done where it failed with the same settings, for a reason that is not to be tried again
+    (`BuildSettings.retry`).
+
+    Raises
+    ------
+    DatasetError
+        If the manifest is damaged.
+    """
+    if not (settings.root / "manifest").is_dir():
+        return list(videos)
+    rows = read_manifest(settings.root, list(_COLUMNS))
+    found = _Found(rows, wanted, settings)
+    return [video for video in videos if not found.has_all(video)]
+
+
+def adopt_older_rows(root: Path, wanted: Mapping[Stage, str]) -> int:
+    """Take rows that an earlier version of this program made for the outcome of the settings wanted now.
+
+    Those rows do not tell which settings made them. What they lack, such as a metric that was not measured, stays
+    without a fingerprint, and so is measured by the build that follows.
+
+    Returns
+    -------
+    int
+        Rows that were taken over.
+    """
+    if not (root / "manifest").is_dir():
+        return 0
+    unknown = _from_earlier_versions(read_manifest(root, list(_TELLING)))
+    if not pc.any(unknown).as_py():
+        return 0
+    compact(root, lambda rows: _adopted(rows, wanted))
+    return int(pc.sum(unknown).as_py())
+
+
+class _Found:
+    """The manifest's clips, looked up by id; what `flows.building.settled` says of one, for all."""
+
+    def __init__(self, rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> None:
+        self._wanted = wanted
+        self._at = {clip: index for index, clip in enumerate(rows["clip_id"].to_pylist())}
+        self._settled = _settled(rows, wanted, settings)
+        self._tried = _tried_in_vain(rows, settings)
+        self._try_fingerprints = rows["last_try_fingerprint"].to_pylist()
+        self._messages = [rows[name].to_pylist() for name in ("error_message", "last_try_error_message")]
+        boxes = rows["bbox"].combine_chunks()
+        self._numbers = [rows[name].to_pylist() for name in ("start_sec", "end_sec")]
+        self._numbers += [pc.struct_field(boxes, side).to_pylist() for side in _SIDES]
+        self._transcripts = rows["transcript"].to_pylist()
+        self._sources = rows["source_url"].to_pylist()
+        self._failed_at_source = _mask(pc.equal(rows["stage"], str(Stage.SOURCE)))
+
+    def has_all(self, video: AnnotatedVideo) -> bool:
+        return all(self._has(clip, video) for clip in video.annotations) and all(
+            self._has_invalid(bad.clip_id, bad.message) for bad in video.invalid
+        )
+
+    def _has(self, clip: Annotation, video: AnnotatedVideo) -> bool:
+        at = self._at.get(clip.clip_id)
+        if at is None:
+            return False
+        if self._tried[at]:
+            return bool(self._try_fingerprints[at] == try_fingerprint(clip, video, self._wanted))
+        if not self._settled[at]:
+            return False
+        if self._failed_at_source[at] and self._sources[at] not in (None, video.source_url):
+            return False
+        box = clip.bbox
+        values = (clip.start_sec, clip.end_sec, box.top, box.bottom, box.left, box.right)
+        return self._transcripts[at] == clip.transcript and all(
+            column[at] == value for column, value in zip(self._numbers, values, strict=True)
+        )
+
+    def _has_invalid(self, clip_id: str, message: str) -> bool:
+        at = self._at.get(clip_id)
+        return at is not None and any(messages[at] == message for messages in self._messages)
+
+
+def _tried_in_vain(rows: pa.Table, settings: BuildSettings) -> Mask:
+    """Rows of an earlier outcome, after a try that is not made again with the same settings."""
+    again = pa.array([str(code) for code in settings.retry], pa.string())
+    tried = _mask(pc.is_valid(rows["last_try_fingerprint"]))
+    return tried & ~_mask(pc.is_in(rows["last_try_error_code"], again)) & (not settings.redo)
+
+
+def _settled(rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> Mask:
+    """Which rows need nothing, as far as settings tell."""
+    fingerprints = rows["stage_fingerprints"].combine_chunks()
+    done = {
+        stage: _mask(pc.equal(pc.struct_field(fingerprints, str(stage)), fingerprint))
+        for stage, fingerprint in wanted.items()
+    }
+    whole = configuration_fingerprint(wanted)
+    good = _mask(pc.equal(rows["status"], "ok")) & np.logical_and.reduce(list(done.values()))
+    again = pa.array([str(code) for code in settings.retry], pa.string())
+    failed = np.zeros(len(rows), bool)
+    for stage, mask in done.items():
+        failed |= _mask(pc.equal(rows["stage"], str(stage))) & mask
+    failed |= _mask(pc.equal(rows["config_fingerprint"], whole))  # of those that failed before any stage, too
+    failed |= _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
+    failed &= _mask(pc.equal(rows["status"], "failed"))
+    failed &= ~_mask(pc.is_in(rows["error_code"], again))
+    settled: Mask = good | failed
+    if settings.redo:
+        settled &= _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
+    return settled
+
+
+_TELLING = ("stage_fingerprints", "config_fingerprint", "status", "clip_path")
+
+
+def _from_earlier_versions(rows: pa.Table) -> Any:
+    unknown = pc.and_(pc.is_null(rows["stage_fingerprints"]), pc.is_valid(rows["config_fingerprint"]))
+    # Imported clips have no picture, and were never on this way.
+    built = pc.or_(pc.is_valid(rows["clip_path"]), pc.equal(rows["status"], "failed"))
+    return pc.and_(unknown, built)
+
+
+def _adopted(rows: pa.Table, wanted: Mapping[Stage, str]) -> pa.Table:
+    """Give rows without fingerprints those of the stages that they have the columns of."""
+    unknown = _mask(_from_earlier_versions(rows))
+    present = rows["stage_fingerprints"].combine_chunks()
+    order = list(STAGES)
+    failed_at = _positions(rows["stage"], order)
+    kind = MANIFEST.field("stage_fingerprints").type
+    columns = []
+    for position, stage in enumerate(order):
+        known = pc.struct_field(present, str(stage))
+        done = unknown & (failed_at >= position) & _has_columns(rows, stage)
+        done |= unknown & (failed_at == position)
+        value = pa.scalar(wanted.get(stage), pa.string())
+        columns.append(pc.if_else(pa.array(done), value, known.cast(pa.string())))
+    names = [field.name for field in kind]
+    by_name = {str(stage): column for stage, column in zip(order, columns, strict=True)}
+    struct = pa.StructArray.from_arrays([by_name[name] for name in names], names=names).cast(kind)
+    at = rows.schema.get_field_index("stage_fingerprints")
+    rows = rows.set_column(at, rows.schema.field(at), struct)
+    whole = pa.scalar(configuration_fingerprint(wanted), pa.string())
+    at = rows.schema.get_field_index("config_fingerprint")
+    label = pc.if_else(pa.array(unknown), whole, rows["config_fingerprint"])
+    return rows.set_column(at, rows.schema.field(at), label)
+
+
+def _has_columns(rows: pa.Table, stage: Stage) -> Mask:
+    """Rows in which a stage has left something: metrics that could not be measured are null, not all of a stage."""
+    if stage in (Stage.SPEAKING, Stage.SYNC):
+        column = {Stage.SPEAKING: "speaking_score", Stage.SYNC: "av_confidence"}[stage]
+        return _mask(pc.is_valid(rows[column]))
+    return np.ones(len(rows), bool)
+
+
+def _positions(stages: pa.ChunkedArray, order: Sequence[Stage]) -> npt.NDArray[np.int64]:
+    """Where in the order each row failed; after the last for those that did not, before the first where unknown."""
+    place = {str(stage): position for position, stage in enumerate(order)} | {None: len(order)}
+    return np.array([place.get(stage, -1) for stage in stages.to_pylist()], np.int64)
+
+
+def _mask(values: Any) -> Mask:
+    filled = pc.fill_null(values, False)
+    return np.asarray(
+        filled.to_numpy(zero_copy_only=False) if isinstance(filled, pa.Array) else filled.to_numpy()
+    )

@@ -1,0 +1,65 @@
+"""Whether a clip's row is what is wanted, or says that it can not be had: then the clip has nothing to do.
+
+`flows.building.pending` asks the same of all clips at once.
+"""
+
+from collections.abc import Mapping
+
+from extract.annotations import Annotation
+from extract.errors import ErrorCode, Stage
+from flows.building.plan import AnnotatedVideo
+from flows.building.settings import BuildSettings
+from flows.building.stages import configuration_fingerprint
+from manifests.clip_row import ClipRow
+from multitalk.ground.outcome import digest
+
+
+def is_settled(
+    row: ClipRow,
+    annotation: Annotation,
+    video: AnnotatedVideo,
+    wanted: Mapping[Stage, str],
+    settings: BuildSettings,
+) -> bool:
+    """Whether a clip needs nothing.
+
+    It is ok and carries every wanted fingerprint; or it failed at a stage whose fingerprint it carries, for a
+    reason that is not tried again; or it keeps an earlier outcome after a try of just this, which failed so.
+    """
+    again = set(map(str, settings.retry))
+    if row.last_try_fingerprint is not None and row.last_try_error_code not in again:
+        return row.last_try_fingerprint == try_fingerprint(annotation, video, wanted)
+    if not same_interval(annotation, row):
+        return False
+    carried = row.stage_fingerprints or {}
+    if row.status == "ok":
+        return all(carried.get(str(stage)) == fingerprint for stage, fingerprint in wanted.items())
+    if row.error_code in again:
+        return False
+    # The user pointed at another source: what could not be had from the old one may be there.
+    if row.stage == str(Stage.SOURCE) and row.source_url not in (None, video.source_url):
+        return False
+    return (
+        row.error_code == str(ErrorCode.REMOVED)
+        or row.config_fingerprint == configuration_fingerprint(wanted)
+        or any(row.stage == str(stage) and carried.get(str(stage)) == wanted[stage] for stage in wanted)
+    )
+
+
+def same_interval(annotation: Annotation, row: ClipRow) -> bool:
+    """Whether a row is of the very interval and box that is annotated now."""
+    annotated = (annotation.start_sec, annotation.end_sec, annotation.bbox.as_dict())
+    return annotated == (row.start_sec, row.end_sec, row.bbox)
+
+
+def try_fingerprint(annotation: Annotation, video: AnnotatedVideo, wanted: Mapping[Stage, str]) -> str:
+    """Return what a try was made of, for the manifest's column `last_try_fingerprint`."""
+    box = annotation.bbox
+    return digest(
+        [
+            configuration_fingerprint(wanted),
+            video.source_url,
+            *(annotation.start_sec, annotation.end_sec, box.top, box.bottom, box.left, box.right),
+            annotation.transcript,
+        ]
+    )

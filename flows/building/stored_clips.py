@@ -1,0 +1,73 @@
+"""What a dataset holds of source videos that are built again: rows, and landmarks to fit from."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests import paths
+from manifests.checksums import row_xxh3
+from manifests.clip_row import ClipRow
+from manifests.paths import DatasetError
+from manifests.store import read_videos
+from manifests.tables import naming_damage, open_file, read_row, row_arrays
+
+
+class StoredClips:
+    """Rows of the videos of a batch, read in one pass, and again where a video was committed since.
+
+    Parameters
+    ----------
+    root
+        Folder of the dataset.
+    language, video_ids
+        The videos that will be asked for.
+    """
+
+    def __init__(self, root: Path, language: str, video_ids: Sequence[str]) -> None:
+        self._root = root
+        self._language = language
+        self._video_ids = video_ids
+        self._read_at_ns = time.time_ns()
+        self._rows = self._read(video_ids)
+
+    def rows(self, language: str, video_id: str) -> dict[str, ClipRow]:
+        """Return the rows of a video by clip; none where it was never committed."""
+        fragment = paths.fragment_path(self._root, language, video_id)
+        try:
+            newer = fragment.stat().st_mtime_ns >= self._read_at_ns
+        except FileNotFoundError:
+            newer = False
+        rows = self._read([video_id]) if newer else self._rows
+        return {row.clip_id: row for row in rows.get(video_id, ())}
+
+    def landmarks(self, row: ClipRow) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
+        """Return a clip's stored landmarks (T, N, 3) and valid frames (T,); None where they are not whole."""
+        place = paths.landmarks_path(self._root, row.language, row.video_id)
+        try:
+            file = open_file(place)
+            with naming_damage(place):
+                clips = file.read(["clip_id"])["clip_id"].to_pylist()
+                if row.clip_id not in clips:
+                    return None
+                table = read_row(file, clips.index(row.clip_id))
+        except (FileNotFoundError, DatasetError):
+            return None
+        arrays = row_arrays(table)
+        if row.landmarks_xxh3 is not None and row_xxh3(arrays) != row.landmarks_xxh3:
+            return None
+        return _points(arrays)
+
+    def _read(self, video_ids: Iterable[str]) -> dict[str, list[ClipRow]]:
+        if not (self._root / "manifest").is_dir():
+            return {}
+        return read_videos(self._root, self._language, list(video_ids))
+
+
+def _points(arrays: dict[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    flat: npt.NDArray[np.float16] = arrays["landmarks"]
+    points = flat.reshape(len(flat), flat.shape[1] // 3, 3).astype(np.float32)
+    return points, np.asarray(arrays["valid"], bool)

@@ -1,0 +1,480 @@
+"""One source video: what its clips still need, their way through the stages, and commitment.
+
+Every annotated clip ends as a row. A clip goes through the stages whose fingerprint is not in its row, from the
+deepest artefact that is there: a changed fit reads stored landmarks, a changed metric the clip; only what comes
+before a clip that is not there, or was cut otherwise, needs the source.
+
+New files are made in a staging folder and take their places together with the rows. A failed try never replaces a
+better outcome: then the earlier row stays, with its files, and says what was tried (`last_try_...`). Nothing in here
+knows Prefect.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from extract.annotations import Annotation, InvalidAnnotation
+from extract.download import DownloadedVideo, download
+from extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
+from extract.pace import Pace
+from extract.probe import probe
+from extract.trim import TrimRequest, TrimResult, trim_clips
+from flows.building.clip import ClipInWork, ClipStages, Landmarks
+from flows.building.plan import AnnotatedVideo
+from flows.building.settings import BuildSettings
+from flows.building.settled import is_settled, same_interval, try_fingerprint
+from flows.building.stages import STAGES, configuration_fingerprint, downstream
+from flows.building.stored_clips import StoredClips
+from flows.building.versions import StageVersions
+from manifests import paths
+from manifests.clip_row import ClipRow
+from manifests.store import claim_video, commit_video, file_xxh3, staging_folder
+from manifests.takedown import read_takedown
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Clip:
+    """An annotated clip in work: the row that was there, the one that is being made, and what is still to do."""
+
+    annotation: Annotation
+    before: ClipRow | None
+    row: ClipRow
+    todo: set[Stage]
+    work: ClipInWork | None = None
+
+    def fail(self, error: Exception, stage: Stage) -> None:
+        reason = as_clip_error(error, self.annotation.clip_id, stage)
+        self.row.status = "failed"
+        self.row.error_code, self.row.error_message = str(reason.code), reason.message
+        self.row.stage = str(reason.stage)
+
+    @property
+    def failed(self) -> bool:
+        return self.row.status == "failed"
+
+
+@dataclass(slots=True)
+class VideoInWork:
+    """A source video that this process has claimed, with its source where that is needed and could be had."""
+
+    video: AnnotatedVideo
+    claim: ExitStack
+    clips: list[_Clip] = field(default_factory=list)
+    source: DownloadedVideo | ClipError | None = None
+    """None where no clip needs the source."""
+    elsewhere: bool = False
+    """Another process works on the video."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOutcome:
+    """What became of a source video's annotated clips, and how far they are behind what was wanted."""
+
+    ok: int
+    failed: int
+    kept: int = 0
+    """Clips that keep an earlier outcome, since what was tried failed."""
+
+
+@dataclass(slots=True)
+class VideoBuilder:
+    """Builds source videos; models are loaded when first needed and kept.
+
+    Parameters
+    ----------
+    settings
+        Of the build.
+    wanted
+        Fingerprint of each stage that is to be done.
+    stored
+        What the dataset holds of the videos.
+    """
+
+    settings: BuildSettings
+    wanted: Mapping[Stage, str]
+    stored: StoredClips
+    _stages: ClipStages = field(init=False)
+    _versions: StageVersions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stages = ClipStages(self.settings)
+        self._versions = StageVersions(self.settings)
+
+    def fetch(self, video: AnnotatedVideo) -> VideoInWork:
+        """Claim a source video, see what its clips need, and fetch the source if they need it.
+
+        May run in another thread than `build`, ahead of it.
+        """
+        work = VideoInWork(video, ExitStack())
+        ours = work.claim.enter_context(claim_video(self.settings.root, video.language, video.file_id))
+        if not ours:
+            work.elsewhere = True
+            return work
+        before = self.stored.rows(video.language, video.file_id)
+        work.clips = [self._clip(annotation, video, before) for annotation in video.annotations]
+        if any(Stage.TRIM in clip.todo for clip in work.clips):
+            work.source = self._source(video, work.clips)
+        return work
+
+    def build(self, work: VideoInWork, progress: Callable[[], None]) -> VideoOutcome:
+        """Take a fetched source video through its stages, commit it, and let go of it.
+
+        Parameters
+        ----------
+        work
+            From `fetch`.
+        progress
+            Called after every clip, so that whoever watches knows a slow video from a hung one.
+        """
+        with work.claim:
+            if work.elsewhere:
+                return VideoOutcome(0, 0)
+            self._trim(work)
+            for clip in work.clips:
+                self._do_stages(clip)
+                progress()
+            self._do_pooled_stages(work.clips)
+            if not self.settings.keep_raw:
+                # Before the video counts as done: nobody would come back for a file that a kill left here.
+                self._raw_path(work.video).unlink(missing_ok=True)
+            return self._commit(work)
+
+    def give_up(self, video: AnnotatedVideo, error: ClipError) -> VideoOutcome:
+        """Commit a source video under which worker processes died: rows that failed, or what was there before."""
+        with ExitStack() as claim:
+            if not claim.enter_context(claim_video(self.settings.root, video.language, video.file_id)):
+                return VideoOutcome(0, 0)
+            before = self.stored.rows(video.language, video.file_id)
+            clips = [self._clip(annotation, video, before) for annotation in video.annotations]
+            for clip in clips:
+                if clip.todo:
+                    clip.fail(error, error.stage)
+            return self._commit(VideoInWork(video, claim, clips))
+
+    # What a clip needs
+
+    def _clip(self, annotation: Annotation, video: AnnotatedVideo, rows: Mapping[str, ClipRow]) -> _Clip:
+        before = rows.get(annotation.clip_id)
+        todo = self._todo(annotation, before, video)
+        return _Clip(annotation, before, self._new_row(annotation, video, before, todo), todo)
+
+    def _todo(self, annotation: Annotation, before: ClipRow | None, video: AnnotatedVideo) -> set[Stage]:
+        """Stages whose wanted fingerprint the clip's row does not carry, and those whose input is not there."""
+        wanted = set(self.wanted)
+        if before is None:
+            return wanted
+        if not self.settings.redo and is_settled(before, annotation, video, self.wanted, self.settings):
+            # With another transcript in the row only; what reads it is done where it is wanted.
+            return set() if before.transcript == annotation.transcript else wanted & {Stage.TRANSCRIPT}
+        if not same_interval(annotation, before):
+            return wanted
+        carried = before.stage_fingerprints or {}
+        todo = {stage for stage in wanted if carried.get(str(stage)) != self.wanted[stage]}
+        if before.status == "failed":
+            todo |= {
+                stage for stage in wanted if str(stage) == before.stage
+            }  # it carries what it failed with
+        if before.transcript != annotation.transcript:
+            todo.add(Stage.TRANSCRIPT)
+        todo = downstream(todo | set(self.settings.redo)) & wanted
+        if todo and Stage.TRIM not in todo and not self._is_cut(annotation, video):
+            return wanted
+        return todo
+
+    def _is_cut(self, annotation: Annotation, video: AnnotatedVideo) -> bool:
+        places = (paths.clip_path, paths.audio_path)
+        return all(
+            place(self.settings.root, video.language, annotation.clip_id).is_file() for place in places
+        )
+
+    def _new_row(
+        self, annotation: Annotation, video: AnnotatedVideo, before: ClipRow | None, todo: set[Stage]
+    ) -> ClipRow:
+        """Return the clip's row with the columns of the stages that hold, and nothing of those still to do."""
+        row = ClipRow(annotation.clip_id, video.file_id, video.language)
+        if before is not None:
+            row = copy(before)
+            row.stage_fingerprints = dict(before.stage_fingerprints or {})
+            stale = downstream(todo)  # of a stage that is not wanted any more, but read what changes, too
+            for stage in stale:
+                for column in STAGES[stage].columns:
+                    setattr(row, column, None)
+                row.stage_fingerprints.pop(str(stage), None)
+        row.start_sec, row.end_sec = annotation.start_sec, annotation.end_sec
+        row.start_frame = annotation.start_frame
+        row.bbox, row.transcript = annotation.bbox.as_dict(), annotation.transcript
+        if todo or before is None:
+            row.status, row.created_at = "ok", None
+            row.error_code = row.error_message = row.stage = None
+            row.accepted = row.rejected_by = None
+        return row
+
+    # Source and clip
+
+    def _source(self, video: AnnotatedVideo, clips: Sequence[_Clip]) -> DownloadedVideo | ClipError:
+        """Fetch a source video to its place, or take the one that is kept; a failure is returned, for the rows.
+
+        Videos on the take-down list are not fetched.
+        """
+        root = self.settings.root
+        reason = read_takedown(root).get(video.file_id)
+        if reason is not None:
+            message = f"{video.file_id} is on the take-down list {root / 'takedown.txt'}: {reason}"
+            return ClipError(ErrorCode.REMOVED, message, Stage.SOURCE)
+        place = self._raw_path(video)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if (kept := self._kept_source(video, place, clips)) is not None:
+                return kept
+            pace = Pace(root / ".pause.json", self.settings.download.first_pause_sec)
+            wanted = [clip.annotation for clip in clips if Stage.TRIM in clip.todo]
+            intervals = [(annotation.start_sec, annotation.end_sec) for annotation in wanted]
+            return download(video.source_url, place, self.settings.download, pace, clips=intervals)
+        except Exception as error:
+            return as_clip_error(error, video.file_id, Stage.SOURCE)
+
+    def _kept_source(
+        self, video: AnnotatedVideo, place: Path, clips: Sequence[_Clip]
+    ) -> DownloadedVideo | None:
+        """Return the source video that an earlier build with `keep_raw` left, where it is whole and the wanted one."""
+        wanted = self.wanted[Stage.SOURCE]
+        carried = [c.before for c in clips if c.before is not None]
+        if not place.is_file() or Stage.SOURCE in self.settings.redo or len(carried) < len(clips):
+            return None
+        if self.settings.download.sections or any(
+            (row.stage_fingerprints or {}).get(str(Stage.SOURCE)) != wanted or row.source_width is None
+            for row in carried
+        ):
+            return None
+        try:
+            found = probe(place)
+        except ClipError:
+            return None
+        language = carried[0].source_audio_language
+        return DownloadedVideo(place, carried[0].source_url or video.source_url, found, None, language, "", 0)
+
+    def _trim(self, work: VideoInWork) -> None:
+        """Cut the clips that need it into the staging folder; show the others where they are."""
+        root, video = self.settings.root, work.video
+        for clip in work.clips:
+            if Stage.TRIM not in clip.todo:
+                name = clip.annotation.clip_id
+                picture = paths.clip_path(root, video.language, name)
+                clip.work = self._work(clip, picture, paths.audio_path(root, video.language, name))
+        to_cut = [clip for clip in work.clips if Stage.TRIM in clip.todo]
+        if isinstance(work.source, ClipError):
+            for clip in to_cut:
+                self._done(clip, Stage.SOURCE)
+                clip.fail(work.source, Stage.SOURCE)
+                clip.row.source_url = video.source_url
+        elif work.source is not None:
+            self._cut(work, work.source, to_cut)
+
+    def _cut(self, work: VideoInWork, source: DownloadedVideo, clips: Sequence[_Clip]) -> None:
+        video = work.video
+        staging = staging_folder(self.settings.root, video.language, video.file_id)
+        requests = [
+            TrimRequest(
+                clip.annotation,
+                paths.clip_path(staging, video.language, clip.annotation.clip_id),
+                paths.audio_path(staging, video.language, clip.annotation.clip_id),
+            )
+            for clip in clips
+        ]
+        results: Sequence[TrimResult | ClipError]
+        try:
+            results = trim_clips(source.path, source.video, requests, self.settings.trim)
+        except Exception as error:
+            results = [as_clip_error(error, video.file_id, Stage.TRIM)] * len(clips)
+        for clip, result in zip(clips, results, strict=True):
+            row = clip.row
+            row.source_url = video.source_url
+            row.source_width, row.source_height = source.video.width, source.video.height
+            row.source_fps = source.video.fps
+            row.source_audio_language = source.audio_language
+            self._done(clip, Stage.SOURCE)
+            self._done(clip, Stage.TRIM)
+            if isinstance(result, ClipError):
+                clip.fail(result, Stage.TRIM)
+                continue
+            row.clip_path = result.clip_path.relative_to(staging).as_posix()
+            row.audio_path = result.audio_path.relative_to(staging).as_posix()
+            row.frame_count, row.duration_sec = result.frame_count, result.duration_sec
+            row.source_scale, row.clip_sha256 = result.source_scale, result.clip_sha256
+            row.audio_xxh3 = file_xxh3(result.audio_path)
+            clip.work = self._work(clip, result.clip_path, result.audio_path)
+
+    def _work(self, clip: _Clip, picture: Path, sound: Path) -> ClipInWork:
+        work = ClipInWork(clip.annotation, clip.row, picture, sound)
+        work.wants_words = Stage.TRANSCRIPT in clip.todo
+        if clip.before is not None and Stage.LANDMARKS not in clip.todo:
+            row = clip.before
+
+            def stored() -> Landmarks | None:
+                found = self.stored.landmarks(row)
+                return None if found is None else Landmarks(*found)
+
+            work.stored_landmarks = stored
+        return work
+
+    # Stages
+
+    def _do_stages(self, clip: _Clip) -> None:
+        if clip.work is None or clip.failed:
+            return
+        for stage in STAGES:
+            if stage in clip.todo and stage not in (Stage.SOURCE, Stage.TRIM, Stage.SYNC):
+                self._done(clip, stage)
+                try:
+                    self._stages.do(stage, clip.work)
+                except Exception as error:
+                    clip.fail(error, stage)
+                    return
+        clip.work.frames = None
+
+    def _do_pooled_stages(self, clips: Sequence[_Clip]) -> None:
+        """Do what concerns all clips of a source video together.
+
+        Where the sync of one clip is to be measured, that of all is: they are measured as one.
+        """
+        try:
+            self._stages.tell_waiting_languages(_going_well(clips))
+        except Exception as error:
+            for clip in clips:
+                if clip.work is not None and clip.work.language == "waits":
+                    clip.fail(error, Stage.LANGUAGE)
+        if not any(Stage.SYNC in clip.todo and clip.work and not clip.failed for clip in clips):
+            return
+        pooled = [clip for clip in clips if clip.work is not None and not clip.failed]
+        for clip in pooled:
+            self._done(clip, Stage.SYNC)
+        try:
+            self._stages.sync(_going_well(pooled))
+        except Exception as error:
+            for clip in pooled:
+                clip.fail(error, Stage.SYNC)
+
+    def _done(self, clip: _Clip, stage: Stage) -> None:
+        """Note a stage, also one that is about to fail: with the same settings it would fail again."""
+        clip.row.stage_fingerprints = {
+            **(clip.row.stage_fingerprints or {}),
+            str(stage): self.wanted[stage],
+        }
+        clip.row.tool_versions = self._versions.with_stage(clip.row.tool_versions or {}, stage)
+
+    # Commitment
+
+    def _commit(self, work: VideoInWork) -> VideoOutcome:
+        root, video = self.settings.root, work.video
+        whole = configuration_fingerprint(self.wanted)
+        rows: list[ClipRow] = []
+        fitted: list[_Clip] = []
+        tracked: list[_Clip] = []
+        kept = 0
+        for clip in work.clips:
+            if clip.todo and clip.before is not None and _is_worse(clip.row, clip.before):
+                rows.append(
+                    _kept(clip.before, clip.row, try_fingerprint(clip.annotation, video, self.wanted))
+                )
+                self._discard(video, clip)
+                kept += 1
+                continue
+            self._complete(clip, whole)
+            rows.append(clip.row)
+            if clip.work is not None and clip.work.motion is not None and not clip.failed:
+                fitted.append(clip)
+            if clip.work is not None and clip.work.tracked_anew:
+                tracked.append(clip)
+        before = self.stored.rows(video.language, video.file_id)
+        rows += [_invalid_row(bad, video, before.get(bad.clip_id), whole) for bad in video.invalid]
+        made = {clip.annotation.clip_id for clip in (*fitted, *tracked)}
+        commit_video(
+            root,
+            video.language,
+            video.file_id,
+            rows,
+            motion_rows=[clip.work.motion_row() for clip in fitted if clip.work],
+            landmark_rows=[clip.work.landmarks_row() for clip in tracked if clip.work]
+            if self.settings.keep_landmarks
+            else [],
+            keep_motion={row.clip_id for row in rows if row.motion_path} - made,
+            keep_landmarks={row.clip_id for row in rows if row.landmarks_xxh3}
+            - {clip.annotation.clip_id for clip in tracked},
+            fingerprint=whole,
+        )
+        failed = sum(row.status == "failed" for row in rows)
+        return VideoOutcome(len(rows) - failed, failed, kept)
+
+    def _complete(self, clip: _Clip, whole: str) -> None:
+        row = clip.row
+        if clip.todo or clip.before is None:
+            row.attempts = (clip.before.attempts if clip.before else 0) + 1
+            row.config_fingerprint = whole
+            row.last_try_at = row.last_try_stage = row.last_try_error_code = None
+            row.last_try_error_message = row.last_try_fingerprint = None
+
+    def _discard(self, video: AnnotatedVideo, clip: _Clip) -> None:
+        """Delete what a failed try has cut: the earlier clip stays in its place."""
+        staging = staging_folder(self.settings.root, video.language, video.file_id)
+        for place in (paths.clip_path, paths.audio_path):
+            place(staging, video.language, clip.annotation.clip_id).unlink(missing_ok=True)
+
+    def _raw_path(self, video: AnnotatedVideo) -> Path:
+        return paths.raw_path(self.settings.root, video.language, video.file_id)
+
+
+def as_clip_error(error: Exception, name: str, stage: Stage) -> ClipError:
+    """Give any exception the code that fits it; one that nobody foresaw is logged with its trace."""
+    if isinstance(error, ClipError):
+        return error
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        message = f"{name}: no space left on the disk at stage {stage}; free some and run again"
+        return ClipError(ErrorCode.DISK_FULL, message, stage)
+    _log.error("%s, stage %s:\n%s", name, stage, "".join(traceback.format_exception(error)))
+    message = f"{name}: {type(error).__name__} at stage {stage}: {error}"
+    return ClipError(ErrorCode.INTERNAL, message, stage)
+
+
+def _going_well(clips: Sequence[_Clip]) -> list[ClipInWork]:
+    return [clip.work for clip in clips if clip.work is not None and not clip.failed]
+
+
+def _is_worse(new: ClipRow, before: ClipRow) -> bool:
+    """Whether a failed try got less far than what is there."""
+    return new.status == "failed" and _reached(new) < _reached(before)
+
+
+def _reached(row: ClipRow) -> int:
+    """How many stages a row has behind it; all of them where the clip is ok."""
+    if row.status == "ok":
+        return len(STAGES)
+    order = [str(stage) for stage in STAGES]
+    return order.index(row.stage) if row.stage in order else -1
+
+
+def _kept(before: ClipRow, tried: ClipRow, fingerprint: str) -> ClipRow:
+    """Return the earlier row, with what was tried in vain."""
+    row = copy(before)
+    row.attempts = before.attempts + 1
+    row.last_try_at = datetime.now(UTC)
+    row.last_try_stage, row.last_try_error_code = tried.stage, tried.error_code
+    row.last_try_error_message, row.last_try_fingerprint = tried.error_message, fingerprint
+    return row
+
+
+def _invalid_row(
+    bad: InvalidAnnotation, video: AnnotatedVideo, before: ClipRow | None, whole: str
+) -> ClipRow:
+    row = ClipRow(bad.clip_id, video.file_id, video.language)
+    row.status, row.error_code = "failed", str(ErrorCode.INVALID_ANNOTATION)
+    row.error_message, row.stage = bad.message, str(Stage.ANNOTATION)
+    row.config_fingerprint = whole
+    row.attempts = 1 + (before.attempts if before else 0)
+    return _kept(before, row, whole) if before is not None and _is_worse(row, before) else row

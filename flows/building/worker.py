@@ -1,0 +1,46 @@
+"""The worker process of one batch: takes its source videos through their stages, one after the other.
+
+Started by :mod:`flows.building.batch` as ``python -m flows.building.worker JOB``.
+"""
+
+from functools import partial
+
+from flows.building.batch import Job, events_path
+from flows.building.plan import read_batch
+from flows.building.stored_clips import StoredClips
+from flows.building.video import VideoBuilder
+from flows.running.supervise import Events
+from flows.running.worker_process import ahead, await_prepared, work
+
+
+def run(job: Job) -> None:
+    """Build the source videos that the job names; each is committed as soon as it is finished."""
+    content = read_batch(job.batch, job.run_folder)
+    wanted = set(job.videos)
+    videos = [video for video in content.videos if video.file_id in wanted]
+    stored = StoredClips(job.settings.root, job.language, [video.file_id for video in videos])
+    builder = VideoBuilder(job.settings, content.wanted, stored)
+    with events_path(job.run_folder, job.batch).open("a", encoding="utf-8") as file:
+        events = Events(file)
+        for video, fetching in ahead(videos, builder.fetch, job.settings.prefetch):
+            name, clips = video.file_id, max(1, video.clip_count)
+            events.started(name)
+            work_on = await_prepared(fetching, partial(events.progress, name))
+            done = 0
+
+            def progress(name: str = name, clips: int = clips) -> None:
+                nonlocal done
+                done += 1
+                events.progress(name, min(1.0, done / clips))
+
+            outcome = builder.build(work_on, progress)
+            events.finished(name, ok=outcome.ok, failed=outcome.failed, kept=outcome.kept)
+
+
+def main() -> None:
+    """Entry point of ``python -m flows.building.worker JOB``."""
+    work(Job, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From raw videos to annotations: settings, candidates, results, and the batches that worker processes take."""

@@ -1,0 +1,61 @@
+"""How far the batches of a run are, counted from the events that their workers write."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows.running.worker_process import signs_in
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What of a run is done."""
+
+    items: int
+    """Finished ones."""
+    done: float
+    """The same, and the shares of those at work."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """What the finished ones gave, added up."""
+
+
+class EventCounter:
+    """Adds up the events files of batches, reading each line once.
+
+    Parameters
+    ----------
+    files
+        They may appear later.
+    """
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._read = dict.fromkeys(files, 0)
+        self._finished: dict[str, dict[str, Any]] = {}
+        self._shares: dict[str, float] = {}
+        self._counts: Counter[str] = Counter()
+
+    def count(self) -> Progress:
+        """Read what the batches have written since the last call."""
+        for place, begin in self._read.items():
+            if place.exists():
+                with place.open("rb") as file:
+                    file.seek(begin)
+                    lines = file.read()
+                end = lines.rfind(b"\n") + 1  # the last line may be half written
+                self._read[place] = begin + end
+                for event in signs_in(lines[:end].decode(errors="replace")):
+                    self._add(place.name, event)
+        finished = len(self._finished)
+        return Progress(finished, finished + sum(self._shares.values()), Counter(self._counts))
+
+    def _add(self, batch: str, event: dict[str, Any]) -> None:
+        item = f"{batch}/{event.get('item')}"
+        if event.get("event") == "finished":
+            self._shares.pop(item, None)
+            if item not in self._finished:
+                self._finished[item] = event
+                self._counts.update({k: v for k, v in event.items() if isinstance(v, int)})
+        elif event.get("event") == "progress" and item not in self._finished:
+            self._shares[item] = float(event.get("share", 0.0))
