@@ -10,9 +10,9 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from assets.asset import AssetFile
-from assets.errors import AssetCorrupt, DownloadFailed
-from assets.files import CHUNK_BYTES, record_sha256, write_verified
+from multitalk.assets.asset import AssetFile
+from multitalk.assets.errors import AssetCorrupt, DownloadFailed
+from multitalk.assets.files import CHUNK_BYTES, record_sha256, write_verified
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes received so far and the total, None where the server does not tell."""

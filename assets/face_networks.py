@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assets.asset import Asset, AssetFile, Packaged
+from multitalk.assets.asset import Asset, AssetFile, Packaged
 
 _FACE_ALIGNMENT = "https://www.adrianbulat.com/downloads/python-fan"
 _FACE_ALIGNMENT_LICENCE = "library BSD-3-Clause; no statement on the weights"

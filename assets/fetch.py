@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from assets.asset import Asset, AssetFile, Packaged
-from assets.download import Progress, download
-from assets.errors import AssetCorrupt, AssetError, AssetMissing, UnknownAsset
-from assets.files import chunks, verify, write_verified
-from assets.registry import REGISTRY
+from multitalk.assets.asset import Asset, AssetFile, Packaged
+from multitalk.assets.download import Progress, download
+from multitalk.assets.errors import AssetCorrupt, AssetError, AssetMissing, UnknownAsset
+from multitalk.assets.files import chunks, verify, write_verified
+from multitalk.assets.registry import REGISTRY
 
 State = Literal["present", "missing", "corrupt"]
 

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from assets.asset import AssetFile
-from assets.errors import AssetCorrupt
+from multitalk.assets.asset import AssetFile
+from multitalk.assets.errors import AssetCorrupt
 
 CHUNK_BYTES = 1 << 20
 

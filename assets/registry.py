@@ -1,6 +1,6 @@
 """What every model file is: what it is for, its licence, its files, and where they come from.
 
-The registry is data. How a file is looked up, verified and downloaded is in `assets.fetch`.
+The registry is data. How a file is looked up, verified and downloaded is in `multitalk.assets.fetch`.
 A SHA-256 of None means that no published hash is known to us: such a file cannot be verified against its
 publisher, and `multitalk assets list` says so.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from assets.asset import Asset, AssetFile, Packaged
-from assets.face_networks import FACE_NETWORKS
+from multitalk.assets.asset import Asset, AssetFile, Packaged
+from multitalk.assets.face_networks import FACE_NETWORKS
 
 FLAME_PAGE = "https://flame.is.tue.mpg.de"
 FLAME_NON_COMMERCIAL = "FLAME licence: non-commercial research, download after registering"

@@ -28,15 +28,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for `python benchmarks/eva
 
 import numpy as np
 
-from eval.camera import Camera
-from eval.catalog import METRICS
-from eval.dynamics import fdd_signed
-from eval.metric import MotionPair
-from eval.motion import lip_vertex_error_squared
-from eval.regions import FLAME_VERTICES, FaceRegions, Region, flame_regions
-from eval.render import MeshRenderer
-from eval.talking_video import write_head_video
-from manifests.media import Samples
+from multitalk.eval.drawing.camera import Camera
+from multitalk.eval.drawing.render import MeshRenderer
+from multitalk.eval.drawing.talking_video import write_head_video
+from multitalk.eval.motion.catalog import METRICS
+from multitalk.eval.motion.distances import lip_vertex_error_squared
+from multitalk.eval.motion.dynamics import fdd_signed
+from multitalk.eval.motion.metric import MotionPair
+from multitalk.eval.motion.regions import FLAME_VERTICES, FaceRegions, Region, flame_regions
+from multitalk.manifests.media import Samples
 
 FRAMES = 130
 T = TypeVar("T")
@@ -209,7 +209,7 @@ def each(work: Callable[[int], T], clips: np.ndarray) -> Callable[[], list[T]]:
 
 
 def on_all_cores(work: Callable[[int], T], clips: np.ndarray) -> Callable[[], list[T]]:
-    """Work to be done by a thread a core, as `eval.evaluate_motion` does it."""
+    """Work to be done by a thread a core, as `multitalk.eval.motion.evaluate_motion` does it."""
 
     def spread() -> list[T]:
         with ThreadPoolExecutor(os.cpu_count() or 1) as threads:

@@ -23,17 +23,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for `python benchmarks/fit
 import numpy as np
 import torch
 
-from assets.fetch import require
 from benchmarks.fit_baselines import adam, iterations
 from benchmarks.real_clips import Clips, read_folder, read_sample
-from fit_flame import landmark_layout as layout
-from fit_flame.canonical import canonical_head_model
-from fit_flame.clip_fit import fit_batch
-from fit_flame.decode import decode, project_vertices
-from fit_flame.embedding import CONTOUR_LANDMARKS
-from fit_flame.fit import FitDiverged, FitResult, FitSettings, RegionSigma, fit_clip
-from fit_flame.head_model import HeadModel, LandmarkEmbedding
-from fit_flame.synthetic import landmarks_of, speaking
+from multitalk.assets.fetch import require
+from multitalk.fit_flame.clip_fit import fit_batch
+from multitalk.fit_flame.fit import FitDiverged, FitResult, FitSettings, RegionSigma, fit_clip
+from multitalk.fit_flame.heads.canonical import canonical_head_model
+from multitalk.fit_flame.heads.head_model import HeadModel, LandmarkEmbedding
+from multitalk.fit_flame.landmarks.embedding import CONTOUR_LANDMARKS
+from multitalk.fit_flame.parameters.decode import decode, project_vertices
+from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
+from multitalk.ground import landmark_layout as layout
 
 NOSE = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 327, 45)
 SMALL = layout.RIGHT_BROW + layout.LEFT_BROW + layout.RIGHT_EYE + layout.LEFT_EYE + NOSE + layout.LIPS

@@ -5,16 +5,16 @@ import time
 import numpy as np
 import torch
 
-from fit_flame.batch import prepare
-from fit_flame.clip_fit import JAW_MEAN, JAW_SIGMA, solve
-from fit_flame.fit import FitSettings, fit_clip
-from fit_flame.head_model import HeadModel
-from fit_flame.initial import first_guess
-from fit_flame.landmark_basis import landmark_basis
-from fit_flame.objective import Prior, evaluate
-from fit_flame.residuals import ClipState, FrameState, place, residuals
-from fit_flame.rotation import to_matrix
-from fit_flame.synthetic import landmarks_of, speaking
+from multitalk.fit_flame.clip_fit import JAW_MEAN, JAW_SIGMA, solve
+from multitalk.fit_flame.fit import FitSettings, fit_clip
+from multitalk.fit_flame.heads.head_model import HeadModel
+from multitalk.fit_flame.parameters.rotation import to_matrix
+from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
+from multitalk.fit_flame.solving.batch import prepare
+from multitalk.fit_flame.solving.initial import first_guess
+from multitalk.fit_flame.solving.landmark_basis import landmark_basis
+from multitalk.fit_flame.solving.objective import Prior, evaluate
+from multitalk.fit_flame.solving.residuals import ClipState, FrameState, place, residuals
 
 FRAMES = 130
 PER_FRAME = FitSettings(chain_iterations=0)

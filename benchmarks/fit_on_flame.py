@@ -18,16 +18,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for `python benchmarks/fit
 import numpy as np
 import torch
 
-from assets.fetch import require
 from benchmarks.fit import clips
 from benchmarks.real_clips import Clips
 from benchmarks.spectral_flame import spectral_flame
-from fit_flame.canonical_mesh import read_canonical_mesh
-from fit_flame.embedding import FLAME_IRISES, read_contour_embedding, read_mediapipe_embedding
-from fit_flame.fit import fit_clip
-from fit_flame.flame_file import FlameArrays, flame_head_model
-from fit_flame.head_model import LandmarkEmbedding
-from fit_flame.registration import register
+from multitalk.assets.fetch import require
+from multitalk.fit_flame.fit import fit_clip
+from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
+from multitalk.fit_flame.heads.flame_file import FlameArrays, flame_head_model
+from multitalk.fit_flame.heads.head_model import LandmarkEmbedding
+from multitalk.fit_flame.landmarks.embedding import (
+    FLAME_IRISES,
+    read_contour_embedding,
+    read_mediapipe_embedding,
+)
+from multitalk.fit_flame.landmarks.registration import register
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -24,14 +24,14 @@ from pathlib import Path
 
 import numpy as np
 
-from assets.fetch import require
-from extract.landmarks import LandmarkSettings, MediaPipeDetector
-from extract.shots import ShotDetector
-from extract.tracks import TrackSettings, choose_track
-from filters.appearance import face_appearance
-from filters.image import measure_face
-from filters.pose import head_rotation
-from fit_flame.canonical import read_canonical_mesh
+from multitalk.assets.fetch import require
+from multitalk.extract.faces.landmarks import LandmarkSettings, MediaPipeDetector
+from multitalk.extract.faces.shots import ShotDetector
+from multitalk.extract.faces.tracks import TrackSettings, choose_track
+from multitalk.filters.appearance import face_appearance
+from multitalk.filters.image import measure_face
+from multitalk.filters.pose import head_rotation
+from multitalk.fit_flame.heads.canonical import read_canonical_mesh
 
 SIDE = 512
 WHOLE = np.array([0, 0, SIDE, SIDE], np.float32)

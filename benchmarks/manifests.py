@@ -129,7 +129,7 @@ def _measured(row: dict[str, object], frames: int, u: np.ndarray) -> dict[str, o
 
 def commit_all(root: Path, share: float) -> dict[str, float]:
     """Commit every video's manifest rows; then some videos with motion and landmarks."""
-    from manifests.store import commit_fragment
+    from multitalk.manifests.store import commit_fragment
 
     rng = np.random.default_rng(0)
     videos = round(VIDEOS * share)
@@ -154,7 +154,7 @@ def _sizes(rng: np.random.Generator, videos: int, clips: int) -> list[int]:
 
 def commit_motion(root: Path, share: float) -> dict[str, float]:
     """Commit videos of 30 clips of 130 frames with motion (100 expressions) and landmarks."""
-    from manifests.store import commit_fragment
+    from multitalk.manifests.store import commit_fragment
 
     rng = np.random.default_rng(1)
     count = max(5, round(SAMPLE_VIDEOS * share))
@@ -202,7 +202,7 @@ def _motion(rng: np.random.Generator, clip_id: str, frames: int = 130) -> dict[s
 
 def compact_all(root: Path, _: float) -> dict[str, float]:
     """Merge all fragments into one part a language."""
-    from manifests.store import compact
+    from multitalk.manifests.store import compact
 
     started = time.perf_counter()
     compact(root)
@@ -212,17 +212,17 @@ def compact_all(root: Path, _: float) -> dict[str, float]:
 
 def running_query(root: Path, _: float) -> dict[str, float]:
     """Ask a question in the middle of a run, when nothing is compacted yet."""
-    from manifests.query import query
+    from multitalk.manifests.query import query
 
     return {"seconds": _timed(lambda: query(root, QUERIES["hours by language"]), 1)}
 
 
 def filter_all(root: Path, _: float) -> dict[str, float]:
     """Judge all clips by the default policy: dry, then written; then again with nothing to change."""
-    from filters.policy import load_policy
-    from filters.verdicts import apply, evaluate, metric_columns, waterfall_by_language
-    from manifests.schema import MANIFEST
-    from manifests.store import compact, read_manifest
+    from multitalk.filters.policy import load_policy
+    from multitalk.filters.verdicts import apply, evaluate, metric_columns, waterfall_by_language
+    from multitalk.manifests.schema import MANIFEST
+    from multitalk.manifests.store import compact, read_manifest
 
     policy = load_policy("default", MANIFEST)
 
@@ -239,14 +239,14 @@ def filter_all(root: Path, _: float) -> dict[str, float]:
 
 def query_all(root: Path, _: float) -> dict[str, float]:
     """Median time of each question, connection and views included."""
-    from manifests.query import query
+    from multitalk.manifests.query import query
 
     return {name: _timed(lambda sql=sql: query(root, sql)) for name, sql in QUERIES.items()}
 
 
 def read_all(root: Path, _: float) -> dict[str, float]:
     """Read the whole manifest as Arrow and as a DataFrame."""
-    from manifests import open_dataset
+    from multitalk.manifests import open_dataset
 
     dataset = open_dataset(root)
     return {"arrow_seconds": _timed(dataset.arrow, 1), "pandas_seconds": _timed(dataset.clips, 1)}
@@ -254,7 +254,7 @@ def read_all(root: Path, _: float) -> dict[str, float]:
 
 def report_page(root: Path, _: float) -> dict[str, float]:
     """Write the report page, without pictures."""
-    from manifests.report import write_report
+    from multitalk.manifests.report.report import write_report
 
     out = root / "report.html"
     return {"seconds": _timed(lambda: write_report(root, out), 1), "megabytes": out.stat().st_size / 1e6}
@@ -262,10 +262,10 @@ def report_page(root: Path, _: float) -> dict[str, float]:
 
 def release_all(root: Path, _: float) -> dict[str, float]:
     """Freeze a release of what the default policy accepts."""
-    from filters.policy import load_policy
-    from filters.verdicts import apply
-    from manifests.release import create_release
-    from manifests.schema import MANIFEST
+    from multitalk.filters.policy import load_policy
+    from multitalk.filters.verdicts import apply
+    from multitalk.manifests.releases.release import create_release
+    from multitalk.manifests.schema import MANIFEST
 
     policy = load_policy("default", MANIFEST)
     return {
@@ -275,7 +275,7 @@ def release_all(root: Path, _: float) -> dict[str, float]:
 
 def write_json(root: Path, _: float) -> dict[str, float]:
     """Write the annotations as one JSON file a language, as MultiTalk publishes them."""
-    from manifests.store import read_manifest
+    from multitalk.manifests.store import read_manifest
 
     (root / "json").mkdir()
     for number in range(LANGUAGES):

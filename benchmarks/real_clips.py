@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from assets.fetch import require
-from extract.annotations import Annotation, read_annotations
-from extract.landmarks import LandmarkSettings, MediaPipeDetector
-from extract.probe import probe
-from extract.tracks import FaceTrack, TrackSettings, box_in_clip, choose_track
-from extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
+from multitalk.assets.fetch import require
+from multitalk.extract.annotations import Annotation, read_annotations
+from multitalk.extract.faces.landmarks import LandmarkSettings, MediaPipeDetector
+from multitalk.extract.faces.tracks import FaceTrack, TrackSettings, box_in_clip, choose_track
+from multitalk.extract.probe import probe
+from multitalk.extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
 
 Clips = dict[str, tuple[np.ndarray, np.ndarray]]
 

@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from assets.fetch import require
-from fit_flame.canonical import canonical_head_model
-from fit_flame.fit import fit_clip
-from fit_flame.regressors.deca import Deca
-from fit_flame.regressors.interface import Regressor
-from fit_flame.regressors.load import best_device
-from fit_flame.regressors.regress import regress
-from fit_flame.regressors.smirk import Smirk
-from fit_flame.regressors.spectre import Spectre
-from fit_flame.synthetic import landmarks_of, speaking
+from multitalk.assets.fetch import require
+from multitalk.fit_flame.fit import fit_clip
+from multitalk.fit_flame.heads.canonical import canonical_head_model
+from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
+from multitalk.fit_flame.regressors.deca import Deca
+from multitalk.fit_flame.regressors.interface import Regressor
+from multitalk.fit_flame.regressors.load import best_device
+from multitalk.fit_flame.regressors.regress import regress
+from multitalk.fit_flame.regressors.smirk import Smirk
+from multitalk.fit_flame.regressors.spectre import Spectre
 
 
 def main() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fit_flame.flame_file import FlameArrays
-from fit_flame.parity import golden_flame
-from fit_flame.spectral import Amplitude
-from fit_flame.surface import skin
+from multitalk.fit_flame.heads.flame_file import FlameArrays
+from multitalk.fit_flame.heads.spectral import Amplitude
+from multitalk.fit_flame.heads.surface import skin
+from multitalk.fit_flame.parity import golden_flame
 
 IDENTITY = Amplitude(0.040, 0.4, 1.2)
 EXPRESSION = Amplitude(0.025, 0.2, 1.5, (1.0, 1.0, 0.4))

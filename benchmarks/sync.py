@@ -1,7 +1,7 @@
 """Audio-visual sync on real videos whose truth is known: true sound against dubbed, and moved sound.
 
 Takes the sample videos through the real stages (trim, landmarks, track, speech) and prints, for each, the sync
-that `filters.sync` measures over the whole video; how well true videos part from dubbed ones, with and without a
+that `multitalk.filters.sync.score` measures over the whole video; how well true videos part from dubbed ones, with and without a
 predictor that other videos taught; and how far the offset is off when the sound is delayed. With all other
 videos' sound laid under the true ones' faces there are many more dubbed videos (not with --quick), and LR-ASD's
 speaking score stands beside where its weights are.
@@ -20,15 +20,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for `python benchmarks/syn
 
 import numpy as np
 
-from assets.fetch import find
 from benchmarks.real_clips import track_clips
-from extract.annotations import read_annotations
-from filters.active_speaker import ActiveSpeaker
-from filters.speech import SpeechDetector
-from filters.sync import SyncMetrics, measure_sync
-from filters.sync_features import SyncClip, sync_clip
-from filters.sync_predictor import SyncPredictor, train_predictor, video_statistics
-from manifests.media import read_wav
+from multitalk.assets.fetch import find
+from multitalk.extract.annotations import read_annotations
+from multitalk.filters.speech import SpeechDetector
+from multitalk.filters.sync.active_speaker import ActiveSpeaker
+from multitalk.filters.sync.features import SyncClip, sync_clip
+from multitalk.filters.sync.predictor import SyncPredictor, train_predictor, video_statistics
+from multitalk.filters.sync.score import SyncMetrics, measure_sync
+from multitalk.manifests.media import read_wav
 
 TRUE = ("enAOCsynced", "ruSyncedJJJ", "enSyncedLow", "enSyncedKKK")
 DUBBED = ("deTalkerAAA", "frTalkerBBB", "ruTalkerCCC", "zhTalkerDDD", "jaTalkerEEE")

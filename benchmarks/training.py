@@ -34,18 +34,18 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import training_baseline as plain
 
-from training.motion_data import Batch, BatchDataset
-from training.motion_prior import MotionPrior
-from training.packed import PackedMotion
-from training.presets import PRIORS, TALKERS
-from training.reference_decoding import ReferenceDecoder
-from training.reference_prior import ReferencePrior
-from training.reference_talker import ReferenceTalker
-from training.run_settings import DataSettings
-from training.sampling import Sampler
-from training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
-from training.talker import Talker
-from training.wav2vec2 import Wav2Vec2
+from multitalk.training.data.motion_data import Batch, BatchDataset
+from multitalk.training.data.packed import PackedMotion
+from multitalk.training.data.sampling import Sampler
+from multitalk.training.layers.wav2vec2 import Wav2Vec2
+from multitalk.training.model.motion_prior import MotionPrior
+from multitalk.training.model.talker import Talker
+from multitalk.training.presets import PRIORS, TALKERS
+from multitalk.training.reference.decoding import ReferenceDecoder
+from multitalk.training.reference.prior import ReferencePrior
+from multitalk.training.reference.talker import ReferenceTalker
+from multitalk.training.run_settings import DataSettings
+from multitalk.training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
 
 FRAMES = 125
 MOTION_VALUES = 103  # FLAME: 100 of expression, 3 of the jaw
@@ -212,8 +212,8 @@ def time_default(device: str) -> Figures:
     many = seconds(lambda: talker.generate(prior, features, styles), device)
     figures = {"talker, one clip of 5 s, s": one, "talker, 32 clips in lock step, s": many}
     try:
-        from assets.fetch import find
-        from training.audio_encoder import WhisperEncoder
+        from multitalk.assets.fetch import find
+        from multitalk.training.model.audio_encoder import WhisperEncoder
 
         folder = find("whisper_base")
     except ImportError:

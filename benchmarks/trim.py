@@ -22,10 +22,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from extract.annotations import Annotation, BoundingBox
-from extract.ffmpeg import ffmpeg_exe, ffmpeg_version
-from extract.probe import probe
-from extract.trim import CropBox, TrimRequest, TrimResult, TrimSettings, trim_clips
+from multitalk.extract.annotations import Annotation, BoundingBox
+from multitalk.extract.ffmpeg import ffmpeg_exe, ffmpeg_version
+from multitalk.extract.probe import probe
+from multitalk.extract.trim import CropBox, TrimRequest, TrimResult, TrimSettings, trim_clips
 
 CLIP_FRAMES = 125
 BOX = BoundingBox(top=0.1, bottom=0.85, left=0.3, right=0.7)

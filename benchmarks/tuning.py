@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.motion_prior import MotionPrior
-from training.optimiser import make_optimiser
-from training.run_settings import OptimiserSettings
-from training.settings import MotionPriorSettings, TalkerSettings, TuningSettings, Wav2Vec2Settings
-from training.talker import Talker
-from training.tuning import Ears, frozen_layers
-from training.wav2vec2 import Wav2Vec2, normalise
+from multitalk.training.layers.wav2vec2 import Wav2Vec2, normalise
+from multitalk.training.model.motion_prior import MotionPrior
+from multitalk.training.model.talker import Talker
+from multitalk.training.model.tuning import Ears, frozen_layers
+from multitalk.training.run.optimiser import make_optimiser
+from multitalk.training.run_settings import OptimiserSettings
+from multitalk.training.settings import MotionPriorSettings, TalkerSettings, TuningSettings, Wav2Vec2Settings
 
 FRAMES, CLIPS, HELD_OUT, BATCH = 50, 32, 8, 8
 KINDS = ("frozen", "lora", "top_layers", "full")

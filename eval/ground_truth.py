@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices, sources_of
-from fit_flame.safe_pickle import load_arrays
+from multitalk.eval.vertex_files import VertexFileError, find_vertex_files, read_vertices, sources_of
+from multitalk.ground.pickles import load_arrays
 
 if TYPE_CHECKING:
-    from fit_flame.head_model import HeadModel
+    from multitalk.fit_flame.heads.head_model import HeadModel
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -55,7 +55,7 @@ class FolderTruth:
     Parameters
     ----------
     folder
-        As `eval.vertex_files` understands it.
+        As `multitalk.eval.vertex_files` understands it.
     template
         (V, 3) neutral face of all clips.
     sounds
@@ -139,9 +139,9 @@ class ReleaseTruth:
     """
 
     def __init__(self, root: Path, release: str, head_model: HeadModel, split: str = "test") -> None:
-        from manifests import open_dataset
-        from manifests.release import read_release
-        from training.face import Face
+        from multitalk.manifests import open_dataset
+        from multitalk.manifests.releases.release import read_release
+        from multitalk.training.model.face import Face
 
         table = read_release(root, release).select(["clip_id", "video_id", "language", "split"])
         self._rows = {str(row["clip_id"]): row for row in table.to_pylist() if row["split"] == split}
@@ -170,7 +170,7 @@ class ReleaseTruth:
         """
         import torch
 
-        from manifests.paths import DatasetError, audio_path
+        from multitalk.manifests.paths import DatasetError, audio_path
 
         row = self._rows[clip_id]
         try:

@@ -1,4 +1,4 @@
-"""Compare our AV-HuBERT encoder with arrays that the original computed: `python -m eval.parity DIR`.
+"""Compare our AV-HuBERT encoder with arrays that the original computed: `python -m multitalk.eval.parity DIR`.
 
 DIR holds `config.json` (sizes, and the name and shape of every tensor of the original checkpoint) and
 `golden.npz` (inputs, and the original's outputs). The weights are not stored: each tensor follows from its
@@ -101,7 +101,9 @@ def run(directory: Path) -> list[Comparison]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the comparison; 0 when all agree, 1 when one does not, 2 when DIR can not be used."""
-    parser = argparse.ArgumentParser(prog="python -m eval.parity", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m multitalk.eval.parity", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("directory", type=Path, metavar="DIR", help="folder with config.json and golden.npz")
     directory = parser.parse_args(arguments).directory
     try:
@@ -136,7 +138,7 @@ def _read(directory: Path) -> tuple[dict[str, object], dict[str, FloatArray]]:
 def _outputs(config: Mapping[str, object], arrays: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     import torch
 
-    from eval.av_hubert_weights import encoder_from_tensors
+    from multitalk.eval.lip_reading.network.av_hubert_weights import encoder_from_tensors
 
     shapes = config["tensors"]
     heads = config.get("encoder_attention_heads")

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training.settings import LANGUAGES as MULTITALK_LANGUAGES
-from training.settings import REFERENCE_LANGUAGES
+from multitalk.training.settings import LANGUAGES as MULTITALK_LANGUAGES
+from multitalk.training.settings import REFERENCE_LANGUAGES
 
 Float32Array = npt.NDArray[np.float32]
 

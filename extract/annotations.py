@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from extract.annotation_json import AnnotationFileError, Pairs, is_encodable, kind, printable, read_clips
+from multitalk.extract.annotation_json import (
+    AnnotationFileError,
+    Pairs,
+    is_encodable,
+    kind,
+    printable,
+    read_clips,
+)
 
 __all__ = [
     "FPS",

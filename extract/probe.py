@@ -7,8 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.errors import ClipError, ErrorCode, Stage
-from extract.tone_map import TRANSFERS, Transfer
+from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.extract.tone_map import TRANSFERS, Transfer
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from extract.annotations import FPS
-from extract.errors import ClipError, ErrorCode, Stage
-from extract.ffmpeg import FfmpegError, ffmpeg_exe, ffmpeg_failure, run_ffmpeg
-from extract.probe import OPEN_OPTIONS, SourceVideo
-from extract.tone_map import tone_map_filters
-from extract.trim_command import WAV_RATE
+from multitalk.extract.annotations import FPS
+from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.extract.ffmpeg import FfmpegError, ffmpeg_exe, ffmpeg_failure, run_ffmpeg
+from multitalk.extract.probe import OPEN_OPTIONS, SourceVideo
+from multitalk.extract.tone_map import tone_map_filters
+from multitalk.extract.trim_command import WAV_RATE
 
 Frame = npt.NDArray[np.uint8]
 
@@ -36,7 +36,7 @@ def source_frames(source: Path, video: SourceVideo) -> Iterator[Frame]:
     source
         The video file.
     video
-        What `extract.probe.probe` tells of it.
+        What `multitalk.extract.probe.probe` tells of it.
 
     Yields
     ------

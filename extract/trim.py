@@ -15,12 +15,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from extract.annotations import FPS, Annotation
-from extract.crop import CropBox, crop_box
-from extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
-from extract.ffmpeg import FfmpegError, run_ffmpeg
-from extract.probe import SourceVideo
-from extract.trim_command import CLIP_SIDE, MISSING_FRAMES_FILLED, WAV_RATE, Cut, Encoder, trim_command
+from multitalk.extract.annotations import FPS, Annotation
+from multitalk.extract.crop import CropBox, crop_box
+from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
+from multitalk.extract.ffmpeg import FfmpegError, run_ffmpeg
+from multitalk.extract.probe import SourceVideo
+from multitalk.extract.trim_command import (
+    CLIP_SIDE,
+    MISSING_FRAMES_FILLED,
+    WAV_RATE,
+    Cut,
+    Encoder,
+    trim_command,
+)
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 __all__ = ["CropBox", "TrimRequest", "TrimResult", "TrimSettings", "crop_box", "trim_clips"]
@@ -99,7 +106,7 @@ def trim_clips(
     source
         The video file.
     video
-        What `extract.probe.probe` tells of it.
+        What `multitalk.extract.probe.probe` tells of it.
     requests
         The clips; the folders of their files are made.
 
@@ -112,7 +119,7 @@ def trim_clips(
 
     Raises
     ------
-    extract.ffmpeg.FfmpegMissingError
+    multitalk.extract.ffmpeg.FfmpegMissingError
         There is no ffmpeg program.
     """
     outcomes: dict[int, TrimResult | ClipError] = {}

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from extract.annotations import FPS
-from extract.crop import CropBox
-from extract.probe import OPEN_OPTIONS, SourceVideo
-from extract.tone_map import tone_map_filters
+from multitalk.extract.annotations import FPS
+from multitalk.extract.crop import CropBox
+from multitalk.extract.probe import OPEN_OPTIONS, SourceVideo
+from multitalk.extract.tone_map import tone_map_filters
 
 if TYPE_CHECKING:
     from ffmpeg.nodes import FilterableStream, OutputStream
@@ -49,7 +49,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """How the clip is encoded; see `extract.trim.TrimSettings`."""
+    """How the clip is encoded; see `multitalk.extract.trim.TrimSettings`."""
 
     crf: int
     preset: str

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from extract.face_layout import layout_of
-from extract.landmarks import Face
+from multitalk.extract.faces.landmarks import Face
+from multitalk.ground.face_layout import layout_of
 
 FloatArray = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
@@ -19,7 +19,7 @@ _EYE_DISTANCE = 96  # pixels
 _WIDTH, _HEIGHT = 160, 176
 _MIDDLE = (80.0, 92.0)  # where the middle of eyes and mouth corners comes to lie
 
-# MediaPipe's numbers, as everywhere (`extract.face_layout`).
+# MediaPipe's numbers, as everywhere (`multitalk.ground.face_layout`).
 _OUTER_EYES = (33, 263)
 _MIDDLE_POINTS = (33, 263, 61, 291)
 # Around the lips, from the right corner over the upper lip, and the point of the inner lip beside each.

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from extract.face_layout import distance, layout_of
-from extract.landmarks import Face
-from extract.tracks import Box, FaceTrack, overlap
-from filters.appearance import FaceAppearance, face_appearance
-from filters.pose import head_angles
+from multitalk.extract.faces.landmarks import Face
+from multitalk.extract.faces.tracks import Box, FaceTrack, overlap
+from multitalk.filters.appearance import FaceAppearance, face_appearance
+from multitalk.filters.pose import head_angles
+from multitalk.ground.face_layout import distance, layout_of
 
 __all__ = ["FaceAppearance", "FaceMetrics", "face_appearance", "landmark_jitter", "measure_face"]
 
@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float32]
 
 PERCENTILES = (5, 50, 95)
 
-# MediaPipe's numbers, as everywhere (`extract.face_layout`).
+# MediaPipe's numbers, as everywhere (`multitalk.ground.face_layout`).
 _EYES = (33, 263)  # outer corners
 _INNER_LIPS = (13, 14)
 # Points on bone, which do not move with expression: brow ridge, nose bridge, corners of the eyes.
@@ -80,7 +80,7 @@ def measure_face(
     faces, appearance
         All faces of each frame and what they look like.
     rotation
-        (T, 3) axis-angle of the head; zero faces the camera (`filters.pose.head_rotation`).
+        (T, 3) axis-angle of the head; zero faces the camera (`multitalk.filters.pose.head_rotation`).
     annotated
         (4,) annotated box in the clip, pixels.
     shot_changes

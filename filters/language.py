@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from filters.language_codes import NAME_OF_CODE, whisper_code
-from filters.speech import Interval, as_float
-from filters.speech_windows import SpeechWindow, batched, speech_windows
-from filters.transcript import character_error_rate
-from filters.word_times import TimedWord, timed_words
+from multitalk.filters.language_codes import NAME_OF_CODE, whisper_code
+from multitalk.filters.speech import Interval, as_float
+from multitalk.filters.speech_windows import SpeechWindow, batched, speech_windows
+from multitalk.filters.transcript import character_error_rate
+from multitalk.filters.word_times import TimedWord, timed_words
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 _STEPS_PER_SEC = 100  # of its log-mel spectrogram
@@ -86,7 +86,7 @@ class LanguageMetrics:
     recognised_transcript: str | None = None
     """Words heard; None where they were not asked for or recognition ran into a loop."""
     transcript_cer: float | None = None
-    """Character error rate against the annotated transcript (`filters.transcript`); None without one."""
+    """Character error rate against the annotated transcript (`multitalk.filters.transcript`); None without one."""
 
 
 @dataclass(frozen=True, slots=True)

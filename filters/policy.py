@@ -19,7 +19,7 @@ A policy says what an accepted clip satisfies::
           - {metric: speaking_score, comparison: ">=", threshold: 1}
         reason: ...
 
-A file is checked as a whole when it is loaded; each complaint names its line. `filters.verdicts` applies it.
+A file is checked as a whole when it is loaded; each complaint names its line. `multitalk.filters.verdicts` applies it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class PolicySettings(BaseModel):
 
 def shipped_policies() -> list[str]:
     """Names of the policies that come with the package."""
-    folder = resources.files("filters") / "policies"
+    folder = resources.files("multitalk.filters") / "policies"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
@@ -182,7 +182,7 @@ def policy_text(source: str | Path) -> str:
 def _text(source: str | Path) -> tuple[str, str]:
     if str(source) in shipped_policies():
         name = f"{source}.yaml"
-        return name, (resources.files("filters") / "policies" / name).read_text("utf-8")
+        return name, (resources.files("multitalk.filters") / "policies" / name).read_text("utf-8")
     try:
         return str(source), Path(source).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

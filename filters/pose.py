@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from extract.face_layout import layout_of
+from multitalk.ground.face_layout import layout_of
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -28,7 +28,7 @@ def head_rotation(
         (T, N, 3) pixels: x right, y down, z away from the viewer; NaN where not valid.
     reference
         (468, 3) MediaPipe's canonical mesh, any unit: x right in the picture, y up, z towards the viewer
-        (`fit_flame.canonical.read_canonical_mesh(...).vertices`).
+        (`multitalk.fit_flame.heads.canonical.read_canonical_mesh(...).vertices`).
 
     Returns
     -------

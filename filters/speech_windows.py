@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from filters.speech import SAMPLE_RATE, Interval, speech_part
+from multitalk.filters.speech import SAMPLE_RATE, Interval, speech_part
 
 LONGEST_WINDOW_SEC = 30.0
 """What Whisper was trained on."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.policy import PERCENTILES, STATUS_RULE, ConditionSettings, PolicySettings, Threshold
+from multitalk.filters.policy import PERCENTILES, STATUS_RULE, ConditionSettings, PolicySettings, Threshold
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -11,17 +11,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fit_flame import landmark_layout as layout
-from fit_flame.batch import Batch, prepare, usable_frames
-from fit_flame.contour import at_yaw, narrowed
-from fit_flame.decode import root_joint
-from fit_flame.gaze import gaze
-from fit_flame.head_model import HeadModel
-from fit_flame.identity import at_frames, choose, fit_shared, key_frames, nearest_key
-from fit_flame.initial import Start, first_guess, refined
-from fit_flame.landmark_basis import LandmarkBasis, landmark_basis
-from fit_flame.motion import Motion
-from fit_flame.objective import (
+from multitalk.fit_flame.heads.head_model import HeadModel
+from multitalk.fit_flame.parameters.decode import root_joint
+from multitalk.fit_flame.parameters.motion import Motion
+from multitalk.fit_flame.parameters.rotation import to_axis_angle
+from multitalk.fit_flame.regressors.interface import Coefficients
+from multitalk.fit_flame.regressors.start import require_trained_on, start_from
+from multitalk.fit_flame.solving.batch import Batch, prepare, usable_frames
+from multitalk.fit_flame.solving.contour import at_yaw, narrowed
+from multitalk.fit_flame.solving.gaze import gaze
+from multitalk.fit_flame.solving.identity import at_frames, choose, fit_shared, key_frames, nearest_key
+from multitalk.fit_flame.solving.initial import Start, first_guess, refined
+from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis, landmark_basis
+from multitalk.fit_flame.solving.objective import (
     Prior,
     chain_cost,
     chain_step,
@@ -30,15 +32,13 @@ from fit_flame.objective import (
     factorised_chain,
     frame_hessian,
 )
-from fit_flame.regressors.interface import Coefficients
-from fit_flame.regressors.start import require_trained_on, start_from
-from fit_flame.residuals import ClipState, FrameState, Observations, move, place
-from fit_flame.result import FitDiverged, FitResult
-from fit_flame.rotation import to_axis_angle
-from fit_flame.settings import FitSettings
-from fit_flame.solver import factor
-from fit_flame.solver import solve as factor_solve
-from fit_flame.temporal_prior import temporal_prior
+from multitalk.fit_flame.solving.residuals import ClipState, FrameState, Observations, move, place
+from multitalk.fit_flame.solving.result import FitDiverged, FitResult
+from multitalk.fit_flame.solving.settings import FitSettings
+from multitalk.fit_flame.solving.solver import factor
+from multitalk.fit_flame.solving.solver import solve as factor_solve
+from multitalk.fit_flame.solving.temporal_prior import temporal_prior
+from multitalk.ground import landmark_layout as layout
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -60,7 +60,7 @@ def fit_batch(
     confidences: Sequence[FloatArray] | None = None,
     regressed: Sequence[Coefficients] | None = None,
 ) -> list[FitResult | FitDiverged]:
-    """Fit several clips at once, as a GPU likes it; see `fit_flame.fit.fit_clip` for the meaning.
+    """Fit several clips at once, as a GPU likes it; see `multitalk.fit_flame.fit.fit_clip` for the meaning.
 
     Returns
     -------

@@ -32,7 +32,7 @@ def draw_overlay(
     landmarks
         (L, 2 or 3) pixels, NaN where there are none; or None.
     mesh
-        (V, 2) pixels, as `fit_flame.decode.project_vertices` gives; or None.
+        (V, 2) pixels, as `multitalk.fit_flame.parameters.decode.project_vertices` gives; or None.
     faces
         (F, 3) triangles, counter-clockwise from outside.
     opacity

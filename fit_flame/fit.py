@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fit_flame.landmark_layout import Region
-from fit_flame.result import FitDiverged, FitResult
-from fit_flame.settings import FitSettings, RegionSigma
+from multitalk.fit_flame.solving.result import FitDiverged, FitResult
+from multitalk.fit_flame.solving.settings import FitSettings, RegionSigma
+from multitalk.ground.landmark_layout import Region
 
 if TYPE_CHECKING:
-    from fit_flame.head_model import HeadModel
-    from fit_flame.regressors.interface import Coefficients
+    from multitalk.fit_flame.heads.head_model import HeadModel
+    from multitalk.fit_flame.regressors.interface import Coefficients
 
 
 def fit_clip(
@@ -37,7 +37,7 @@ def fit_clip(
     ----------
     landmarks
         (T, N, 3) or (T, N, 2) pixels, y down; NaN where not valid. N is 478, or what the head model's
-        embedding was made for (`fit_flame.embedding.detected_embedding`). Depth, if given, steadies what one view
+        embedding was made for (`multitalk.fit_flame.landmarks.embedding.detected_embedding`). Depth, if given, steadies what one view
         hardly shows; it is trusted by `settings.sigma.depth`.
     valid
         (T,) frames with landmarks. Others come out with `valid` False and values from the temporal prior.
@@ -61,7 +61,7 @@ def fit_clip(
     FitDiverged
         When no frame has usable landmarks, or the fit ends with an error above `settings.max_error`.
     """
-    from fit_flame.clip_fit import fit_batch
+    from multitalk.fit_flame.clip_fit import fit_batch
 
     [result] = fit_batch(
         [landmarks],

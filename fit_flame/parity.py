@@ -1,4 +1,4 @@
-"""`python -m fit_flame.parity DIR`: compare with what the original FLAME and DECA compute.
+"""`python -m multitalk.fit_flame.parity DIR`: compare with what the original FLAME and DECA compute.
 
 `DIR` holds `golden.npz` and `deca_tensors.json`; FLAME's mean face, its triangles and the landmark embedding
 lie in a folder `flame` beside one of its parents, or where `--flame` says. The model and the weights behind
@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fit_flame.embedding import contour_row, landmarks_68, read_contour_embedding
-from fit_flame.flame_file import FlameArrays, flame_head_model
-from fit_flame.head_model import HeadModelError, LandmarkEmbedding
-from fit_flame.safe_pickle import load_arrays
+from multitalk.fit_flame.heads.flame_file import FlameArrays, flame_head_model
+from multitalk.fit_flame.heads.head_model import HeadModelError, LandmarkEmbedding
+from multitalk.fit_flame.landmarks.embedding import contour_row, landmarks_68, read_contour_embedding
+from multitalk.ground.pickles import load_arrays
 
 VERTEX_TOLERANCE = 1e-5  # metres
 CODE_TOLERANCE = 1e-3  # relative to the array's largest value
@@ -31,7 +31,7 @@ Array = npt.NDArray[np.float64]
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status: 0 within the tolerances, 1 above, 2 for unusable arguments."""
     parser = argparse.ArgumentParser(
-        prog="python -m fit_flame.parity", description=(__doc__ or "").split("\n")[0]
+        prog="python -m multitalk.fit_flame.parity", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("directory", type=Path, help="folder with golden.npz and deca_tensors.json")
     parser.add_argument(
@@ -70,8 +70,8 @@ def compare_flame(golden: dict[str, npt.NDArray[np.generic]], folder: Path) -> l
     """Compare vertices and the 68 landmarks, moving and fixed contour."""
     import torch
 
-    from fit_flame.decode import ForwardModel
-    from fit_flame.rotation import to_matrix
+    from multitalk.fit_flame.parameters.decode import ForwardModel
+    from multitalk.fit_flame.parameters.rotation import to_matrix
 
     flame = golden_flame(folder)
     contour = read_contour_embedding(folder / "landmark_embedding.npy", flame.faces)
@@ -104,7 +104,7 @@ def compare_deca(golden: dict[str, npt.NDArray[np.generic]], shapes: dict[str, l
     """Compare the encoder's features and code, relative to the largest value of each."""
     import torch
 
-    from fit_flame.regressors.deca import DecaEncoder
+    from multitalk.fit_flame.regressors.deca import DecaEncoder
 
     encoder = DecaEncoder().eval()
     encoder.load_state_dict(

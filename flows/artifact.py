@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.building.summary import BuildSummary
-from flows.report import judged_waterfall
-from manifests import published
-from manifests.report_data import Distribution, ReportData, collect
+from multitalk.flows.building.summary import BuildSummary
+from multitalk.flows.datasets.report import judged_waterfall
+from multitalk.manifests.report import published
+from multitalk.manifests.report.data import Distribution, ReportData, collect
 
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 

@@ -18,13 +18,13 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from flows.artifact import build_markdown
-from flows.building.batch import WORKER, BatchResult, run_batch
-from flows.building.build import counter, finish, prepare, progress_text
-from flows.building.plan import BatchName, read_batches
-from flows.building.settings import BuildSettings
-from flows.building.summary import BuildSummary
-from flows.task_runners import stopping_in_order, task_runner, turns
+from multitalk.flows.artifact import build_markdown
+from multitalk.flows.building.batch import WORKER, BatchResult, run_batch
+from multitalk.flows.building.build import counter, finish, prepare, progress_text
+from multitalk.flows.building.plan import BatchName, read_batches
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.summary import BuildSummary
+from multitalk.flows.task_runners import stopping_in_order, task_runner, turns
 
 
 @flow(name="build-dataset", validate_parameters=True)

@@ -6,10 +6,10 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from flows.discovering.batch import RawBatch, discover_batch, read_batches
-from flows.discovering.discover import DiscoverSummary, counter, finish, prepare, progress_text
-from flows.discovering.settings import DiscoverSettings
-from flows.task_runners import stopping_in_order, task_runner, turns
+from multitalk.flows.discovering.batch import RawBatch, discover_batch, read_batches
+from multitalk.flows.discovering.discover import DiscoverSummary, counter, finish, prepare, progress_text
+from multitalk.flows.discovering.settings import DiscoverSettings
+from multitalk.flows.task_runners import stopping_in_order, task_runner, turns
 
 
 @flow(name="discover-clips", validate_parameters=True)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.evaluation_config import EvaluateReleaseSettings
-from flows.release_evaluation import evaluate_release
-from flows.written_tables import tables_text
+from multitalk.flows.evaluating.release import evaluate_release
+from multitalk.flows.evaluating.settings import EvaluateReleaseSettings
+from multitalk.flows.evaluating.written_tables import tables_text
 
 _LOGGED_CLIPS = 50
 

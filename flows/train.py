@@ -3,8 +3,8 @@
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
-from flows.model_config import TrainSettings
-from flows.models import Kind, train
+from multitalk.flows.modelling.models import Kind, train
+from multitalk.flows.modelling.settings import TrainSettings
 
 _LOGGED_STEPS = 50
 

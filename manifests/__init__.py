@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from manifests.dataset import Dataset
+    from multitalk.manifests.dataset import Dataset
 
 __all__ = ["open_dataset"]
 
 
 def open_dataset(root: str | Path) -> Dataset:
-    """Open the dataset at `root` for reading; see `manifests.dataset.Dataset`.
+    """Open the dataset at `root` for reading; see `multitalk.manifests.dataset.Dataset`.
 
     Raises
     ------
     DatasetError
         When there is no dataset at `root`.
     """
-    from manifests.dataset import Dataset
+    from multitalk.manifests.dataset import Dataset
 
     return Dataset(Path(root))

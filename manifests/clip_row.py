@@ -12,7 +12,7 @@ import pyarrow as pa
 
 @dataclass(slots=True)
 class ClipRow:
-    """What is known of a clip; stages fill it field by field. `manifests.schema` says what each field means.
+    """What is known of a clip; stages fill it field by field. `multitalk.manifests.schema` says what each field means.
 
     None stands for what was not measured, or does not apply.
     """

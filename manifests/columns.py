@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from manifests.schema import GROUPS, LANDMARK_COLUMNS, MOTION_COLUMNS, Column
+from multitalk.manifests.schema import GROUPS, LANDMARK_COLUMNS, MOTION_COLUMNS, Column
 
 
 def columns_markdown() -> str:

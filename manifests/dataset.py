@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from manifests import paths
-from manifests.query import query
-from manifests.store import read_manifest
-from manifests.tables import naming_damage, open_file, read_row, row_arrays
+from multitalk.manifests import paths
+from multitalk.manifests.query import query
+from multitalk.manifests.store import read_manifest
+from multitalk.manifests.tables import naming_damage, open_file, read_row, row_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,11 +50,11 @@ class Dataset:
         return _to_pandas(self.arrow(columns, languages))
 
     def query(self, sql: str) -> pd.DataFrame:
-        """Run one SELECT over `clips`, `motion` and `landmarks`; see `manifests.query.query`."""
+        """Run one SELECT over `clips`, `motion` and `landmarks`; see `multitalk.manifests.query.query`."""
         return _to_pandas(query(self.root, sql))
 
     def motion(self, clip_id: str) -> dict[str, Any]:
-        """Motion of one clip of T frames: float32 arrays by column, `valid` bool; see `manifests.schema`.
+        """Motion of one clip of T frames: float32 arrays by column, `valid` bool; see `multitalk.manifests.schema`.
 
         Raises
         ------

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from manifests.query import QueryError
+from multitalk.manifests.query import QueryError
 
 Format = Literal["table", "csv", "json", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -159,7 +159,7 @@ def _plain(value: object) -> object:
 
 
 def _rows(result: pa.Table) -> list[dict[str, object]]:
-    """Rows as dicts of the columns, whose names `manifests.query.query` has made unique."""
+    """Rows as dicts of the columns, whose names `multitalk.manifests.query.query` has made unique."""
     for index, field in enumerate(result.schema):
         if (wide := _doubled(field.type)) != field.type:
             # By way of text, so that the float32 0.1 prints as 0.1 and not as 0.10000000149011612.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.schema import VERSION_KEY
+from multitalk.manifests.schema import VERSION_KEY
 
 RENAMED_STAGES = {"download": "source", "filters": "speech"}
 """Names that the column `stage` had before version 3, with today's."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from manifests import paths
-from manifests.files import reading
-from manifests.migrations import RENAMED_STAGES
-from manifests.schema import LANDMARKS, MANIFEST, MOTION
-from manifests.tables import footer_videos, is_current, open_file
+from multitalk.ground.files import reading
+from multitalk.manifests import paths
+from multitalk.manifests.migrations import RENAMED_STAGES
+from multitalk.manifests.schema import LANDMARKS, MANIFEST, MOTION
+from multitalk.manifests.tables import footer_videos, is_current, open_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -153,7 +153,7 @@ def _clips(root: Path) -> str:
 
 
 def _of_language(root: Path, language: str) -> list[str]:
-    """Return SELECTs of all rows of a language, each clip once; see `manifests.reading`."""
+    """Return SELECTs of all rows of a language, each clip once; see `multitalk.manifests.storage.reading`."""
     fragments, parts = paths.fragments(root, language), paths.parts(root, language)
     newer = {place.stem for place in fragments}
     # Of many files that all are of today, DuckDB need not compare the columns. Fragments may be any worker's.
@@ -200,7 +200,7 @@ def _declared(schema: pa.Schema, rows: str) -> str:
     """Give rows every declared column, also where all files are older, or there is none."""
     columns = [f"NULL::{_sql_type(field.type)} AS {field.name}" for field in schema]
     everything = f"SELECT {', '.join(columns)} WHERE false" + (f" UNION ALL BY NAME {rows}" if rows else "")
-    # The cast and the names of stages are for files of earlier versions, see manifests.migrations.
+    # The cast and the names of stages are for files of earlier versions, see multitalk.manifests.migrations.
     names = " ".join(f"WHEN {_text(old)} THEN {_text(new)}" for old, new in RENAMED_STAGES.items())
     today = (
         "map_from_entries(tool_versions) AS tool_versions, av_offset_frames::INTEGER AS av_offset_frames, "

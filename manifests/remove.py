@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests import paths
-from manifests.schema import MANIFEST
-from manifests.store import compact, read_manifest
-from manifests.tables import manifest_table
-from manifests.takedown import delete_video, extend_takedown, read_takedown, tombstone
+from multitalk.manifests import paths
+from multitalk.manifests.schema import MANIFEST
+from multitalk.manifests.store import compact, read_manifest
+from multitalk.manifests.tables import manifest_table
+from multitalk.manifests.takedown import delete_video, extend_takedown, read_takedown, tombstone
 
 
 def remove_videos(root: Path, video_ids: Iterable[str], reason: str = "") -> list[Path]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 SCHEMA_VERSION = 3
-"""Raised with every change that `manifests.migrations` must know of."""
+"""Raised with every change that `multitalk.manifests.migrations` must know of."""
 
 VERSION_KEY = b"multitalk.schema_version"
 
@@ -248,7 +248,7 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             "character error rate of recognised against annotated",
             "",
             ">= 0",
-            "after the normalisation of each script in filters.transcript",
+            "after the normalisation of each script in multitalk.filters.transcript",
         ),
     ),
     "Sync metrics": (

@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from manifests.files import atomic
-from manifests.paths import DatasetError
+from multitalk.ground.files import atomic
+from multitalk.manifests.paths import DatasetError
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "val", "test")
 

@@ -1,15 +1,15 @@
 """The storage of a dataset in one place: what other rooms import of it.
 
-`manifests.commit` makes a source video part of the dataset, `manifests.redo_log` lets that survive kills,
-`manifests.reading` reads, `manifests.compaction` merges and changes.
+`multitalk.manifests.storage.commit` makes a source video part of the dataset, `multitalk.manifests.storage.redo_log` lets that survive kills,
+`multitalk.manifests.storage.reading` reads, `multitalk.manifests.storage.compaction` merges and changes.
 """
 
-from manifests.checksums import file_xxh3
-from manifests.clip_row import ClipRow
-from manifests.commit import commit_fragment, commit_video
-from manifests.compaction import Change, compact, compact_videos, forget
-from manifests.reading import committed, committed_videos, read_manifest, read_videos
-from manifests.redo_log import claim_video, finish_commits, staging_folder
+from multitalk.manifests.clip_row import ClipRow
+from multitalk.manifests.storage.checksums import file_xxh3
+from multitalk.manifests.storage.commit import commit_fragment, commit_video
+from multitalk.manifests.storage.compaction import Change, compact, compact_videos, forget
+from multitalk.manifests.storage.reading import committed, committed_videos, read_manifest, read_videos
+from multitalk.manifests.storage.redo_log import claim_video, finish_commits, staging_folder
 
 __all__ = [
     "Change",

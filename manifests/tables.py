@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from manifests.clip_row import ClipRow
-from manifests.files import atomic
-from manifests.paths import DatasetError
-from manifests.schema import (
+from multitalk.ground.files import atomic
+from multitalk.manifests.clip_row import ClipRow
+from multitalk.manifests.paths import DatasetError
+from multitalk.manifests.schema import (
     FRAMES,
     LANDMARKS,
     MANIFEST,

@@ -1,6 +1,6 @@
 """The list of source videos that must not be in the dataset, and what stays of them.
 
-``takedown.txt`` in the root has one video id a line; what follows the id is the reason. `manifests.remove`
+``takedown.txt`` in the root has one video id a line; what follows the id is the reason. `multitalk.manifests.remove`
 adds to it, and it can be written by hand before a build: a listed video is committed as tombstones.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from manifests import paths
-from manifests.files import atomic, locked
-from manifests.paths import DatasetError, check_name
+from multitalk.ground.files import atomic, locked
+from multitalk.manifests import paths
+from multitalk.manifests.paths import DatasetError, check_name
 
 ERROR_CODE = "removed"
 """`error_code` of a tombstone."""

@@ -1,4 +1,4 @@
-"""Compare the reference-mode models with what the reference computed: `python -m training.parity DIR`.
+"""Compare the reference-mode models with what the reference computed: `python -m multitalk.training.parity DIR`.
 
 DIR holds `stage1.pth.tar`, `stage2.pth.tar`, `config.json` (the reference's options), the audio encoder's
 `config.json` in a folder called `wav2vec2*`, and `golden.npz` with inputs and outputs.
@@ -19,12 +19,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.checkpoints import CheckpointError, load_reference_prior, load_reference_talker
-from training.pretrained import settings_of
-from training.reference_decoding import ReferenceDecoder
-from training.reference_prior import ReferencePrior
-from training.reference_talker import ReferenceTalker
-from training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
+from multitalk.training.model.checkpoints import CheckpointError, load_reference_prior, load_reference_talker
+from multitalk.training.model.pretrained import settings_of
+from multitalk.training.reference.decoding import ReferenceDecoder
+from multitalk.training.reference.prior import ReferencePrior
+from multitalk.training.reference.talker import ReferenceTalker
+from multitalk.training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
 
 TOLERANCE = 1e-4
 INPUTS = {"s1_x", "s1_template", "s2_audio", "s2_short_audio", "s2_language_index"}
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the table; 0 when everything agrees, 1 when not, 2 when the directory can not be used."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m training.parity DIR\n")
+        sys.stderr.write("usage: python -m multitalk.training.parity DIR\n")
         return 2
     try:
         rows = compare(Path(arguments[0]))

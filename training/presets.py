@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from multitalk.nearest import did_you_mean
-from training.run_settings import DataSettings, OptimiserSettings, PriorRun, TalkerRun, TrainingSettings
-from training.settings import (
+from multitalk.training.run_settings import (
+    DataSettings,
+    OptimiserSettings,
+    PriorRun,
+    TalkerRun,
+    TrainingSettings,
+)
+from multitalk.training.settings import (
     MotionPriorSettings,
     ReferencePriorSettings,
     ReferenceTalkerSettings,

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from training.settings import (
+from multitalk.training.settings import (
     ModelSettings,
     MotionPriorSettings,
     ReferencePriorSettings,

@@ -13,19 +13,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveInt
 
-from manifests.media import MediaError, read_sound
-from training.audio_encoder import SAMPLES_PER_FRAME
-from training.settings import ModelSettings
+from multitalk.manifests.media import MediaError, read_sound
+from multitalk.training.model.audio_encoder import SAMPLES_PER_FRAME
+from multitalk.training.settings import ModelSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fit_flame.head_model import HeadModel
-    from fit_flame.motion import Motion
-    from training.audio_encoder import AudioEncoder
-    from training.model_files import TalkerFile
-    from training.motion_prior import MotionPrior
-    from training.reference_prior import ReferencePrior
+    from multitalk.fit_flame.heads.head_model import HeadModel
+    from multitalk.fit_flame.parameters.motion import Motion
+    from multitalk.training.model.audio_encoder import AudioEncoder
+    from multitalk.training.model.model_files import TalkerFile
+    from multitalk.training.model.motion_prior import MotionPrior
+    from multitalk.training.reference.prior import ReferencePrior
 
 FloatArray = npt.NDArray[np.float32]
 FPS = 25.0
@@ -130,7 +130,7 @@ def talk(
     """
     import torch
 
-    from training.model_files import load_prior, load_talker
+    from multitalk.training.model.model_files import load_prior, load_talker
 
     prior_file = load_prior(prior)
     if prior_file.head_model not in (None, head_model.key):
@@ -150,7 +150,7 @@ def write_spoken(spoken: Spoken, path: Path) -> None:
     TalkError
         When the name ends otherwise.
     """
-    from manifests.files import atomic
+    from multitalk.ground.files import atomic
 
     if path.suffix == ".npy":
         with atomic(path) as temporary, temporary.open("wb") as file:
@@ -195,12 +195,12 @@ class _Speaker:
     ) -> None:
         import torch
 
-        from training.audio_encoder import Wav2Vec2Encoder
-        from training.face import Face
-        from training.reference_decoding import ReferenceDecoder
-        from training.reference_prior import ReferencePrior
-        from training.reference_talker import ReferenceTalker
-        from training.tuning import lower_part
+        from multitalk.training.model.audio_encoder import Wav2Vec2Encoder
+        from multitalk.training.model.face import Face
+        from multitalk.training.model.tuning import lower_part
+        from multitalk.training.reference.decoding import ReferenceDecoder
+        from multitalk.training.reference.prior import ReferencePrior
+        from multitalk.training.reference.talker import ReferenceTalker
 
         self.settings, self.head_model, self.encoder = settings, head_model, audio_encoder
         self.prior, self.talker = prior.to(settings.device), file.talker.to(settings.device)
@@ -230,9 +230,9 @@ class _Speaker:
 
     def speak(self, audio: list[FloatArray]) -> Iterator[Spoken]:
         """Motion for each sound."""
-        from training.motion_prior import MotionPrior
-        from training.talker import Talker
-        from training.wav2vec2 import normalise
+        from multitalk.training.layers.wav2vec2 import normalise
+        from multitalk.training.model.motion_prior import MotionPrior
+        from multitalk.training.model.talker import Talker
 
         styles = self.style.expand(len(audio), -1)
         if self.decoder is not None:
@@ -251,7 +251,7 @@ class _Speaker:
 
     def _motion(self, motion: Tensor) -> Motion:
         """Head-model parameters of motion values (T, F): mean identity, head straight before the camera."""
-        from fit_flame.motion import Motion
+        from multitalk.fit_flame.parameters.motion import Motion
 
         values = motion.cpu().numpy()
         frames = len(values)

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fit_flame import landmark_layout as layout
-from fit_flame.embedding import CONTOUR_LANDMARKS
+from multitalk.fit_flame.landmarks.embedding import CONTOUR_LANDMARKS
+from multitalk.ground import landmark_layout as layout
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fit_flame.regressors.crop import LIKE_THE_68, CropRule
-from fit_flame.regressors.interface import Code
-from fit_flame.regressors.resnet import ResNet50
+from multitalk.fit_flame.regressors.crop import LIKE_THE_68, CropRule
+from multitalk.fit_flame.regressors.interface import Code
+from multitalk.fit_flame.regressors.resnet import ResNet50
 
 _PARTS = {"shape": 100, "texture": 50, "expression": 50, "pose": 6, "camera": 3, "light": 27}
 CODE_SIZE = sum(_PARTS.values())

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from fit_flame.regressors.crop import CropRule
+from multitalk.fit_flame.regressors.crop import CropRule
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fit_flame.head_model import HeadModelError
-from fit_flame.regressors.deca import Deca
-from fit_flame.regressors.interface import Regressor
-from fit_flame.regressors.smirk import Smirk
-from fit_flame.regressors.spectre import Spectre
+from multitalk.fit_flame.heads.head_model import HeadModelError
+from multitalk.fit_flame.regressors.deca import Deca
+from multitalk.fit_flame.regressors.interface import Regressor
+from multitalk.fit_flame.regressors.smirk import Smirk
+from multitalk.fit_flame.regressors.spectre import Spectre
 
 _NETWORKS: dict[str, type[Deca] | type[Smirk] | type[Spectre]] = {
     "deca": Deca,

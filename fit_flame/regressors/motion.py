@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fit_flame import landmark_layout as layout
-from fit_flame.contour import counting
-from fit_flame.decode import decode, project, root_joint
-from fit_flame.gaze import gaze
-from fit_flame.head_model import HeadModel
-from fit_flame.motion import Motion
-from fit_flame.regressors.interface import Coefficients
-from fit_flame.regressors.start import LEAST_SCALE, clip_shape, expression_of, require_trained_on
-from fit_flame.result import FitDiverged, FitResult
-from fit_flame.rotation import to_matrix
+from multitalk.fit_flame.heads.head_model import HeadModel
+from multitalk.fit_flame.parameters.decode import decode, project, root_joint
+from multitalk.fit_flame.parameters.motion import Motion
+from multitalk.fit_flame.parameters.rotation import to_matrix
+from multitalk.fit_flame.regressors.interface import Coefficients
+from multitalk.fit_flame.regressors.start import LEAST_SCALE, clip_shape, expression_of, require_trained_on
+from multitalk.fit_flame.solving.contour import counting
+from multitalk.fit_flame.solving.gaze import gaze
+from multitalk.fit_flame.solving.result import FitDiverged, FitResult
+from multitalk.ground import landmark_layout as layout
 
 FloatArray = npt.NDArray[np.float32]
 

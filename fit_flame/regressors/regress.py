@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fit_flame.regressors.crop import cut, to_frame, windows
-from fit_flame.regressors.interface import Coefficients, Regressor
+from multitalk.fit_flame.regressors.crop import cut, to_frame, windows
+from multitalk.fit_flame.regressors.interface import Coefficients, Regressor
 
 Frame = npt.NDArray[np.uint8]
 

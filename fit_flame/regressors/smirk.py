@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fit_flame import landmark_layout as layout
-from fit_flame.regressors.crop import CropRule
-from fit_flame.regressors.interface import EXPRESSIONS, Code
-from fit_flame.regressors.mobilenet_v3 import MobileNetV3
+from multitalk.fit_flame.regressors.crop import CropRule
+from multitalk.fit_flame.regressors.interface import EXPRESSIONS, Code
+from multitalk.fit_flame.regressors.mobilenet_v3 import MobileNetV3
+from multitalk.ground import landmark_layout as layout
 
 _POSE, _SHAPE, _FACE = 6, 300, EXPRESSIONS + 2 + 3
 _LARGEST_SIDEWAYS = 0.2  # radians of the jaw

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fit_flame.regressors.crop import LIKE_THE_68, CropRule
-from fit_flame.regressors.deca import CODE_SIZE, Deca, DecaEncoder
-from fit_flame.regressors.interface import EXPRESSIONS, Code
-from fit_flame.regressors.mobilenet_v2 import FEATURES, MobileNetV2
+from multitalk.fit_flame.regressors.crop import LIKE_THE_68, CropRule
+from multitalk.fit_flame.regressors.deca import CODE_SIZE, Deca, DecaEncoder
+from multitalk.fit_flame.regressors.interface import EXPRESSIONS, Code
+from multitalk.fit_flame.regressors.mobilenet_v2 import FEATURES, MobileNetV2
 
 _WIDTH, _REACH = 256, 2  # frames to either side
 

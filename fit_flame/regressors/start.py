@@ -9,14 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fit_flame.batch import Batch
-from fit_flame.decode import root_joint
-from fit_flame.head_model import HeadModel, HeadModelError
-from fit_flame.initial import Start
-from fit_flame.landmark_basis import LandmarkBasis
-from fit_flame.regressors.interface import EXPRESSIONS, Coefficients
-from fit_flame.residuals import FrameState
-from fit_flame.rotation import to_matrix
+from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
+from multitalk.fit_flame.parameters.decode import root_joint
+from multitalk.fit_flame.parameters.rotation import to_matrix
+from multitalk.fit_flame.regressors.interface import EXPRESSIONS, Coefficients
+from multitalk.fit_flame.solving.batch import Batch
+from multitalk.fit_flame.solving.initial import Start
+from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
+from multitalk.fit_flame.solving.residuals import FrameState
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from extract.errors import ClipError, ErrorCode, Stage
-from flows.building.plan import AnnotatedVideo, BatchContent, BatchName, read_batch
-from flows.building.settings import BuildSettings
-from flows.running.supervise import Supervision, finished_counts
-from flows.running.worker_process import run_worker
-from manifests.store import compact_videos
+from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.flows.building.plan import AnnotatedVideo, BatchContent, BatchName, read_batch
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.running.supervise import Supervision, finished_counts
+from multitalk.flows.running.worker_process import run_worker
+from multitalk.manifests.store import compact_videos
 
-WORKER = "flows.building.worker"
+WORKER = "multitalk.flows.building.worker"
 """The module that worker processes run."""
 
 
@@ -47,7 +47,7 @@ def run_batch(
 
     A video under which the worker process died is tried `crash_retries` times more in a new process and then
     recorded as failed, so that one video can not stop a run. The run's folder holds what the batch is
-    (`flows.building.plan.write_batch`) and takes the job, the events and the worker's log; a file named ``stop``
+    (`multitalk.flows.building.plan.write_batch`) and takes the job, the events and the worker's log; a file named ``stop``
     in it ends the batch early.
     """
     content = read_batch(batch.name, run_folder)
@@ -91,8 +91,8 @@ def _run_worker(
 def _give_up(
     content: BatchContent, settings: BuildSettings, video: AnnotatedVideo, ending: str
 ) -> dict[str, int]:
-    from flows.building.stored_clips import StoredClips
-    from flows.building.video import VideoBuilder  # heavy, and seldom needed by whoever supervises
+    from multitalk.flows.building.stored_clips import StoredClips
+    from multitalk.flows.building.video import VideoBuilder  # heavy, and seldom needed by whoever supervises
 
     message = (
         f"the worker process {ending} while it built {video.file_id}, {settings.crash_retries + 1} times; "

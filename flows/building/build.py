@@ -1,6 +1,6 @@
 """A build from end to end, in plain Python: prepare, run the batches, finish.
 
-`multitalk build` and the public API call `build`. The Prefect flow (`flows.build_dataset`) calls `prepare` and
+`multitalk build` and the public API call `build`. The Prefect flow (`multitalk.flows.build_dataset`) calls `prepare` and
 `finish`, and hands out the batches in between by its task runner.
 """
 
@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.fetch import find, require
-from filters.policy import load_policy
-from flows.building.batch import WORKER, events_path, run_batch
-from flows.building.pending import adopt_older_rows, pending_videos
-from flows.building.plan import BatchName, annotated_videos, batches, write_batches
-from flows.building.settings import BuildSettings, ConfigError
-from flows.building.stages import stage_fingerprints
-from flows.building.summary import BuildSummary, summarise
-from flows.judging import judge, policy_of
-from flows.running.event_counter import EventCounter, Progress
-from flows.running.pool import make_run_folder, run_batches
-from flows.running.progress import ShownProgress
-from manifests.files import sweep_temporary
-from manifests.schema import MANIFEST
-from manifests.store import compact, finish_commits
+from multitalk.assets.fetch import find, require
+from multitalk.filters.policy import load_policy
+from multitalk.flows.building.batch import WORKER, events_path, run_batch
+from multitalk.flows.building.pending import adopt_older_rows, pending_videos
+from multitalk.flows.building.plan import BatchName, annotated_videos, batches, write_batches
+from multitalk.flows.building.settings import BuildSettings, ConfigError
+from multitalk.flows.building.stages import stage_fingerprints
+from multitalk.flows.building.summary import BuildSummary, summarise
+from multitalk.flows.datasets.dataset_policy import judge, policy_of
+from multitalk.flows.running.event_counter import EventCounter, Progress
+from multitalk.flows.running.pool import make_run_folder, run_batches
+from multitalk.flows.running.progress import ShownProgress
+from multitalk.ground.files import sweep_temporary
+from multitalk.manifests.schema import MANIFEST
+from multitalk.manifests.store import compact, finish_commits
 
 _log = logging.getLogger(__name__)
 
@@ -164,8 +164,8 @@ def _missing_measures(settings: BuildSettings) -> tuple[str, ...]:
 
 def _check_models(settings: BuildSettings) -> None:
     """Raise for a model file that is missing or unusable, before every clip fails for it."""
-    from flows.building.detectors import face_detector
-    from flows.building.fitting import Fitter
+    from multitalk.flows.building.detectors import face_detector
+    from multitalk.flows.building.fitting import Fitter
 
     for name in ("face_landmarker", "silero_vad", "whisper_base"):
         require(name)

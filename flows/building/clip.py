@@ -1,6 +1,6 @@
 """One clip through the stages after trimming: what is known of it, and each stage's work.
 
-Which stages a clip needs is not decided here (`flows.building.video`): a stage is done when it is asked for, on what
+Which stages a clip needs is not decided here (`multitalk.flows.building.video`): a stage is done when it is asked for, on what
 earlier stages left, in memory or on disk.
 """
 
@@ -13,33 +13,33 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from assets.fetch import find, require
-from extract.annotations import Annotation
-from extract.crop import crop_box
-from extract.errors import ClipError, ErrorCode, Stage
-from extract.landmarks import Face, FaceDetector
-from extract.shots import ShotDetector
-from extract.tracks import Box, FaceTrack, box_in_clip, choose_track
-from filters.active_speaker import ActiveSpeaker
-from filters.appearance import FaceAppearance, face_appearance
-from filters.image import measure_face
-from filters.language import LanguageIdentifier, LanguageMetrics, Utterance
-from filters.pose import head_rotation
-from filters.speech import Interval, SpeechDetector, measure_speech
-from filters.sync import measure_sync
-from filters.sync_features import sync_clip
-from filters.sync_predictor import SyncPredictor
-from filters.word_times import TimedWord
-from fit_flame.canonical_mesh import read_canonical_mesh
-from fit_flame.fit import FitDiverged
-from fit_flame.motion import Motion
-from flows.building.detectors import face_detector
-from flows.building.fitting import Fitter
-from flows.building.settings import BuildSettings
-from flows.building.stages import STAGES
-from flows.building.sync import load_predictor
-from manifests.clip_row import ClipRow
-from manifests.media import read_wav
+from multitalk.assets.fetch import find, require
+from multitalk.extract.annotations import Annotation
+from multitalk.extract.crop import crop_box
+from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.extract.faces.landmarks import Face, FaceDetector
+from multitalk.extract.faces.shots import ShotDetector
+from multitalk.extract.faces.tracks import Box, FaceTrack, box_in_clip, choose_track
+from multitalk.filters.appearance import FaceAppearance, face_appearance
+from multitalk.filters.image import measure_face
+from multitalk.filters.language import LanguageIdentifier, LanguageMetrics, Utterance
+from multitalk.filters.pose import head_rotation
+from multitalk.filters.speech import Interval, SpeechDetector, measure_speech
+from multitalk.filters.sync.active_speaker import ActiveSpeaker
+from multitalk.filters.sync.features import sync_clip
+from multitalk.filters.sync.predictor import SyncPredictor
+from multitalk.filters.sync.score import measure_sync
+from multitalk.filters.word_times import TimedWord
+from multitalk.fit_flame.fit import FitDiverged
+from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
+from multitalk.fit_flame.parameters.motion import Motion
+from multitalk.flows.building.detectors import face_detector
+from multitalk.flows.building.fitting import Fitter
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.stages import STAGES
+from multitalk.flows.building.sync import load_predictor
+from multitalk.manifests.clip_row import ClipRow
+from multitalk.manifests.media import read_wav
 
 FloatArray = npt.NDArray[np.float32]
 

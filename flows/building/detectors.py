@@ -2,11 +2,11 @@
 
 import importlib.util
 
-from assets.fetch import require
-from extract.face_alignment import FaceAlignmentDetector
-from extract.face_layout import IBUG_68, MEDIAPIPE_478, FaceLayout
-from extract.landmarks import FaceDetector, LandmarkSettings, MediaPipeDetector
-from flows.building.settings import ConfigError
+from multitalk.assets.fetch import require
+from multitalk.extract.faces.face_alignment import FaceAlignmentDetector
+from multitalk.extract.faces.landmarks import FaceDetector, LandmarkSettings, MediaPipeDetector
+from multitalk.flows.building.settings import ConfigError
+from multitalk.ground.face_layout import IBUG_68, MEDIAPIPE_478, FaceLayout
 
 
 def face_detector(settings: LandmarkSettings) -> FaceDetector:

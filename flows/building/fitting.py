@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from assets.fetch import require
-from fit_flame.fit import FitResult, fit_clip
-from fit_flame.head_model import HeadModel
-from fit_flame.regressors.settings import RegressorSettings
-from flows.building.detectors import detected_layout
-from flows.building.settings import BuildSettings
-from flows.head_models import CANONICAL, load_head_model
-from manifests.media import read_frames
+from multitalk.assets.fetch import require
+from multitalk.fit_flame.fit import FitResult, fit_clip
+from multitalk.fit_flame.heads.head_model import HeadModel
+from multitalk.fit_flame.regressors.settings import RegressorSettings
+from multitalk.flows.building.detectors import detected_layout
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.modelling.head_models import CANONICAL, load_head_model
+from multitalk.manifests.media import read_frames
 
 if TYPE_CHECKING:
-    from fit_flame.regressors.interface import Coefficients, Regressor
+    from multitalk.fit_flame.regressors.interface import Coefficients, Regressor
 
 
 class Fitter:
@@ -36,7 +36,7 @@ class Fitter:
             A model's file is not here, is damaged, or the regressor was trained on another head model.
         """
         if self._settings.regressor is not None:
-            from fit_flame.regressors.start import require_trained_on
+            from multitalk.fit_flame.regressors.start import require_trained_on
 
             require_trained_on(self.head_model)
             self._regressor  # noqa: B018  loads it
@@ -64,7 +64,7 @@ class Fitter:
         regressed = self._regress(clip, landmarks, valid, chosen)
         if chosen.use == "initial":
             return fit_clip(landmarks, valid, self.head_model, self._settings.fit, regressed=regressed)
-        from fit_flame.regressors.motion import regressed_motion
+        from multitalk.fit_flame.regressors.motion import regressed_motion
 
         return regressed_motion(regressed, landmarks, self.head_model, max_error=chosen.max_error)
 
@@ -75,7 +75,7 @@ class Fitter:
         valid: npt.NDArray[np.bool_],
         chosen: RegressorSettings,
     ) -> "Coefficients":
-        from fit_flame.regressors.regress import regress
+        from multitalk.fit_flame.regressors.regress import regress
 
         return regress(
             self._regressor,
@@ -93,7 +93,7 @@ class Fitter:
 
     @cached_property
     def _regressor(self) -> "Regressor":
-        from fit_flame.regressors.load import load_regressor
+        from multitalk.fit_flame.regressors.load import load_regressor
 
         chosen = self._settings.regressor
         assert chosen is not None
@@ -101,7 +101,7 @@ class Fitter:
 
     @cached_property
     def _regressor_device(self) -> str:
-        from fit_flame.regressors.load import best_device
+        from multitalk.fit_flame.regressors.load import best_device
 
         assert self._settings.regressor is not None
         return self._settings.regressor.device or best_device()

@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extract.annotations import Annotation
-from extract.errors import ErrorCode, Stage
-from flows.building.plan import AnnotatedVideo
-from flows.building.settings import BuildSettings
-from flows.building.settled import try_fingerprint
-from flows.building.stages import STAGES, configuration_fingerprint
-from manifests.schema import MANIFEST
-from manifests.store import compact, read_manifest
+from multitalk.extract.annotations import Annotation
+from multitalk.extract.errors import ErrorCode, Stage
+from multitalk.flows.building.plan import AnnotatedVideo
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.settled import try_fingerprint
+from multitalk.flows.building.stages import STAGES, configuration_fingerprint
+from multitalk.manifests.schema import MANIFEST
+from multitalk.manifests.store import compact, read_manifest
 
 Mask = npt.NDArray[np.bool_]
 
@@ -74,7 +74,7 @@ def adopt_older_rows(root: Path, wanted: Mapping[Stage, str]) -> int:
 
 
 class _Found:
-    """The manifest's clips, looked up by id; what `flows.building.settled` says of one, for all."""
+    """The manifest's clips, looked up by id; what `multitalk.flows.building.settled` says of one, for all."""
 
     def __init__(self, rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> None:
         self._wanted = wanted

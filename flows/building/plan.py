@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from extract.annotations import Annotation, AnnotationSet, InvalidAnnotation, read_annotations
-from extract.errors import Stage
-from flows.building.settings import BuildSettings, ConfigError
-from manifests.files import atomic
+from multitalk.extract.annotations import Annotation, AnnotationSet, InvalidAnnotation, read_annotations
+from multitalk.extract.errors import Stage
+from multitalk.flows.building.settings import BuildSettings, ConfigError
+from multitalk.ground.files import atomic
 from multitalk.nearest import did_you_mean
 
 UNDETERMINED = "und"  # ISO 639's code, for rows whose annotation names no usable language

@@ -1,7 +1,7 @@
 """Settings of a build: the Prefect flow's parameter, the ``--config`` YAML file, and the UI's form.
 
 The settings of a stage live beside the stage; this module only puts them together. Each field says whether it
-changes what comes out (`multitalk.ground.outcome`); `flows.building.stages` makes fingerprints of those that do.
+changes what comes out (`multitalk.ground.outcome`); `multitalk.flows.building.stages` makes fingerprints of those that do.
 """
 
 import math
@@ -14,15 +14,15 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from extract.download import DownloadSettings
-from extract.errors import ErrorCode, Stage
-from extract.landmarks import LandmarkSettings
-from extract.tracks import TrackSettings
-from extract.trim import TrimSettings
-from filters.language import LanguageSettings
-from filters.speech import SpeechSettings
-from fit_flame.fit import FitSettings
-from fit_flame.regressors.settings import RegressorSettings
+from multitalk.extract.downloading.download import DownloadSettings
+from multitalk.extract.errors import ErrorCode, Stage
+from multitalk.extract.faces.landmarks import LandmarkSettings
+from multitalk.extract.faces.tracks import TrackSettings
+from multitalk.extract.trim import TrimSettings
+from multitalk.filters.language import LanguageSettings
+from multitalk.filters.speech import SpeechSettings
+from multitalk.fit_flame.fit import FitSettings
+from multitalk.fit_flame.regressors.settings import RegressorSettings
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 from multitalk.nearest import did_you_mean, nearest
 

@@ -1,17 +1,17 @@
 """Whether a clip's row is what is wanted, or says that it can not be had: then the clip has nothing to do.
 
-`flows.building.pending` asks the same of all clips at once.
+`multitalk.flows.building.pending` asks the same of all clips at once.
 """
 
 from collections.abc import Mapping
 
-from extract.annotations import Annotation
-from extract.errors import ErrorCode, Stage
-from flows.building.plan import AnnotatedVideo
-from flows.building.settings import BuildSettings
-from flows.building.stages import configuration_fingerprint
-from manifests.clip_row import ClipRow
+from multitalk.extract.annotations import Annotation
+from multitalk.extract.errors import ErrorCode, Stage
+from multitalk.flows.building.plan import AnnotatedVideo
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.stages import configuration_fingerprint
 from multitalk.ground.outcome import digest
+from multitalk.manifests.clip_row import ClipRow
 
 
 def is_settled(

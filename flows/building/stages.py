@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from assets.fetch import find, version_of
-from extract.errors import Stage
-from filters.image import FaceMetrics
-from filters.speech import SpeechMetrics
-from filters.sync import SyncMetrics
-from flows.building.fitting import regressor_version
-from flows.building.settings import BuildSettings
-from flows.building.sync import PREDICTOR, predictor_version
-from flows.head_models import head_model_version
+from multitalk.assets.fetch import find, version_of
+from multitalk.extract.errors import Stage
+from multitalk.filters.image import FaceMetrics
+from multitalk.filters.speech import SpeechMetrics
+from multitalk.filters.sync.score import SyncMetrics
+from multitalk.flows.building.fitting import regressor_version
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.sync import PREDICTOR, predictor_version
+from multitalk.flows.modelling.head_models import head_model_version
 from multitalk.ground.outcome import digest, outcome
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manifests import paths
-from manifests.checksums import row_xxh3
-from manifests.clip_row import ClipRow
-from manifests.paths import DatasetError
-from manifests.store import read_videos
-from manifests.tables import naming_damage, open_file, read_row, row_arrays
+from multitalk.manifests import paths
+from multitalk.manifests.clip_row import ClipRow
+from multitalk.manifests.paths import DatasetError
+from multitalk.manifests.storage.checksums import row_xxh3
+from multitalk.manifests.store import read_videos
+from multitalk.manifests.tables import naming_damage, open_file, read_row, row_arrays
 
 
 class StoredClips:

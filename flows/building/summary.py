@@ -1,10 +1,10 @@
-"""What a build did and what the dataset holds after it: printed by the command; `flows.artifact` adds to it."""
+"""What a build did and what the dataset holds after it: printed by the command; `multitalk.flows.artifact` adds to it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests import open_dataset
+from multitalk.manifests import open_dataset
 
 _LANGUAGES = """
     SELECT language,

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assets.fetch import require
-from filters.speech import SpeechDetector, SpeechSettings
-from filters.sync import SyncMetrics, measure_sync
-from filters.sync_features import SyncClip, sync_clip
-from filters.sync_predictor import SyncPredictor, SyncStatistics, train_predictor, video_statistics
-from manifests import open_dataset
-from manifests.dataset import Dataset
-from manifests.media import read_wav
-from manifests.paths import DatasetError, audio_path
-from manifests.store import compact
+from multitalk.assets.fetch import require
+from multitalk.filters.speech import SpeechDetector, SpeechSettings
+from multitalk.filters.sync.features import SyncClip, sync_clip
+from multitalk.filters.sync.predictor import SyncPredictor, SyncStatistics, train_predictor, video_statistics
+from multitalk.filters.sync.score import SyncMetrics, measure_sync
+from multitalk.manifests import open_dataset
+from multitalk.manifests.dataset import Dataset
+from multitalk.manifests.media import read_wav
+from multitalk.manifests.paths import DatasetError, audio_path
+from multitalk.manifests.store import compact
 
 PREDICTOR = "sync_predictor.npz"
 """Name of the predictor in a dataset's root."""

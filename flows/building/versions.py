@@ -3,11 +3,11 @@
 import importlib.metadata
 from collections.abc import Mapping
 
-from extract.errors import Stage
-from extract.ffmpeg import ffmpeg_version
-from flows.building.fitting import regressor_version
-from flows.building.settings import BuildSettings
-from flows.building.sync import PREDICTOR, VERSION_KEY, predictor_version
+from multitalk.extract.errors import Stage
+from multitalk.extract.ffmpeg import ffmpeg_version
+from multitalk.flows.building.fitting import regressor_version
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.sync import PREDICTOR, VERSION_KEY, predictor_version
 
 _PACKAGES: Mapping[Stage, tuple[str, ...]] = {
     Stage.SOURCE: ("yt-dlp",),

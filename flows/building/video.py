@@ -18,23 +18,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from extract.annotations import Annotation, InvalidAnnotation
-from extract.download import DownloadedVideo, download
-from extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
-from extract.pace import Pace
-from extract.probe import probe
-from extract.trim import TrimRequest, TrimResult, trim_clips
-from flows.building.clip import ClipInWork, ClipStages, Landmarks
-from flows.building.plan import AnnotatedVideo
-from flows.building.settings import BuildSettings
-from flows.building.settled import is_settled, same_interval, try_fingerprint
-from flows.building.stages import STAGES, configuration_fingerprint, downstream
-from flows.building.stored_clips import StoredClips
-from flows.building.versions import StageVersions
-from manifests import paths
-from manifests.clip_row import ClipRow
-from manifests.store import claim_video, commit_video, file_xxh3, staging_folder
-from manifests.takedown import read_takedown
+from multitalk.extract.annotations import Annotation, InvalidAnnotation
+from multitalk.extract.downloading.download import DownloadedVideo, download
+from multitalk.extract.downloading.pace import Pace
+from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
+from multitalk.extract.probe import probe
+from multitalk.extract.trim import TrimRequest, TrimResult, trim_clips
+from multitalk.flows.building.clip import ClipInWork, ClipStages, Landmarks
+from multitalk.flows.building.plan import AnnotatedVideo
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.settled import is_settled, same_interval, try_fingerprint
+from multitalk.flows.building.stages import STAGES, configuration_fingerprint, downstream
+from multitalk.flows.building.stored_clips import StoredClips
+from multitalk.flows.building.versions import StageVersions
+from multitalk.manifests import paths
+from multitalk.manifests.clip_row import ClipRow
+from multitalk.manifests.store import claim_video, commit_video, file_xxh3, staging_folder
+from multitalk.manifests.takedown import read_takedown
 
 _log = logging.getLogger(__name__)
 

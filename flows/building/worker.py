@@ -1,16 +1,16 @@
 """The worker process of one batch: takes its source videos through their stages, one after the other.
 
-Started by :mod:`flows.building.batch` as ``python -m flows.building.worker JOB``.
+Started by :mod:`multitalk.flows.building.batch` as ``python -m multitalk.flows.building.worker JOB``.
 """
 
 from functools import partial
 
-from flows.building.batch import Job, events_path
-from flows.building.plan import read_batch
-from flows.building.stored_clips import StoredClips
-from flows.building.video import VideoBuilder
-from flows.running.supervise import Events
-from flows.running.worker_process import ahead, await_prepared, work
+from multitalk.flows.building.batch import Job, events_path
+from multitalk.flows.building.plan import read_batch
+from multitalk.flows.building.stored_clips import StoredClips
+from multitalk.flows.building.video import VideoBuilder
+from multitalk.flows.running.supervise import Events
+from multitalk.flows.running.worker_process import ahead, await_prepared, work
 
 
 def run(job: Job) -> None:
@@ -38,7 +38,7 @@ def run(job: Job) -> None:
 
 
 def main() -> None:
-    """Entry point of ``python -m flows.building.worker JOB``."""
+    """Entry point of ``python -m multitalk.flows.building.worker JOB``."""
     work(Job, run)
 
 

@@ -3,10 +3,10 @@
 import json as json_text
 from dataclasses import asdict
 
-from flows.building.settings import BuildSettings
-from flows.commands.checks import check_annotations, check_head_model, check_policy, check_root
-from flows.commands.options import Option, takes
-from flows.commands.words import AsJson
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.commands.checks import check_annotations, check_head_model, check_policy, check_root
+from multitalk.flows.commands.options import Option, takes
+from multitalk.flows.commands.words import AsJson
 
 
 @takes(
@@ -38,17 +38,17 @@ def build(
 
 def run_build(settings: BuildSettings, *, as_json: bool = False) -> int:
     """Build, here or on the cluster that the settings name, and print the summary."""
-    from flows.tables import print_summary
+    from multitalk.flows.looking.tables import print_summary
 
     if settings.task_runner == "local":
-        from flows.building.build import build
+        from multitalk.flows.building.build import build
 
         summary = build(settings)
     else:
-        from flows.prefect_server import set_up_prefect
+        from multitalk.flows.prefect_server import set_up_prefect
 
         set_up_prefect()
-        from flows.build_dataset import build_dataset
+        from multitalk.flows.build_dataset import build_dataset
 
         summary = build_dataset(settings)
     if as_json:

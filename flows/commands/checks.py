@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from flows.building.settings import ConfigError
+from multitalk.flows.building.settings import ConfigError
 from multitalk.nearest import did_you_mean
 
 _QUICKLY_READ_BYTES = (
@@ -38,7 +38,7 @@ def check_root(root: Path) -> None:
 
 def check_dataset(root: Path) -> None:
     """Raise DatasetError where there is no dataset at `root`."""
-    from manifests.paths import languages
+    from multitalk.manifests.paths import languages
 
     languages(root)
 
@@ -53,8 +53,8 @@ def check_annotations(patterns: Iterable[str], wanted: Iterable[str]) -> None:
     ConfigError
         No file fits a pattern, no clip is in them, or none of a wanted language.
     """
-    from extract.annotation_json import AnnotationFileError, read_clips
-    from flows.building.plan import annotation_files
+    from multitalk.extract.annotation_json import AnnotationFileError, read_clips
+    from multitalk.flows.building.plan import annotation_files
 
     files = annotation_files(patterns)
     for path in files:
@@ -78,15 +78,15 @@ def check_policy(source: str | Path | None) -> None:
     """Raise PolicyError for a policy that can not be used."""
     if source is None:
         return
-    from filters.policy import load_policy
-    from manifests.schema import MANIFEST
+    from multitalk.filters.policy import load_policy
+    from multitalk.manifests.schema import MANIFEST
 
     load_policy(source, MANIFEST)
 
 
 def check_head_model(name: str | None) -> None:
     """Raise ConfigError for what is neither a head model's name nor a file."""
-    from assets.registry import REGISTRY
+    from multitalk.assets.registry import REGISTRY
 
     if name is None or name in REGISTRY or Path(name).exists():
         return
@@ -100,7 +100,7 @@ def check_head_model(name: str | None) -> None:
 
 def head_model_names() -> list[str]:
     """Names that a head model can have."""
-    from assets.registry import REGISTRY
+    from multitalk.assets.registry import REGISTRY
 
     parts = ("flame_landmark_embedding", "flame_mediapipe_embedding", "flame_masks")
     return ["canonical", *(name for name in REGISTRY if name.startswith("flame_") and name not in parts)]
@@ -108,7 +108,7 @@ def head_model_names() -> list[str]:
 
 def check_preset(name: str) -> None:
     """Raise UnknownPresetError for a preset of training that there is none of."""
-    from training.presets import prior_preset
+    from multitalk.training.presets import prior_preset
 
     prior_preset(name)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from flows.commands.words import Root
+from multitalk.flows.commands.words import Root
 
 if TYPE_CHECKING:
-    from filters.verdicts import Waterfall
+    from multitalk.filters.verdicts import Waterfall
 
 _POLICY = "NAME|FILE"
 
@@ -27,8 +27,8 @@ def query(
     ] = "table",
 ) -> int:
     """Run a query and write its result."""
-    from manifests import query as queries
-    from manifests.formats import write_result
+    from multitalk.manifests import query as queries
+    from multitalk.manifests.formats import write_result
 
     write_result(queries.query(root, sql), sys.stdout.buffer, format)
     sys.stdout.flush()
@@ -60,11 +60,11 @@ def filter_clips(
 ) -> int:
     """Apply a policy to all clips, or only show what it would do."""
     spare_pandas()
-    from filters.policy import load_policy
-    from filters.verdicts import evaluate, metric_columns, waterfall, waterfall_by_language
-    from flows.judging import judge, policy_of
-    from manifests.schema import MANIFEST
-    from manifests.store import read_manifest
+    from multitalk.filters.policy import load_policy
+    from multitalk.filters.verdicts import evaluate, metric_columns, waterfall, waterfall_by_language
+    from multitalk.flows.datasets.dataset_policy import judge, policy_of
+    from multitalk.manifests.schema import MANIFEST
+    from multitalk.manifests.store import read_manifest
 
     source = policy or policy_of(root)
     rules = load_policy(source, MANIFEST)
@@ -109,7 +109,7 @@ class _WithoutPandas(MetaPathFinder):
 
 
 def _print_waterfall(counts: "Waterfall", title: str) -> None:
-    from flows.tables import print_table
+    from multitalk.flows.looking.tables import print_table
 
     share = f"{counts.accepted / counts.clips:.1%}" if counts.clips else "0%"
     rows = [asdict(row) for row in counts.rows if row.all] or [
@@ -121,10 +121,10 @@ def _print_waterfall(counts: "Waterfall", title: str) -> None:
 def _explain(root: Path, clip_id: str, policy: Any) -> int:
     import pyarrow.compute as pc
 
-    from filters.verdicts import explain
-    from flows.tables import print_table
-    from manifests.paths import DatasetError
-    from manifests.store import read_manifest
+    from multitalk.filters.verdicts import explain
+    from multitalk.flows.looking.tables import print_table
+    from multitalk.manifests.paths import DatasetError
+    from multitalk.manifests.store import read_manifest
 
     clips = read_manifest(root)
     clip = clips.filter(pc.equal(clips["clip_id"], clip_id))
@@ -140,11 +140,11 @@ def _explain(root: Path, clip_id: str, policy: Any) -> int:
 
 
 def _compare(root: Path, other_source: str, policy: Any) -> int:
-    from filters.policy import load_policy
-    from filters.verdicts import compare, evaluate, metric_columns
-    from flows.tables import print_table
-    from manifests.schema import MANIFEST
-    from manifests.store import read_manifest
+    from multitalk.filters.policy import load_policy
+    from multitalk.filters.verdicts import compare, evaluate, metric_columns
+    from multitalk.flows.looking.tables import print_table
+    from multitalk.manifests.schema import MANIFEST
+    from multitalk.manifests.store import read_manifest
 
     other = load_policy(other_source, MANIFEST)
     columns = sorted({*metric_columns(policy), *metric_columns(other), "clip_id"})

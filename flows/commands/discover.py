@@ -4,13 +4,13 @@ import json as json_text
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from flows.commands.checks import check_head_model, check_policy, check_root
-from flows.commands.options import Option, takes
-from flows.commands.words import AsJson
-from flows.discovering.settings import DiscoverSettings
+from multitalk.flows.commands.checks import check_head_model, check_policy, check_root
+from multitalk.flows.commands.options import Option, takes
+from multitalk.flows.commands.words import AsJson
+from multitalk.flows.discovering.settings import DiscoverSettings
 
 if TYPE_CHECKING:
-    from flows.discovering.discover import DiscoverSummary
+    from multitalk.flows.discovering.discover import DiscoverSummary
 
 
 @takes(
@@ -36,7 +36,7 @@ def discover(
 
 def run_discover(settings: DiscoverSettings, *, as_json: bool = False) -> int:
     """Find clips, and print the summary."""
-    from flows.discovering import discover as discovery
+    from multitalk.flows.discovering import discover as discovery
 
     summary = discovery.discover(settings)
     if as_json:
@@ -47,7 +47,7 @@ def run_discover(settings: DiscoverSettings, *, as_json: bool = False) -> int:
 
 
 def _print(summary: "DiscoverSummary") -> None:
-    from flows.tables import print_table
+    from multitalk.flows.looking.tables import print_table
 
     print(
         f"{summary.clips} clips ({summary.minutes:.1f} min) in {summary.videos} videos, "

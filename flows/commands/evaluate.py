@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from flows.building.settings import ConfigError
-from flows.commands.checks import check_dataset, check_files
-from flows.commands.options import Option, takes
-from flows.commands.words import several_commands
-from flows.evaluation_config import EvaluateReleaseSettings
-from flows.lip_reading_config import ReadLipsSettings
-from flows.model_config import EvaluateSettings, EvaluateTalkerSettings
-from flows.running.progress import ShownProgress
+from multitalk.flows.building.settings import ConfigError
+from multitalk.flows.commands.checks import check_dataset, check_files
+from multitalk.flows.commands.options import Option, takes
+from multitalk.flows.commands.words import several_commands
+from multitalk.flows.evaluating.lip_reading_settings import ReadLipsSettings
+from multitalk.flows.evaluating.settings import EvaluateReleaseSettings
+from multitalk.flows.modelling.settings import EvaluateSettings, EvaluateTalkerSettings
+from multitalk.flows.running.progress import ShownProgress
 
 evaluate = several_commands("evaluate")
 
@@ -85,9 +85,9 @@ def motion(
 ) -> int:
     """Measure motion, and print the tables."""
     _check_root(settings.root)
-    from flows.clip_views import plot_errors, write_comparison
-    from flows.motion_evaluation import evaluate
-    from flows.written_tables import tables_text, write_tables
+    from multitalk.flows.evaluating.motion import evaluate
+    from multitalk.flows.evaluating.written_tables import tables_text, write_tables
+    from multitalk.flows.looking.clip_views import plot_errors, write_comparison
 
     with ShownProgress() as shown:
         tables = evaluate(settings, shown.step("clips measured"))
@@ -129,8 +129,8 @@ def motion(
 def lip_reading(settings: ReadLipsSettings, *, format: Format = "terminal") -> int:
     """Read lips, and print the tables."""
     _check_root(settings.root)
-    from flows.lip_reading_evaluation import read_lips
-    from flows.written_tables import tables_text
+    from multitalk.flows.evaluating.lip_reading import read_lips
+    from multitalk.flows.evaluating.written_tables import tables_text
 
     with ShownProgress() as shown:
         tables = read_lips(settings, shown.step)
@@ -165,8 +165,8 @@ def talker(
     check_files("--talker", settings.talker)
     # As in `talk`: threads that spin between frames' small steps cost a fifth of the CPU time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from flows.talker_evaluation import evaluate_talker
-    from flows.written_tables import tables_text
+    from multitalk.flows.evaluating.talker import evaluate_talker
+    from multitalk.flows.evaluating.written_tables import tables_text
 
     with ShownProgress() as shown:
         tables = evaluate_talker(settings, out, shown.step("clips spoken"))
@@ -189,8 +189,8 @@ def talker(
 def both(settings: EvaluateReleaseSettings, *, format: Format = "terminal") -> int:
     """Measure motion, read lips, and print the tables."""
     _check_root(settings.root)
-    from flows.release_evaluation import evaluate_release
-    from flows.written_tables import tables_text
+    from multitalk.flows.evaluating.release import evaluate_release
+    from multitalk.flows.evaluating.written_tables import tables_text
 
     with ShownProgress() as shown:
         tables = evaluate_release(settings, shown.step)

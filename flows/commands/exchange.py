@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from flows.commands.words import AsJson, HeadModelOfClips, Root
+from multitalk.flows.commands.words import AsJson, HeadModelOfClips, Root
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,9 +34,14 @@ def export(
     head_model: HeadModelOfClips = None,
 ) -> int:
     """Write the clips in a layout, and say how many."""
-    from flows.building.settings import ConfigError
-    from manifests.export import divided_clips, export_huggingface, export_multitalk, export_webdataset
-    from manifests.release import read_release
+    from multitalk.flows.building.settings import ConfigError
+    from multitalk.manifests.layouts.export import (
+        divided_clips,
+        export_huggingface,
+        export_multitalk,
+        export_webdataset,
+    )
+    from multitalk.manifests.releases.release import read_release
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
@@ -44,8 +49,8 @@ def export(
         )
     clips = read_release(root, release) if release else divided_clips(root)
     if layout == "multitalk":
-        from fit_flame.decode import decode
-        from flows.heads import only_model, to_motion
+        from multitalk.fit_flame.parameters.decode import decode
+        from multitalk.flows.modelling.stored_heads import only_model, to_motion
 
         model = only_model(clips["head_model"], head_model)
 
@@ -64,10 +69,10 @@ def export(
 
 
 def _card(root: Path, clips: "pa.Table", release: str | None) -> str:
-    from filters.policy import policy_text
-    from flows.judging import policy_of
-    from manifests.card import card
-    from manifests.release import ReleaseSettings, release_folder
+    from multitalk.filters.policy import policy_text
+    from multitalk.flows.datasets.dataset_policy import policy_of
+    from multitalk.manifests.releases.card import card
+    from multitalk.manifests.releases.release import ReleaseSettings, release_folder
 
     if release:
         return (release_folder(root, release) / "README.md").read_text("utf-8")
@@ -102,12 +107,12 @@ def import_clips(
     json: AsJson = False,
 ) -> int:
     """Take a folder in, and say how well the head model shows it."""
-    from flows.commands.checks import check_files, check_head_model
+    from multitalk.flows.commands.checks import check_files, check_head_model
 
     check_files("DIR", source)
     check_head_model(head_model)
-    from flows.import_layout import import_layout
-    from flows.running.progress import ShownProgress
+    from multitalk.flows.datasets.import_layout import import_layout
+    from multitalk.flows.running.progress import ShownProgress
 
     with ShownProgress() as shown:
         summary = import_layout(

@@ -111,7 +111,7 @@ def _write_log(root: Path | None, text: str) -> Path:
     heading = f"multitalk {' '.join(sys.argv[1:])}\nPython {sys.version}\n\n"
     places = [Path(tempfile.gettempdir())]
     with contextlib.suppress(Exception):  # without a home folder there is no cache
-        from assets.fetch import cache_directory
+        from multitalk.assets.fetch import cache_directory
 
         places.insert(0, cache_directory() / "logs")
     if root is not None and root.is_dir():

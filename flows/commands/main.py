@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cyclopts import App, Group, Parameter
 
-from flows.commands.faults import logged, message_of, status_of
-from flows.commands.words import OPTIONS
+from multitalk.flows.commands.faults import logged, message_of, status_of
+from multitalk.flows.commands.words import OPTIONS
 
 _GOES_ON = "what was finished is kept, the same command goes on from there"
 _HERE = "flows.commands"

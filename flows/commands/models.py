@@ -9,18 +9,18 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from flows.building.settings import ConfigError
-from flows.commands.checks import (
+from multitalk.flows.building.settings import ConfigError
+from multitalk.flows.commands.checks import (
     check_dataset,
     check_files,
     check_head_model,
     check_preset,
     check_suffix,
 )
-from flows.commands.options import Option, takes
-from flows.commands.words import AsJson, Root, several_commands
-from flows.model_config import SpeakSettings, TrainSettings
-from training.talk import parse_languages
+from multitalk.flows.commands.options import Option, takes
+from multitalk.flows.commands.words import AsJson, Root, several_commands
+from multitalk.flows.modelling.settings import SpeakSettings, TrainSettings
+from multitalk.training.talk import parse_languages
 
 head_model = several_commands("head-model")
 
@@ -50,8 +50,8 @@ def train(
 def run_training(kind: Literal["prior", "talker"], settings: TrainSettings) -> int:
     """Train, and print the checkpoints and what they are worth."""
     quiet_lightning()
-    from flows.models import train
-    from flows.running.progress import ShownProgress
+    from multitalk.flows.modelling.models import train
+    from multitalk.flows.running.progress import ShownProgress
 
     with ShownProgress() as shown:
         trained = train(kind, settings, shown.update)
@@ -102,7 +102,7 @@ def talk(settings: SpeakSettings) -> int:
     check_head_model(settings.head_model)
     # Frames follow one another in small steps: threads that spin between them cost a fifth of the CPU time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from flows.models import speak
+    from multitalk.flows.modelling.models import speak
 
     spoken = speak(
         settings.audio,
@@ -154,11 +154,11 @@ def preview(
     check_dataset(root)
     import pyarrow.compute as pc
 
-    from flows.heads import only_model
-    from flows.preview import write_preview
-    from flows.running.progress import ShownProgress
-    from manifests import open_dataset
-    from manifests.paths import DatasetError
+    from multitalk.flows.looking.preview import write_preview
+    from multitalk.flows.modelling.stored_heads import only_model
+    from multitalk.flows.running.progress import ShownProgress
+    from multitalk.manifests import open_dataset
+    from multitalk.manifests.paths import DatasetError
 
     dataset = open_dataset(root)
     clips = dataset.arrow(["clip_id", "head_model"])
@@ -180,7 +180,7 @@ def sync(
 ) -> int:
     """Learn sync, rescore the clips, and say how many."""
     check_dataset(root)
-    from flows.building.sync import train_and_rescore
+    from multitalk.flows.building.sync import train_and_rescore
 
     summary = train_and_rescore(root, min_videos=min_videos)
     if json:
@@ -214,7 +214,7 @@ def embed(
     if picture is not None:
         check_suffix(picture, ".png", option="--picture")
     check_head_model(flame)
-    from flows.landmark_embedding import embed as make_embedding
+    from multitalk.flows.modelling.landmark_embedding import embed as make_embedding
 
     place, figures = make_embedding(flame, out, picture)
     print(place)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.commands.options import takes
-from flows.commands.words import AsJson, HeadModelOfClips, Root
-from manifests.release import ReleaseSettings
+from multitalk.flows.commands.options import takes
+from multitalk.flows.commands.words import AsJson, HeadModelOfClips, Root
+from multitalk.manifests.releases.release import ReleaseSettings
 
 _SHOWN = 50  # findings of `verify` on a terminal
 
@@ -28,8 +28,8 @@ def report(
     head_model: HeadModelOfClips = None,
 ) -> int:
     """Write the report page."""
-    from flows.building.settings import ConfigError
-    from flows.report import write_dataset_report
+    from multitalk.flows.building.settings import ConfigError
+    from multitalk.flows.datasets.report import write_dataset_report
 
     if clips < 0:
         raise ConfigError("--clips: a number of clips, 0 or more")
@@ -64,13 +64,13 @@ def release(
     json: AsJson = False,
 ) -> int:
     """Freeze a release and say what is in it."""
-    from filters.policy import load_policy, policy_text
-    from filters.verdicts import apply
-    from flows.building.settings import ConfigError
-    from flows.judging import policy_of
-    from manifests.release import create_release
-    from manifests.schema import MANIFEST
-    from manifests.splits import read_lists
+    from multitalk.filters.policy import load_policy, policy_text
+    from multitalk.filters.verdicts import apply
+    from multitalk.flows.building.settings import ConfigError
+    from multitalk.flows.datasets.dataset_policy import policy_of
+    from multitalk.manifests.releases.release import create_release
+    from multitalk.manifests.schema import MANIFEST
+    from multitalk.manifests.splits import read_lists
 
     if like and lists:
         raise ConfigError("--like and --lists both say how to divide the clips: give one of them")
@@ -108,9 +108,9 @@ def verify(
     json: AsJson = False,
 ) -> int:
     """Check every file, and print what is not as it should be."""
-    from flows.tables import print_table
-    from manifests.store import forget as forget_videos
-    from manifests.verify import verify as findings_of
+    from multitalk.flows.looking.tables import print_table
+    from multitalk.manifests.releases.verify import verify as findings_of
+    from multitalk.manifests.store import forget as forget_videos
 
     findings = findings_of(root, hashes=not fast)
     if json:
@@ -138,9 +138,9 @@ def remove(
     ] = "",
 ) -> int:
     """Delete source videos for good, and say which releases list them."""
-    from flows.tables import print_table
-    from manifests.query import query
-    from manifests.remove import remove_videos
+    from multitalk.flows.looking.tables import print_table
+    from multitalk.manifests.query import query
+    from multitalk.manifests.remove import remove_videos
 
     deleted = remove_videos(root, video_ids, reason)
     print(f"{len(deleted)} files deleted; takedown.txt keeps later builds from bringing them back")

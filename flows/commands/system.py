@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.commands.words import AsJson, several_commands
+from multitalk.flows.commands.words import AsJson, several_commands
 from multitalk.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ assets = several_commands("assets")
 @assets.command(name="list", sort_key=1, help="Every model file, and whether it is here.")
 def list_assets(*, json: AsJson = False) -> int:
     """Print what is known of every model file."""
-    from assets.fetch import statuses
+    from multitalk.assets.fetch import statuses
 
     found = statuses()
     if json:
         print(json_text.dumps([asdict(status) for status in found], default=str, indent=2))
         return 0
-    from flows.tables import print_assets
+    from multitalk.flows.looking.tables import print_assets
 
     print_assets(found)
     return 0
@@ -42,9 +42,9 @@ def fetch_assets(
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from assets.errors import AssetError, UnknownAsset
-    from assets.fetch import fetch, statuses
-    from assets.registry import REGISTRY
+    from multitalk.assets.errors import AssetError, UnknownAsset
+    from multitalk.assets.fetch import fetch, statuses
+    from multitalk.assets.registry import REGISTRY
 
     wanted = names or tuple(s.asset.name for s in statuses() if s.state == "missing" and s.asset.downloadable)
     for name in wanted:
@@ -83,14 +83,14 @@ def doctor(
     json: AsJson = False,
 ) -> int:
     """Print what a build needs, and what is missing."""
-    from flows.building.settings import YOUTUBE
-    from flows.doctor import examine
+    from multitalk.flows.building.settings import YOUTUBE
+    from multitalk.flows.running.doctor import examine
 
     findings = list(examine(root, source_url or YOUTUBE))
     if json:
         print(json_text.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        from flows.tables import print_findings
+        from multitalk.flows.looking.tables import print_findings
 
         print_findings(findings)
     return 1 if any(finding.state == "missing" for finding in findings) else 0
@@ -114,8 +114,8 @@ def demo(
     ] = False,
 ) -> int:
     """Check what was asked for, then run the demo."""
-    from flows.building.settings import ConfigError
-    from flows.commands.checks import check_root
+    from multitalk.flows.building.settings import ConfigError
+    from multitalk.flows.commands.checks import check_root
 
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers: {workers} is no whole number of 1 or more")
@@ -125,15 +125,15 @@ def demo(
 
 def run_demo_command(root: Path, workers: int, *, train: bool) -> int:
     """Build the demo's dataset, and train on it if asked to."""
-    from flows.demo_build import run_demo
+    from multitalk.flows.demo.build import run_demo
 
     status = run_demo(root, workers=workers)
     if status != 0 or not train:
         return status
-    from flows.commands.models import quiet_lightning
+    from multitalk.flows.commands.models import quiet_lightning
 
     quiet_lightning()
-    from flows.demo_train import print_models, train_demo
+    from multitalk.flows.demo.train import print_models, train_demo
 
     print_models(root, train_demo(root, root.with_name(root.name + "-models")))
     return 0

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from extract.errors import ClipError, ErrorCode, Stage
-from flows.discovering.results import RawVideo, failed_result, video_fingerprint, write_result
-from flows.discovering.settings import DiscoverSettings
-from flows.running.supervise import Supervision
-from flows.running.worker_process import run_worker
-from manifests.files import atomic
+from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.flows.discovering.results import RawVideo, failed_result, video_fingerprint, write_result
+from multitalk.flows.discovering.settings import DiscoverSettings
+from multitalk.flows.running.supervise import Supervision
+from multitalk.flows.running.worker_process import run_worker
+from multitalk.ground.files import atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _run_worker(
 ) -> str | None:
     events = events_path(run_folder, name)
     return run_worker(
-        "flows.discovering.worker",
+        "multitalk.flows.discovering.worker",
         DiscoverJob(settings, tuple(videos), events),
         run_folder / name,
         threads=settings.build.threads,

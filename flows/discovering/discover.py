@@ -1,6 +1,6 @@
 """A discovery from end to end, in plain Python: from raw videos to an annotation file in MultiTalk's format.
 
-`multitalk discover` calls `discover`. The Prefect flow (`flows.discover`) calls `prepare` and `finish`, and hands out
+`multitalk discover` calls `discover`. The Prefect flow (`multitalk.flows.discover`) calls `prepare` and `finish`, and hands out
 the batches in between.
 """
 
@@ -16,20 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from extract.annotations import is_safe_name
-from extract.errors import ClipError, ErrorCode, Stage
-from extract.playlist import list_videos
-from filters.language_codes import whisper_code
-from filters.policy import load_policy
-from flows.building.settings import ConfigError
-from flows.discovering.batch import RawBatch, discover_batch, events_path, write_batches
-from flows.discovering.results import RawVideo, VideoResult, is_done, read_result
-from flows.discovering.settings import DiscoverSettings
-from flows.running.event_counter import EventCounter, Progress
-from flows.running.pool import make_run_folder, run_batches
-from flows.running.progress import ShownProgress
-from manifests.files import atomic, sweep_temporary
-from manifests.schema import MANIFEST
+from multitalk.extract.annotations import is_safe_name
+from multitalk.extract.downloading.playlist import list_videos
+from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.filters.language_codes import whisper_code
+from multitalk.filters.policy import load_policy
+from multitalk.flows.building.settings import ConfigError
+from multitalk.flows.discovering.batch import RawBatch, discover_batch, events_path, write_batches
+from multitalk.flows.discovering.results import RawVideo, VideoResult, is_done, read_result
+from multitalk.flows.discovering.settings import DiscoverSettings
+from multitalk.flows.running.event_counter import EventCounter, Progress
+from multitalk.flows.running.pool import make_run_folder, run_batches
+from multitalk.flows.running.progress import ShownProgress
+from multitalk.ground.files import atomic, sweep_temporary
+from multitalk.manifests.schema import MANIFEST
 
 _BATCH = 32
 _LONGEST_ID = 120  # leaves room for a clip's number

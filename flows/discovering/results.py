@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from extract.errors import ClipError, ErrorCode
-from flows.discovering.settings import DiscoverSettings
-from manifests.files import atomic
+from multitalk.extract.errors import ClipError, ErrorCode
+from multitalk.flows.discovering.settings import DiscoverSettings
+from multitalk.ground.files import atomic
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from extract.discover import CandidateSettings
-from flows.building.settings import BuildSettings
-from flows.building.stages import stage_fingerprints
+from multitalk.extract.faces.candidates import CandidateSettings
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.stages import stage_fingerprints
 from multitalk.ground.outcome import OUTCOME, RUNTIME, digest, outcome
 
 # Raised whenever the same settings would find other clips, so that finished videos are looked at anew.

@@ -11,31 +11,37 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from assets.fetch import require
-from extract.annotations import FPS, Annotation
-from extract.discover import Candidate, Sighting, Speech, find_candidates
-from extract.download import download
-from extract.errors import ClipError, ErrorCode, Stage
-from extract.face_finder import FaceFinder
-from extract.landmarks import Face
-from extract.pace import Pace
-from extract.probe import SourceVideo, probe
-from extract.shots import ShotDetector
-from extract.source_frames import frame_scale, source_frames, source_sound
-from extract.trim import FPS_TOLERANCE, TrimRequest, TrimResult, trim_clips
-from filters.policy import load_policy
-from filters.pose import head_angles, head_rotation
-from filters.speech import SAMPLE_RATE, SpeechDetector
-from filters.verdicts import evaluate, metric_columns
-from filters.word_times import TimedWord
-from fit_flame.canonical_mesh import read_canonical_mesh
-from flows.building.clip import ClipInWork, ClipStages
-from flows.building.stages import STAGES, stage_fingerprints
-from flows.building.video import as_clip_error
-from flows.discovering.results import RawVideo, Refused, VideoResult, failed_result, video_fingerprint
-from flows.discovering.settings import DiscoverSettings
-from manifests.clip_row import ClipRow
-from manifests.schema import MANIFEST
+from multitalk.assets.fetch import require
+from multitalk.extract.annotations import FPS, Annotation
+from multitalk.extract.downloading.download import download
+from multitalk.extract.downloading.pace import Pace
+from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.extract.faces.candidates import Candidate, Sighting, Speech, find_candidates
+from multitalk.extract.faces.face_finder import FaceFinder
+from multitalk.extract.faces.landmarks import Face
+from multitalk.extract.faces.shots import ShotDetector
+from multitalk.extract.probe import SourceVideo, probe
+from multitalk.extract.source_frames import frame_scale, source_frames, source_sound
+from multitalk.extract.trim import FPS_TOLERANCE, TrimRequest, TrimResult, trim_clips
+from multitalk.filters.policy import load_policy
+from multitalk.filters.pose import head_angles, head_rotation
+from multitalk.filters.speech import SAMPLE_RATE, SpeechDetector
+from multitalk.filters.verdicts import evaluate, metric_columns
+from multitalk.filters.word_times import TimedWord
+from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
+from multitalk.flows.building.clip import ClipInWork, ClipStages
+from multitalk.flows.building.stages import STAGES, stage_fingerprints
+from multitalk.flows.building.video import as_clip_error
+from multitalk.flows.discovering.results import (
+    RawVideo,
+    Refused,
+    VideoResult,
+    failed_result,
+    video_fingerprint,
+)
+from multitalk.flows.discovering.settings import DiscoverSettings
+from multitalk.manifests.clip_row import ClipRow
+from multitalk.manifests.schema import MANIFEST
 
 _LOOK_EVERY = 5  # frames: where a face was seen
 _SCAN_EVERY = 25  # frames: everywhere

@@ -1,15 +1,15 @@
 """The worker process of a discovery: takes raw videos one after the other, commits what each gives.
 
-Started by :mod:`flows.discovering.batch` as ``python -m flows.discovering.worker JOB``.
+Started by :mod:`multitalk.flows.discovering.batch` as ``python -m multitalk.flows.discovering.worker JOB``.
 """
 
 from functools import partial
 
-from flows.discovering.batch import DiscoverJob
-from flows.discovering.results import write_result
-from flows.discovering.video import VideoDiscoverer, fetch, raw_path
-from flows.running.supervise import Events
-from flows.running.worker_process import ahead, await_prepared, work
+from multitalk.flows.discovering.batch import DiscoverJob
+from multitalk.flows.discovering.results import write_result
+from multitalk.flows.discovering.video import VideoDiscoverer, fetch, raw_path
+from multitalk.flows.running.supervise import Events
+from multitalk.flows.running.worker_process import ahead, await_prepared, work
 
 _AHEAD = 2  # videos being fetched, the next one to be looked at among them
 
@@ -31,7 +31,7 @@ def run(job: DiscoverJob) -> None:
 
 
 def main() -> None:
-    """Entry point of ``python -m flows.discovering.worker JOB``."""
+    """Entry point of ``python -m multitalk.flows.discovering.worker JOB``."""
     work(DiscoverJob, run)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.running.worker_process import signs_in
+from multitalk.flows.running.worker_process import signs_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from flows.running.worker_process import STOP_FILE
+from multitalk.flows.running.worker_process import STOP_FILE
 
 Batch = TypeVar("Batch")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
-from flows.running.worker_process import STOP_FILE, read_signs
+from multitalk.flows.running.worker_process import STOP_FILE, read_signs
 
 Item = TypeVar("Item")
 

@@ -9,9 +9,9 @@ from multiprocessing import get_context
 
 import pytest
 
-from assets.asset import Asset, AssetFile, Packaged
-from assets.errors import AssetCorrupt, AssetError, AssetMissing, DownloadFailed, UnknownAsset
-from assets.fetch import cache_directory, fetch, find, local_directories, require, statuses
+from multitalk.assets.asset import Asset, AssetFile, Packaged
+from multitalk.assets.errors import AssetCorrupt, AssetError, AssetMissing, DownloadFailed, UnknownAsset
+from multitalk.assets.fetch import cache_directory, fetch, find, local_directories, require, statuses
 from tests.extract.small_files import small_files
 
 MODEL = bytes(range(256)) * 12_000  # about 3 MB: several chunks

@@ -4,10 +4,10 @@ import hashlib
 
 import pytest
 
-from assets.asset import AssetFile
-from assets.errors import AssetCorrupt
-from assets.files import verify, write_verified
-from assets.registry import REGISTRY
+from multitalk.assets.asset import AssetFile
+from multitalk.assets.errors import AssetCorrupt
+from multitalk.assets.files import verify, write_verified
+from multitalk.assets.registry import REGISTRY
 
 CONTENT = b"weights"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

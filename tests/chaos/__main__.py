@@ -25,8 +25,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from manifests import open_dataset
-from manifests.paths import DatasetError
+from multitalk.manifests import open_dataset
+from multitalk.manifests.paths import DatasetError
 from tests.chaos.material import Material, real_material, small_material
 from tests.chaos.trouble import BadHandler, Disturber, SmallDisk, bad_server, processes_of
 from tests.prefect_server import prefect_server
@@ -55,7 +55,13 @@ class Builds:
 
     def start(self, root: Path) -> subprocess.Popen[bytes]:
         """Start a build in a process group of its own."""
-        command = [sys.executable, "-m", "flows.commands.main", "build", *map(str, self.material.annotations)]
+        command = [
+            sys.executable,
+            "-m",
+            "multitalk.flows.commands.main",
+            "build",
+            *map(str, self.material.annotations),
+        ]
         command += ["--root", str(root), "--source-url", self.url, "--workers", "2"]
         command += ["--config", str(self.config)]
         with self.log.open("ab") as log:

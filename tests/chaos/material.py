@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from flows.demo_portrait import Look, Portrait, Pose
-from flows.demo_speech import SAMPLE_RATE
-from flows.demo_video import write_video
+from multitalk.flows.demo.portrait import Look, Portrait, Pose
+from multitalk.flows.demo.speech import SAMPLE_RATE
+from multitalk.flows.demo.video_file import write_video
 
 _BOX = {"top": 0.0, "bottom": 1.0, "left": 0.22, "right": 0.78}
 _CLIP_FRAMES = 12

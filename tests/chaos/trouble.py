@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows import local_server
+from multitalk.flows.demo import local_server
 
 _LARGE_DISK = "400m"
 
@@ -138,7 +138,11 @@ class Disturber:
         deadline = time.monotonic() + self.chance.uniform(0.4, 1.3) * quiet_sec
         while time.monotonic() < deadline and run.poll() is None:
             time.sleep(self.chance.uniform(0, 0.3) * quiet_sec)
-            workers = [pid for pid, command in processes_of(self.root) if "flows.building.worker" in command]
+            workers = [
+                pid
+                for pid, command in processes_of(self.root)
+                if "multitalk.flows.building.worker" in command
+            ]
             if workers:
                 self._harm(self.chance.choice(workers))
         for pid, _ in list(processes_of(self.root)):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from eval.av_hubert import AvHubertEncoder, EncoderShape
-from eval.speech_decoder import DecoderShape, SpeechDecoder
+from multitalk.eval.lip_reading.network.av_hubert import AvHubertEncoder, EncoderShape
+from multitalk.eval.lip_reading.network.speech_decoder import DecoderShape, SpeechDecoder
 
 torch.set_num_threads(1)  # tiny tensors: threads only wait for each other
 
@@ -57,11 +57,11 @@ def release_root(tmp_path):
     """A dataset with one clip of ten frames, its sound, video and landmarks, in the release `first`."""
     import pyarrow as pa
 
-    from eval.video import write_video
-    from manifests import paths
-    from manifests.release import create_release
-    from manifests.schema import MANIFEST
-    from manifests.store import commit_fragment, compact
+    from multitalk.eval.drawing.video import write_video
+    from multitalk.manifests import paths
+    from multitalk.manifests.releases.release import create_release
+    from multitalk.manifests.schema import MANIFEST
+    from multitalk.manifests.store import commit_fragment, compact
 
     motion = {
         "clip_id": "v_0",

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.parity import main, rule_weight
+from multitalk.eval.parity import main, rule_weight
 
 GOLDEN = Path(__file__).parents[2].parent / "shared/golden/av_hubert"
 needs_golden = pytest.mark.skipif(

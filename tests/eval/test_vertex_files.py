@@ -3,8 +3,8 @@ import pickle
 import numpy as np
 import pytest
 
-from eval.ground_truth import FolderTruth, read_template
-from eval.vertex_files import VertexFileError, find_vertex_files, read_vertices, sources_of
+from multitalk.eval.ground_truth import FolderTruth, read_template
+from multitalk.eval.vertex_files import VertexFileError, find_vertex_files, read_vertices, sources_of
 
 CLIP = np.arange(4 * 5 * 3, dtype=np.float32).reshape(4, 5, 3)
 

@@ -3,7 +3,7 @@
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from extract.download import DownloadSettings
+from multitalk.extract.downloading.download import DownloadSettings
 
 PATIENT = DownloadSettings(attempts=3, backoff_sec=0.05, socket_timeout_sec=10)
 ONCE = PATIENT.model_copy(update={"attempts": 1})

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from extract.annotations import Annotation, BoundingBox
-from extract.probe import probe
-from extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
+from multitalk.extract.annotations import Annotation, BoundingBox
+from multitalk.extract.probe import probe
+from multitalk.extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
 
 WHOLE = BoundingBox(0, 1, 0, 1)
 BITS = 12

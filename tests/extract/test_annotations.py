@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.annotations import (
+from multitalk.extract.annotations import (
     FPS,
     MAX_TRANSCRIPT_CHARACTERS,
     AnnotationFileError,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.annotations import BoundingBox
-from extract.ffmpeg import run_ffmpeg
-from extract.trim import crop_box
+from multitalk.extract.annotations import BoundingBox
+from multitalk.extract.ffmpeg import run_ffmpeg
+from multitalk.extract.trim import crop_box
 from tests.extract.barcodes import (
     annotation,
     trim_one,

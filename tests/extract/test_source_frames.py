@@ -2,11 +2,11 @@
 
 import pytest
 
-import extract.ffmpeg
-import extract.source_frames
-from extract.errors import ClipError, ErrorCode
-from extract.probe import probe
-from extract.source_frames import source_frames, source_sound
+import multitalk.extract.ffmpeg
+import multitalk.extract.source_frames
+from multitalk.extract.errors import ClipError, ErrorCode
+from multitalk.extract.probe import probe
+from multitalk.extract.source_frames import source_frames, source_sound
 from tests.extract.barcodes import make_source, regular
 
 
@@ -21,7 +21,7 @@ def test_what_ends_ffmpeg_tells_whether_the_file_is_to_blame(tmp_path, monkeypat
     ffmpeg = tmp_path / "ffmpeg"
     ffmpeg.write_text(f"#!/bin/sh\n{ending}\n")
     ffmpeg.chmod(0o700)
-    for module in (extract.ffmpeg, extract.source_frames):
+    for module in (multitalk.extract.ffmpeg, multitalk.extract.source_frames):
         monkeypatch.setattr(module, "ffmpeg_exe", lambda: ffmpeg)
     for read in (lambda: list(source_frames(source, video)), lambda: source_sound(source)):
         with pytest.raises(ClipError, match=r"source\.mov can not be decoded") as raised:

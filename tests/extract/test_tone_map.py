@@ -6,11 +6,11 @@ import av
 import numpy as np
 import pytest
 
-from extract.annotations import Annotation, BoundingBox
-from extract.ffmpeg import run_ffmpeg
-from extract.probe import probe
-from extract.source_frames import source_frames
-from extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
+from multitalk.extract.annotations import Annotation, BoundingBox
+from multitalk.extract.ffmpeg import run_ffmpeg
+from multitalk.extract.probe import probe
+from multitalk.extract.source_frames import source_frames
+from multitalk.extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
 
 SIDE = 96
 # Greys, skin, and colours of middle saturation: R'G'B' of BT.709, as a viewer of SDR would see them.

@@ -8,11 +8,11 @@ import av
 import numpy as np
 import pytest
 
-from extract.annotations import BoundingBox
-from extract.ffmpeg import run_ffmpeg
-from extract.probe import probe
-from extract.trim import CropBox, TrimResult, TrimSettings
-from extract.trim_command import Cut, Encoder, trim_command
+from multitalk.extract.annotations import BoundingBox
+from multitalk.extract.ffmpeg import run_ffmpeg
+from multitalk.extract.probe import probe
+from multitalk.extract.trim import CropBox, TrimResult, TrimSettings
+from multitalk.extract.trim_command import Cut, Encoder, trim_command
 from tests.extract.barcodes import (
     QUICK,
     annotation,

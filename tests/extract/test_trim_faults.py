@@ -6,11 +6,11 @@ from pathlib import Path
 import av
 import pytest
 
-import extract.ffmpeg
-from extract.annotations import BoundingBox, read_annotations
-from extract.errors import ClipError, ErrorCode, Stage
-from extract.probe import probe
-from extract.trim import TrimResult, TrimSettings
+import multitalk.extract.ffmpeg
+from multitalk.extract.annotations import BoundingBox, read_annotations
+from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.extract.probe import probe
+from multitalk.extract.trim import TrimResult, TrimSettings
 from tests.extract.barcodes import (
     annotation,
     make_source,
@@ -127,7 +127,7 @@ def test_what_ends_ffmpeg_tells_whether_the_file_is_to_blame(tmp_path, monkeypat
     ffmpeg = tmp_path / "ffmpeg"
     ffmpeg.write_text(f"#!/bin/sh\n{ending}\n")
     ffmpeg.chmod(0o700)
-    monkeypatch.setattr(extract.ffmpeg, "ffmpeg_exe", lambda: ffmpeg)
+    monkeypatch.setattr(multitalk.extract.ffmpeg, "ffmpeg_exe", lambda: ffmpeg)
     (error,) = trim(source, tmp_path / "out", annotation(0, 10))
     assert error.code is code
     assert "source.mov" in str(error)

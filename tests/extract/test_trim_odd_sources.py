@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
-from extract.ffmpeg import run_ffmpeg
-from extract.probe import probe
+from multitalk.extract.ffmpeg import run_ffmpeg
+from multitalk.extract.probe import probe
 from tests.extract.barcodes import (
     BITS,
     QUICK,

@@ -61,7 +61,7 @@ def german(synthesise) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def detector():
-    from filters.speech import SpeechDetector
+    from multitalk.filters.speech import SpeechDetector
 
     return SpeechDetector()
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from assets.fetch import require
-from extract.face_layout import IBUG_68
-from extract.landmarks import Face, MediaPipeDetector
-from extract.tracks import TrackSettings, choose_track
-from filters.appearance import FaceAppearance, face_appearance, sharpness
-from filters.image import landmark_jitter, measure_face
-from filters.pose import head_angles, head_rotation
-from fit_flame.canonical import read_canonical_mesh
+from multitalk.assets.fetch import require
+from multitalk.extract.faces.landmarks import Face, MediaPipeDetector
+from multitalk.extract.faces.tracks import TrackSettings, choose_track
+from multitalk.filters.appearance import FaceAppearance, face_appearance, sharpness
+from multitalk.filters.image import landmark_jitter, measure_face
+from multitalk.filters.pose import head_angles, head_rotation
+from multitalk.fit_flame.heads.canonical import read_canonical_mesh
+from multitalk.ground.face_layout import IBUG_68
 
 SIDE = 512
 WHOLE = np.array([0, 0, SIDE, SIDE], np.float32)

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from assets.fetch import require
-from filters.language import LanguageIdentifier, LanguageMetrics, LanguageSettings, Utterance
-from filters.speech import measure_speech
-from filters.speech_windows import batched, speech_windows
+from multitalk.assets.fetch import require
+from multitalk.filters.language import LanguageIdentifier, LanguageMetrics, LanguageSettings, Utterance
+from multitalk.filters.speech import measure_speech
+from multitalk.filters.speech_windows import batched, speech_windows
 
 RATE = 16_000
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from filters.language import _is_loop
+from multitalk.filters.language import _is_loop
 
 SAID = {
     "english": "Hello everybody, today I would like to tell you about the journey that my family and I made to "

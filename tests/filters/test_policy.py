@@ -2,8 +2,8 @@
 
 import pytest
 
-from filters.policy import PolicyError, load_policy, policy_text, shipped_policies
-from filters.verdicts import (
+from multitalk.filters.policy import PolicyError, load_policy, policy_text, shipped_policies
+from multitalk.filters.verdicts import (
     apply,
     compare,
     evaluate,
@@ -13,8 +13,8 @@ from filters.verdicts import (
     waterfall,
     waterfall_by_language,
 )
-from manifests.schema import MANIFEST
-from manifests.tables import manifest_table
+from multitalk.manifests.schema import MANIFEST
+from multitalk.manifests.tables import manifest_table
 
 GOOD = {
     "video_id": "v",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from filters.speech import (
+from multitalk.filters.speech import (
     SILENCE_DBFS,
     SNR_RANGE_DB,
     SpeechDetector,
@@ -160,7 +160,7 @@ def test_real_videos(sample_audio, detector):
 
 def test_importing_the_settings_is_cheap():
     code = (
-        "import sys; import filters.speech, filters.language, filters.transcript; "
+        "import sys; import multitalk.filters.speech, multitalk.filters.language, multitalk.filters.transcript; "
         "heavy = {'torch', 'onnxruntime', 'faster_whisper', 'scipy', 'opencc'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )

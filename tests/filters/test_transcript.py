@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.language_codes import CONFUSABLE, MULTITALK_LANGUAGES, NAME_OF_CODE, whisper_code
-from filters.transcript import MAX_CHARACTERS, character_error_rate, edit_distance, normalise
+from multitalk.filters.language_codes import CONFUSABLE, MULTITALK_LANGUAGES, NAME_OF_CODE, whisper_code
+from multitalk.filters.transcript import MAX_CHARACTERS, character_error_rate, edit_distance, normalise
 
 
 @pytest.mark.parametrize(

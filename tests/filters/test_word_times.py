@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from assets.fetch import require
-from filters.language import LanguageIdentifier, LanguageSettings
+from multitalk.assets.fetch import require
+from multitalk.filters.language import LanguageIdentifier, LanguageSettings
 
 RATE = 16_000
 TOLERANCE_SEC = 0.25

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.fetch import require
-from fit_flame.canonical import canonical_head_model
-from fit_flame.head_model import HeadModel
+from multitalk.assets.fetch import require
+from multitalk.fit_flame.heads.canonical import canonical_head_model
+from multitalk.fit_flame.heads.head_model import HeadModel
 
 
 @pytest.fixture(scope="session")

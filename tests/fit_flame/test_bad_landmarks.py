@@ -5,11 +5,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fit_flame.clip_fit import fit_batch
-from fit_flame.fit import FitDiverged, FitSettings, fit_clip
-from fit_flame.gaze import _nearest
-from fit_flame.initial import _nearest_valid
-from fit_flame.synthetic import landmarks_of, speaking
+from multitalk.fit_flame.clip_fit import fit_batch
+from multitalk.fit_flame.fit import FitDiverged, FitSettings, fit_clip
+from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
+from multitalk.fit_flame.solving.gaze import _nearest
+from multitalk.fit_flame.solving.initial import _nearest_valid
 
 FRAMES = 12
 VALID = np.ones(FRAMES, bool)
@@ -111,7 +111,7 @@ def test_the_mean_face_is_kept(head, points):
 
 
 def test_the_error_of_a_mean_face_is_that_of_the_decoded_mesh(head, points):
-    from fit_flame.decode import project_vertices
+    from multitalk.fit_flame.parameters.decode import project_vertices
 
     found = fit_clip(points, VALID, head, FitSettings(shape=False))
     drawn = project_vertices(found.motion, head)[:, :468]

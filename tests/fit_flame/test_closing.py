@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from fit_flame.decode import project_vertices
-from fit_flame.fit import fit_clip
-from fit_flame.synthetic import landmarks_of, speaking
+from multitalk.fit_flame.fit import fit_clip
+from multitalk.fit_flame.parameters.decode import project_vertices
+from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
 
 
 def test_lips_that_snap_shut_close(head):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fit_flame.draw import LANDMARK_COLOUR, draw_overlay, draw_shaded, facing
+from multitalk.fit_flame.draw import LANDMARK_COLOUR, draw_overlay, draw_shaded, facing
 
 FACES = np.array([[0, 1, 2]])
 FRONT = np.array([[100, 200], [200, 200], [150, 100]], np.float32)  # counter-clockwise with y up

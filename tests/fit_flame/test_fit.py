@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fit_flame.clip_fit import fit_batch
-from fit_flame.decode import decode, project_vertices
-from fit_flame.fit import FitDiverged, FitSettings, fit_clip
-from fit_flame.motion import MotionError
-from fit_flame.synthetic import landmarks_of, speaking
+from multitalk.fit_flame.clip_fit import fit_batch
+from multitalk.fit_flame.fit import FitDiverged, FitSettings, fit_clip
+from multitalk.fit_flame.parameters.decode import decode, project_vertices
+from multitalk.fit_flame.parameters.motion import MotionError
+from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
 
 VALID = np.ones(40, bool)
 
@@ -171,5 +171,5 @@ def test_export_leaves_identity_and_pose_out(head, result):
 
 
 def test_settings_need_no_torch():
-    code = "import sys, fit_flame.fit; sys.exit('torch' in sys.modules)"
+    code = "import sys, multitalk.fit_flame.fit; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

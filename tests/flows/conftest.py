@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from assets.fetch import require
-from fit_flame.canonical import canonical_head_model
-from fit_flame.synthetic import speaking
-from flows.commands.main import main
-from manifests import paths
-from manifests.store import commit_fragment
+from multitalk.assets.fetch import require
+from multitalk.fit_flame.heads.canonical import canonical_head_model
+from multitalk.fit_flame.parameters.synthetic import speaking
+from multitalk.flows.commands.main import main
+from multitalk.manifests import paths
+from multitalk.manifests.store import commit_fragment
 from tests.prefect_server import prefect_server
 
 
@@ -35,7 +35,7 @@ def prefect_environment(tmp_path_factory):
 def demo_source(tmp_path_factory, worker_id):
     """The demo's source videos, made once for all slow tests, whichever process runs them."""
     pytest.importorskip("espeakng_loader", reason="the extra `demo` is not installed")
-    from flows.demo import make_demo_source
+    from multitalk.flows.demo.videos import make_demo_source
 
     own = tmp_path_factory.getbasetemp()
     place = (own if worker_id == "master" else own.parent) / "demo"
@@ -48,7 +48,7 @@ def demo_source(tmp_path_factory, worker_id):
 
 @pytest.fixture(scope="session")
 def demo_url(demo_source):
-    from flows.local_server import serve_folder
+    from multitalk.flows.demo.local_server import serve_folder
 
     with serve_folder(demo_source.videos) as base:
         yield base + "/{video_id}.mp4"
@@ -111,8 +111,8 @@ def recognisers(tmp_path_factory):
     import torch
     from safetensors.torch import save_file
 
-    from eval.av_hubert import AvHubertEncoder, EncoderShape
-    from eval.speech_decoder import DecoderShape, SpeechDecoder
+    from multitalk.eval.lip_reading.network.av_hubert import AvHubertEncoder, EncoderShape
+    from multitalk.eval.lip_reading.network.speech_decoder import DecoderShape, SpeechDecoder
 
     torch.manual_seed(0)
     sizes = EncoderShape(width=32, layers=1, heads=4, feed_forward=48, position_kernel=8, position_groups=4)
@@ -162,7 +162,7 @@ def release_of_talk(talking_dataset, tmp_path):
     """A copy of the talking dataset with all its clips in the test split of the release `v1`."""
     import pyarrow as pa
 
-    from manifests.release import create_release
+    from multitalk.manifests.releases.release import create_release
 
     root = shutil.copytree(talking_dataset, tmp_path / "dataset")
 
@@ -178,11 +178,11 @@ def talking_models(tmp_path):
     """Arguments that name a prior and a talker of random weights that belong together."""
     import torch
 
-    from flows.models import audio_encoder
-    from training.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
-    from training.motion_prior import MotionPrior
-    from training.presets import PRIORS, TALKERS
-    from training.talker import Talker
+    from multitalk.flows.modelling.models import audio_encoder
+    from multitalk.training.model.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
+    from multitalk.training.model.motion_prior import MotionPrior
+    from multitalk.training.model.talker import Talker
+    from multitalk.training.presets import PRIORS, TALKERS
 
     torch.manual_seed(0)
     head, ears = canonical_head_model(require("face_landmarker")), audio_encoder(None)

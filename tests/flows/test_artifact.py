@@ -1,9 +1,9 @@
 """Prefect's artifact of a build says what the report page says."""
 
-from flows.artifact import build_markdown
-from flows.building.summary import summarise
-from flows.judging import judge
-from manifests.store import commit_fragment
+from multitalk.flows.artifact import build_markdown
+from multitalk.flows.building.summary import summarise
+from multitalk.flows.datasets.dataset_policy import judge
+from multitalk.manifests.store import commit_fragment
 
 
 def test_the_artifact_has_totals_waterfall_distributions_and_failures(tmp_path):

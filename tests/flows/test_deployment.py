@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.fetch import find
-from manifests import open_dataset
-from manifests.evaluations import read_evaluations
+from multitalk.assets.fetch import find
+from multitalk.manifests import open_dataset
+from multitalk.manifests.report.evaluations import read_evaluations
 
 pytestmark = pytest.mark.slow
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from extract.errors import ClipError, ErrorCode
-from flows.building.settings import ConfigError
-from flows.discover import raw_videos
-from flows.discovering.batch import Looked, count_signs
-from flows.discovering.settings import DiscoverSettings
-from flows.running.worker_process import read_signs
-from manifests import open_dataset
+from multitalk.extract.errors import ClipError, ErrorCode
+from multitalk.flows.building.settings import ConfigError
+from multitalk.flows.discover import raw_videos
+from multitalk.flows.discovering.batch import Looked, count_signs
+from multitalk.flows.discovering.settings import DiscoverSettings
+from multitalk.flows.running.worker_process import read_signs
+from multitalk.manifests import open_dataset
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-MULTITALK = [sys.executable, "-m", "flows.commands.main"]
+MULTITALK = [sys.executable, "-m", "multitalk.flows.commands.main"]
 
 
 @pytest.fixture
@@ -172,8 +172,14 @@ def test_real_videos(run, tmp_path, language, good, bad):
 
 
 def test_a_worker_that_dies_costs_its_video_only(tmp_path, monkeypatch):
-    from flows import discover_supervise
-    from flows.discovering.results import RawVideo, VideoResult, read_result, video_fingerprint, write_result
+    from multitalk.flows.discovering import supervise as discover_supervise
+    from multitalk.flows.discovering.results import (
+        RawVideo,
+        VideoResult,
+        read_result,
+        video_fingerprint,
+        write_result,
+    )
 
     videos = [RawVideo(name, str(tmp_path / f"{name}.mp4"), local=True) for name in ("a", "b", "c")]
     chosen = settings("a.mp4", root=tmp_path, build={"crash_retries": 1})
@@ -206,8 +212,8 @@ def test_settings_with_another_outcome_are_another_fingerprint():
 
 
 def test_an_address_that_can_not_be_read_is_a_clip_error(tmp_path):
-    from extract.download_settings import DownloadSettings
-    from extract.playlist import list_videos
+    from multitalk.extract.downloading.playlist import list_videos
+    from multitalk.extract.downloading.settings import DownloadSettings
 
     with pytest.raises(ClipError) as caught:
         list_videos("http://127.0.0.1:9/none", DownloadSettings(socket_timeout_sec=2))

@@ -11,11 +11,11 @@ import pytest
 import torch
 import yaml
 
-from flows.building.settings import ConfigError
-from flows.commands.main import main
-from flows.model_config import TrainSettings
-from flows.models import train
-from manifests.release import read_release
+from multitalk.flows.building.settings import ConfigError
+from multitalk.flows.commands.main import main
+from multitalk.flows.modelling.models import train
+from multitalk.flows.modelling.settings import TrainSettings
+from multitalk.manifests.releases.release import read_release
 
 PROJECT = Path(__file__).parents[2]
 
@@ -39,7 +39,7 @@ def test_a_killed_run_goes_on_to_the_same_curve(released, tmp_path, capsys):
 
     assert main(arguments("whole")) == 0
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-m", "flows.commands.main", *arguments("killed")]
+    command = [sys.executable, "-m", "multitalk.flows.commands.main", *arguments("killed")]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline, checkpoint = time.monotonic() + 300, tmp_path / "killed" / "prior" / "last.ckpt"
     while not checkpoint.exists() and time.monotonic() < deadline:
@@ -92,10 +92,13 @@ def test_the_audio_encoder_is_what_changes_say_and_then_the_options(
     tmp_path, monkeypatch, changes, options, opened
 ):
     asked, trained = [], []
-    monkeypatch.setattr("flows.models.require", Path)
-    monkeypatch.setattr("flows.models.load_audio_encoder", asked.append)
-    monkeypatch.setattr("flows.models._head_model", lambda settings: None)
-    monkeypatch.setattr("flows.models.train_talker", lambda root, run, *_, **more: trained.append(run.audio))
+    monkeypatch.setattr("multitalk.flows.modelling.models.require", Path)
+    monkeypatch.setattr("multitalk.flows.modelling.models.load_audio_encoder", asked.append)
+    monkeypatch.setattr("multitalk.flows.modelling.models._head_model", lambda settings: None)
+    monkeypatch.setattr(
+        "multitalk.flows.modelling.models.train_talker",
+        lambda root, run, *_, **more: trained.append(run.audio),
+    )
     train("talker", TrainSettings(root=tmp_path, out=tmp_path, preset="tiny", changes=changes, **options))
     (audio,) = asked
     assert (audio.encoder, str(audio.directory), audio.tuning.kind, audio.tuning.rank) == opened
@@ -104,8 +107,11 @@ def test_the_audio_encoder_is_what_changes_say_and_then_the_options(
 
 def test_the_references_audio_encoder_starts_from_the_folder_that_changes_name(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr("flows.models._head_model", lambda settings: None)
-    monkeypatch.setattr("flows.models.train_talker", lambda root, run, *_, **more: trained.append(run.audio))
+    monkeypatch.setattr("multitalk.flows.modelling.models._head_model", lambda settings: None)
+    monkeypatch.setattr(
+        "multitalk.flows.modelling.models.train_talker",
+        lambda root, run, *_, **more: trained.append(run.audio),
+    )
     changes = {"audio": {"directory": "/models/xlsr"}}
     settings = {"root": tmp_path, "out": tmp_path, "preset": "multitalk-reference"}
     train("talker", TrainSettings(**settings, changes=changes))

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from manifests.schema import MANIFEST
-from manifests.store import commit_fragment, compact
+from multitalk.manifests.schema import MANIFEST
+from multitalk.manifests.store import commit_fragment, compact
 
 
 def motion(clip_id, frames):

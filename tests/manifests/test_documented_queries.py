@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from manifests.query import query
-from manifests.release import ReleaseSettings, create_release
-from manifests.store import compact
+from multitalk.manifests.query import query
+from multitalk.manifests.releases.release import ReleaseSettings, create_release
+from multitalk.manifests.store import compact
 
 REPOSITORY = Path(__file__).parents[2]
 QUERIES = [

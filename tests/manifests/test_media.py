@@ -5,7 +5,7 @@ import wave
 import numpy as np
 import pytest
 
-from manifests.media import MediaError, frame_rate, read_frames, read_sound, read_wav
+from multitalk.manifests.media import MediaError, frame_rate, read_frames, read_sound, read_wav
 
 
 def write_wav(path, samples, rate, channels=1):

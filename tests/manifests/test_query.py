@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests import open_dataset, paths
-from manifests.formats import write_result
-from manifests.query import QueryError, query
+from multitalk.manifests import open_dataset, paths
+from multitalk.manifests.formats import write_result
+from multitalk.manifests.query import QueryError, query
 
 
 def test_clips_motion_and_landmarks_can_be_asked_together(root):
@@ -166,7 +166,7 @@ def test_folders_above_the_root_and_files_of_macos_change_no_row(datasets, tmp_p
 
 
 def test_a_query_of_clips_lists_no_motion(datasets, monkeypatch):
-    monkeypatch.setattr("manifests.query._per_clip", lambda *_: 1 / 0)
+    monkeypatch.setattr("multitalk.manifests.query._per_clip", lambda *_: 1 / 0)
     assert query(datasets["settled"], "SELECT motion_path FROM clips").num_rows == 7
 
 
@@ -229,7 +229,7 @@ def test_the_table_is_aligned_on_a_terminal():
 
 
 def test_long_lists_and_texts_cost_no_more_than_what_is_shown(monkeypatch):
-    monkeypatch.setattr("manifests.formats.json.dumps", lambda value, **_: str(len(value)))
+    monkeypatch.setattr("multitalk.manifests.formats.json.dumps", lambda value, **_: str(len(value)))
     result = pa.table({"points": pa.array([[[0.5] * 1434] * 500, None, []]), "text": ["日" * 200_000] * 3})
     assert printed(result, "table").decode().splitlines()[2:] == [
         "60      " + "日" * 29 + "…",
@@ -255,6 +255,6 @@ def test_csv_json_and_parquet_keep_every_value():
 
 
 def test_importing_the_query_drags_nothing_heavy_in():
-    code = "import sys, manifests.query, manifests.formats; print({'pandas', 'duckdb'} & set(sys.modules))"
+    code = "import sys, multitalk.manifests.query, multitalk.manifests.formats; print({'pandas', 'duckdb'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"

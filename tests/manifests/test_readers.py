@@ -6,7 +6,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.store import compact
+from multitalk.manifests.store import compact
 
 CLIPS = ["_de_0", "_de_1", "de2_0", "de2_1", "de2_2", "ja1_0", "ja1_1"]
 LANGUAGES = ["german"] * 5 + ["japanese"] * 2

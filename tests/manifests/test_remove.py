@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from manifests import paths, store, takedown
-from manifests.query import query
-from manifests.remove import remove_videos
-from manifests.store import committed, compact, read_manifest
-from manifests.takedown import extend_takedown, read_takedown
+from multitalk.manifests import paths, store, takedown
+from multitalk.manifests.query import query
+from multitalk.manifests.remove import remove_videos
+from multitalk.manifests.store import committed, compact, read_manifest
+from multitalk.manifests.takedown import extend_takedown, read_takedown
 
 
 def fill_media(root):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from manifests.columns import columns_markdown
-from manifests.schema import LANDMARKS, MANIFEST, MANIFEST_COLUMNS, MOTION
+from multitalk.manifests.columns import columns_markdown
+from multitalk.manifests.schema import LANDMARKS, MANIFEST, MANIFEST_COLUMNS, MOTION
 
 CONTRACT = """
 clip_id video_id language source_url start_sec end_sec start_frame bbox transcript status error_code error_message
@@ -47,7 +47,7 @@ def test_the_documentation_has_a_line_for_every_column():
 
 def test_readme_is_up_to_date():
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    _, begin, rest = readme.partition("<!-- columns: manifests.columns.columns_markdown() -->\n")
+    _, begin, rest = readme.partition("<!-- columns: multitalk.manifests.columns.columns_markdown() -->\n")
     shown, end, _ = rest.partition("<!-- end of columns -->")
     assert begin and end, "README has lost the marks around its tables of columns"
     assert shown.strip() == columns_markdown().strip(), "put columns_markdown() between the marks in README"

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from manifests.paths import DatasetError
-from manifests.splits import Cuts, SplitSettings, assign, find_cuts, place, read_lists, write_lists
+from multitalk.manifests.paths import DatasetError
+from multitalk.manifests.splits import Cuts, SplitSettings, assign, find_cuts, place, read_lists, write_lists
 
 
 def clips(languages, videos, per_video=5, seed=0):

@@ -13,12 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests import open_dataset, paths
-from manifests.files import sweep_temporary
-from manifests.query import query
-from manifests.schema import MANIFEST, SCHEMA_VERSION, VERSION_KEY
-from manifests.store import commit_fragment, committed, committed_videos, compact, forget, read_manifest
-from manifests.tables import open_file, row_arrays
+from multitalk.ground.files import sweep_temporary
+from multitalk.manifests import open_dataset, paths
+from multitalk.manifests.query import query
+from multitalk.manifests.schema import MANIFEST, SCHEMA_VERSION, VERSION_KEY
+from multitalk.manifests.store import (
+    commit_fragment,
+    committed,
+    committed_videos,
+    compact,
+    forget,
+    read_manifest,
+)
+from multitalk.manifests.tables import open_file, row_arrays
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fit_flame.head_model import HeadModel, LandmarkEmbedding
-from manifests import paths
-from manifests.store import commit_fragment
-from training.pretrained import settings_of
-from training.reference_prior import ReferencePrior
-from training.reference_talker import ReferenceTalker
-from training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
-from training.wav2vec2 import Wav2Vec2
+from multitalk.fit_flame.heads.head_model import HeadModel, LandmarkEmbedding
+from multitalk.manifests import paths
+from multitalk.manifests.store import commit_fragment
+from multitalk.training.layers.wav2vec2 import Wav2Vec2
+from multitalk.training.model.pretrained import settings_of
+from multitalk.training.reference.prior import ReferencePrior
+from multitalk.training.reference.talker import ReferenceTalker
+from multitalk.training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
 
 LANGUAGES = ("french", "german", "thai")
 AUDIO = Wav2Vec2Settings(

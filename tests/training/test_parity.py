@@ -1,4 +1,4 @@
-"""`python -m training.parity` on golden results of our own making, and on the reference's where there."""
+"""`python -m multitalk.training.parity` on golden results of our own making, and on the reference's where there."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.checkpoints import export_reference
-from training.parity import compare, main
-from training.wav2vec2 import normalise
+from multitalk.training.layers.wav2vec2 import normalise
+from multitalk.training.model.checkpoints import export_reference
+from multitalk.training.parity import compare, main
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "golden" / "models"
 

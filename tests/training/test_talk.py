@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from training.checkpoints import CheckpointError
-from training.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
-from training.motion_prior import MotionPrior
-from training.settings import MotionPriorSettings, TalkerSettings
-from training.talk import TalkError, TalkSettings, parse_languages, read_audio, talk, write_spoken
-from training.talker import Talker
+from multitalk.training.model.checkpoints import CheckpointError
+from multitalk.training.model.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
+from multitalk.training.model.motion_prior import MotionPrior
+from multitalk.training.model.talker import Talker
+from multitalk.training.settings import MotionPriorSettings, TalkerSettings
+from multitalk.training.talk import TalkError, TalkSettings, parse_languages, read_audio, talk, write_spoken
 
 FRENCH = TalkSettings(languages={"french": 1.0})
 
@@ -50,7 +50,7 @@ def test_speaks_files_of_any_length_together(files, head_model, loudness, tmp_pa
 
 
 def test_vertices_follow_from_the_motion(files, head_model, loudness, tmp_path):
-    from fit_flame.decode import ForwardModel
+    from multitalk.fit_flame.parameters.decode import ForwardModel
 
     spoken = next(talk([sound(tmp_path / "a.wav", 1)], *files, head_model, FRENCH, loudness))
     motion, full = spoken.motion, ForwardModel(head_model)
@@ -81,7 +81,7 @@ def test_the_references_models_speak_through_the_same_door(files, pair, head_mod
         joint_regressor=head_model.joint_regressor[:, :10],
     )
     talker = pair.talker.settings.model_copy(update={"period": 25})
-    from training.reference_talker import ReferenceTalker
+    from multitalk.training.reference.talker import ReferenceTalker
 
     torch.manual_seed(0)
     save_prior(PriorFile(pair.prior, None), tmp_path / "p.pt")

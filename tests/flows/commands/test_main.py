@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands.main import COMMANDS, main
-from manifests.store import commit_fragment
+from multitalk.flows.commands.main import COMMANDS, main
+from multitalk.manifests.store import commit_fragment
 
 ALL = [command for commands in COMMANDS.values() for command in commands]
 SEVERAL = {
@@ -65,7 +65,7 @@ def test_every_command_explains_itself(capsys, name):
 
 
 def test_descriptions_are_the_settings_own(capsys):
-    from flows.building.settings import BuildSettings
+    from multitalk.flows.building.settings import BuildSettings
 
     _, out, _ = run(capsys, "build", "--help")
     flat = " ".join(out.replace("│", " ").split())
@@ -167,7 +167,7 @@ def test_the_list_of_commands_needs_none_of_them():
 def loaded(*arguments):
     """Top-level modules that a command imports."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "flows.commands.main", *arguments],
+        [sys.executable, "-X", "importtime", "-m", "multitalk.flows.commands.main", *arguments],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert done.returncode in (0, 2)
@@ -179,7 +179,7 @@ def test_what_nobody_has_thought_of_is_one_line_and_a_log(tmp_path, monkeypatch,
     def fails(*_, **__):
         raise KeyError("out of the blue")
 
-    monkeypatch.setattr("manifests.query.query", fails)
+    monkeypatch.setattr("multitalk.manifests.query.query", fails)
     commit_fragment(tmp_path, "german", "v", [{"clip_id": "v_0", "status": "ok"}], fingerprint="f")
     status, _, err = run(capsys, "query", "--root", tmp_path, "SELECT 1")
     assert status == 1 and len(err.splitlines()) == 1
@@ -190,7 +190,7 @@ def test_what_nobody_has_thought_of_is_one_line_and_a_log(tmp_path, monkeypatch,
 
 def test_without_a_root_the_log_lies_in_the_users_cache(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MULTITALK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("assets.fetch.statuses", lambda: 1 / 0)
+    monkeypatch.setattr("multitalk.assets.fetch.statuses", lambda: 1 / 0)
     assert run(capsys, "assets", "list")[0] == 1
     (log,) = (tmp_path / "cache" / "logs").glob("error-*.log")
     assert "ZeroDivisionError" in log.read_text()
@@ -200,8 +200,8 @@ def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch, capsys):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flows.commands.build.run_build", stopped)
-    monkeypatch.setattr("flows.commands.build.check_annotations", lambda *_: None)
+    monkeypatch.setattr("multitalk.flows.commands.build.run_build", stopped)
+    monkeypatch.setattr("multitalk.flows.commands.build.check_annotations", lambda *_: None)
     status, _, err = run(capsys, "build", "--root", tmp_path / "data")
     assert status == 1
     assert err.strip() == (
@@ -212,9 +212,7 @@ def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch, capsys):
 def test_a_reader_that_goes_away_is_no_error(tmp_path):
     rows = [{"clip_id": f"v_{number}", "status": "ok", "transcript": "x" * 500} for number in range(2000)]
     commit_fragment(tmp_path, "german", "v", rows, fingerprint="f")
-    command = (
-        f"{sys.executable} -m flows.commands.main query --root {tmp_path} --format csv 'SELECT * FROM clips'"
-    )
+    command = f"{sys.executable} -m multitalk.flows.commands.main query --root {tmp_path} --format csv 'SELECT * FROM clips'"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{command} | head -1"],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -225,7 +223,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_and_options(shell):
-    from flows.commands.main import application
+    from multitalk.flows.commands.main import application
 
     script = application().generate_completion(shell=shell)
     for word in ("build", "evaluate", "lip-reading", "task-runner"):
@@ -233,7 +231,7 @@ def test_shells_complete_commands_and_options(shell):
 
 
 def test_a_folder_that_was_only_tried_is_not_left(tmp_path):
-    from flows.commands.checks import check_root
+    from multitalk.flows.commands.checks import check_root
 
     check_root(tmp_path / "new" / "dataset")
     assert not list(tmp_path.iterdir())

@@ -8,9 +8,15 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.building.settings import BuildSettings, ConfigError, build_settings, nearest_setting, setting_names
-from flows.commands.main import main
-from flows.commands.shown_settings import settings_yaml
+from multitalk.flows.building.settings import (
+    BuildSettings,
+    ConfigError,
+    build_settings,
+    nearest_setting,
+    setting_names,
+)
+from multitalk.flows.commands.main import main
+from multitalk.flows.commands.shown_settings import settings_yaml
 
 SHOWN = [
     ["build"], ["discover"], ["train", "prior"], ["talk"], ["release"],
@@ -27,9 +33,11 @@ def shown(capsys, *arguments):
 def built(monkeypatch):
     """Settings that a build is run with, in place of the build."""
     asked = []
-    monkeypatch.setattr("flows.commands.build.run_build", lambda settings, **_: asked.append(settings) or 0)
+    monkeypatch.setattr(
+        "multitalk.flows.commands.build.run_build", lambda settings, **_: asked.append(settings) or 0
+    )
     for check in ("check_annotations", "check_root"):
-        monkeypatch.setattr(f"flows.commands.build.{check}", lambda *_: None)
+        monkeypatch.setattr(f"multitalk.flows.commands.build.{check}", lambda *_: None)
     return asked
 
 
@@ -87,7 +95,9 @@ def test_switches_can_be_put_off(built, tmp_path):
 
 
 def test_a_configuration_may_come_from_the_shell(tmp_path):
-    command = f"{sys.executable} -m flows.commands.main build --show-config --config <(echo 'limit: 4')"
+    command = (
+        f"{sys.executable} -m multitalk.flows.commands.main build --show-config --config <(echo 'limit: 4')"
+    )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert yaml.safe_load(done.stdout)["limit"] == 4
 

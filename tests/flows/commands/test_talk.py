@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from flows.commands.main import main
-from manifests.paths import audio_path
+from multitalk.flows.commands.main import main
+from multitalk.manifests.paths import audio_path
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from flows.running import progress
-from flows.running.progress import RemainingTime, ShownProgress, duration
+from multitalk.flows.running import progress
+from multitalk.flows.running.progress import RemainingTime, ShownProgress, duration
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,1 @@
+"""Meshes, error curves and videos of them, drawn without a screen."""

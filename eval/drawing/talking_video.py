@@ -1,0 +1,123 @@
+"""Videos of moving meshes: one head with its sound, or several models and the real video side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from multitalk.eval.drawing.camera import Camera, FloatArray
+from multitalk.eval.drawing.render import Ground, IntArray, MeshRenderer
+from multitalk.eval.drawing.video import write_video
+from multitalk.manifests.media import Picture, Samples, read_frames
+
+LABEL_HEIGHT = 40
+
+
+def head_frames(
+    vertices: FloatArray, faces: IntArray, template: FloatArray, size: int = 512, ground: Ground = "black"
+) -> Iterator[Picture]:
+    """Draw a head without pose from the front, frame by frame.
+
+    Parameters
+    ----------
+    vertices
+        (T, V, 3) metres.
+    faces
+        (F, 3) triangles.
+    template
+        (V, 3) neutral face, which the camera is set up by.
+    size
+        Side of the pictures, pixels.
+    ground
+        Colour behind the head.
+
+    Yields
+    ------
+    array
+        (size, size, 3) RGB.
+    """
+    camera = Camera.portrait(template, size)
+    with MeshRenderer(faces, len(template), camera, size, size, ground) as renderer:
+        for frame in vertices:
+            yield renderer.render(frame)
+
+
+def write_head_video(
+    path: Path,
+    vertices: FloatArray,
+    faces: IntArray,
+    template: FloatArray,
+    *,
+    fps: float = 25.0,
+    sound: Samples | None = None,
+    size: int = 512,
+    ground: Ground = "black",
+) -> int:
+    """Write the video of one talking head; parameters as `head_frames` and `multitalk.eval.drawing.video.write_video`."""
+    return write_video(path, head_frames(vertices, faces, template, size, ground), fps, sound)
+
+
+def write_side_by_side(
+    path: Path,
+    models: Mapping[str, FloatArray],
+    faces: IntArray,
+    template: FloatArray,
+    *,
+    real: Path | None = None,
+    fps: float = 25.0,
+    sound: Samples | None = None,
+    size: int = 512,
+    ground: Ground = "black",
+) -> int:
+    """Write a video of several models beside each other, each under its name, with the real video at the left.
+
+    Parameters
+    ----------
+    path
+        `.mp4` file to write.
+    models
+        (T, V, 3) vertices by name; the video is as long as the shortest.
+    real
+        The clip's own video at the same frame rate.
+
+    Other parameters as `head_frames`.
+
+    Returns
+    -------
+    int
+        Frames written.
+    """
+    with ExitStack() as stack:
+        columns: dict[str, Iterable[Picture]] = {}
+        if real is not None:
+            columns["video"] = read_frames(real, (size, size))
+        camera = Camera.portrait(template, size)
+        for name, vertices in models.items():
+            renderer = stack.enter_context(MeshRenderer(faces, len(template), camera, size, size, ground))
+            columns[name] = map(renderer.render, vertices)
+        return write_video(path, beside(columns, ground), fps, sound)
+
+
+def beside(columns: Mapping[str, Iterable[Picture]], ground: Ground = "black") -> Iterator[Picture]:
+    """Join pictures of one size from left to right, each above its name, until the first column ends."""
+    labels: Picture | None = None
+    for pictures in zip(*columns.values(), strict=False):
+        if labels is None:
+            widths = [picture.shape[1] for picture in pictures]
+            labels = np.hstack([_label(n, w, ground) for n, w in zip(columns, widths, strict=True)])
+        yield np.vstack([np.hstack(pictures), labels])
+
+
+def _label(text: str, width: int, ground: Ground) -> Picture:
+    import cv2
+
+    white = ground == "white"
+    strip = np.full((LABEL_HEIGHT, width, 3), 255 if white else 0, np.uint8)
+    (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.7, 1)
+    place = (max(0, (width - text_width) // 2), (LABEL_HEIGHT + text_height) // 2)
+    colour = (40, 40, 40) if white else (220, 220, 220)
+    cv2.putText(strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, colour, 1, cv2.LINE_AA)
+    return strip

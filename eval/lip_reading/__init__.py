@@ -1,0 +1,1 @@
+"""How well a speech recogniser reads lips off rendered heads and real videos, in noise."""

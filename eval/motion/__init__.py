@@ -1,0 +1,1 @@
+"""Metrics of predicted motion against the truth, clip by clip and pooled."""

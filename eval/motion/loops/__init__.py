@@ -1,0 +1,1 @@
+"""Loops over frames and vertices, compiled by numba where they are called."""

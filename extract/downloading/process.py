@@ -1,0 +1,144 @@
+"""Watch over the process that runs yt-dlp: end it when it hangs, crawls or is no longer wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from multitalk.extract.downloading.errors import Failure
+
+_POLL_SEC = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a download is given up."""
+
+    timeout_sec: float
+    stall_timeout_sec: float
+    min_bytes_per_sec: float
+    pause_sec: float = 0.0
+    """Longest pause before a transfer: it counts as no stall."""
+
+
+def run_worker(
+    url: str,
+    options: Mapping[str, Any],
+    folder: Path,
+    limits: Limits,
+    *,
+    expand: bool = False,
+    parts: Sequence[tuple[float, float]] = (),
+) -> dict[str, Any] | Failure:
+    """Run `multitalk.extract.downloading.worker` on one address.
+
+    A socket's time limit does not catch a server that sends a byte now and then, so the files'
+    growth is watched from outside, and the worker, with its ffmpeg, is killed from outside.
+
+    Parameters
+    ----------
+    folder
+        Where yt-dlp writes.
+    expand
+        List the videos behind the address (a playlist, a channel) instead of fetching one.
+    parts
+        Fetch only these, in seconds, where the source gives plain files; empty: all.
+
+    Returns
+    -------
+    dict or Failure
+        ``path``, ``format_id``, ``language``, ``duration`` of what came, ``fps`` where only parts did
+        (``videos`` with ``id`` and ``url`` where the address was expanded), or what went wrong.
+    """
+    package_root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+    job = json.dumps({"url": url, "options": options, "expand": expand, "parts": list(parts)})
+    # Not through a pipe: it holds 64 KiB, less than the list of a thousand videos, until it is read.
+    with tempfile.TemporaryFile() as answer:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "multitalk.extract.downloading.worker"],
+            stdin=subprocess.PIPE,
+            stdout=answer,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # a group of its own, so that its ffmpeg goes with it
+        )
+        try:
+            return _converse(process, job, answer, folder, limits)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+
+
+def _converse(
+    process: subprocess.Popen[bytes], job: str, answer: IO[bytes], folder: Path, limits: Limits
+) -> dict[str, Any] | Failure:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(job.encode() + b"\n")
+        process.stdin.flush()  # and left open: its end tells the worker that we are gone
+    except BrokenPipeError:
+        return _died(process)
+    reason = _watch(process, folder, limits)
+    if reason is not None:
+        return Failure(message=reason, types=("TransportError",))
+    answer.seek(0)
+    line = answer.readline()
+    if not line.endswith(b"\n"):  # nothing, or not all of it
+        return _died(process)
+    outcome: dict[str, Any] = json.loads(line)
+    if "failure" in outcome:
+        failure = outcome["failure"]
+        return Failure(**{**failure, "types": tuple(failure["types"])})
+    info: dict[str, Any] = outcome["info"]
+    return info
+
+
+def _watch(process: subprocess.Popen[bytes], folder: Path, limits: Limits) -> str | None:
+    """Wait for the worker's end; return why it should be ended before."""
+    began = window_began = time.monotonic()
+    window_bytes = _bytes_in(folder)
+    while True:
+        try:
+            process.wait(_POLL_SEC)
+        except subprocess.TimeoutExpired:
+            pass
+        else:
+            return None
+        now = time.monotonic()
+        if now - began > limits.timeout_sec:
+            return f"the download did not end within {limits.timeout_sec:.0f} s"
+        size = _bytes_in(folder)
+        if size < window_bytes:  # begun anew, by a server that can not continue: no stall
+            window_began, window_bytes = now, size
+        elif now - window_began > limits.stall_timeout_sec + limits.pause_sec:
+            if size - window_bytes < limits.min_bytes_per_sec * (now - window_began - limits.pause_sec):
+                return f"the transfer stalled: {size - window_bytes} bytes in {now - window_began:.0f} s"
+            window_began, window_bytes = now, size
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for entry in os.scandir(folder):
+        try:
+            total += entry.stat().st_size
+        except FileNotFoundError:  # renamed meanwhile
+            continue
+    return total
+
+
+def _died(process: subprocess.Popen[bytes]) -> Failure:
+    status = process.wait()
+    return Failure(message=f"the download process died (status {status})", types=("ChildProcessError",))

@@ -1,0 +1,1 @@
+"""Faces in frames: landmark detectors, tracks through a clip, and candidates for clips."""

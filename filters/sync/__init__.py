@@ -1,0 +1,1 @@
+"""Whether sound and lips belong together, and whether a face speaks."""

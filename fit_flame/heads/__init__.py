@@ -1,0 +1,1 @@
+"""Head models: their files, meshes and bases."""

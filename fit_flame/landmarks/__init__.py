@@ -1,0 +1,1 @@
+"""Where a detector's landmarks lie on a head model's surface."""

@@ -1,0 +1,146 @@
+"""The cost of a clip: landmarks, priors in standard deviations, and the temporal prior."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from multitalk.fit_flame.parameters.rotation import to_axis_angle
+from multitalk.fit_flame.solving.jacobian import Columns, normal_matrices
+from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
+from multitalk.fit_flame.solving.residuals import (
+    JAW_SIZE,
+    POSE_SIZE,
+    ClipState,
+    FrameState,
+    Observations,
+    Points,
+    Residuals,
+    place,
+    pull_back,
+    residuals,
+)
+from multitalk.fit_flame.solving.solver import Chain
+
+
+class Prior(NamedTuple):
+    """Gaussian prior of a frame's unknowns."""
+
+    jaw_mean: Tensor
+    """(3,) axis-angle."""
+    jaw_precision: Tensor
+    """(3,)."""
+
+
+class Temporal(NamedTuple):
+    """Temporal prior: the head keeps its velocity, the face keeps its pose, up to noise.
+
+    A frame's unknowns are followed by six velocities of the head: x[t+1] = F x[t] + noise.
+    """
+
+    precision: Tensor
+    """(C, T-1, n + 6), zero across the end of a clip."""
+    velocity: Tensor
+    """(C, T, 6) of rotation, position and log scale, per frame."""
+
+
+class Evaluation(NamedTuple):
+    """Cost and its derivatives at a state."""
+
+    points: Points
+    cost: Tensor
+    """(C,)."""
+    frame_cost: Tensor
+    """(C, T) without the temporal prior."""
+    gradient: Tensor
+    """(C, T, n)."""
+    found: Residuals
+
+
+def evaluate(
+    basis: LandmarkBasis, seen: Observations, prior: Prior, clip: ClipState, frame: FrameState
+) -> Evaluation:
+    """Evaluate landmarks and priors of every frame."""
+    points = place(basis, clip, frame)
+    found = residuals(seen, frame, points)
+    gradient = pull_back(basis, clip, frame, points, found, seen, with_shape=False).frame
+    e = frame.expression.shape[-1]
+    jaw = to_axis_angle(frame.jaw) - prior.jaw_mean
+    gradient[..., :e] += frame.expression
+    gradient[..., e : e + JAW_SIZE] += prior.jaw_precision * jaw
+    cost = found.cost + 0.5 * (frame.expression**2).sum(-1) + 0.5 * (prior.jaw_precision * jaw**2).sum(-1)
+    return Evaluation(points, cost.sum(-1), cost, gradient, found)
+
+
+def frame_hessian(
+    basis: LandmarkBasis,
+    seen: Observations,
+    prior: Prior,
+    clip: ClipState,
+    frame: FrameState,
+    here: Evaluation,
+    columns: Columns = Columns.frame,
+) -> Tensor:
+    """Gauss-Newton Hessian of `evaluate`'s cost, priors of the frames' unknowns included."""
+    e = 0 if columns is Columns.jaw_and_pose else frame.expression.shape[-1]
+    result = normal_matrices(basis, clip, frame, here.points, here.found, seen, columns)
+    diagonal = result.diagonal(dim1=-2, dim2=-1)
+    diagonal[..., :e] += 1
+    diagonal[..., e : e + JAW_SIZE] += prior.jaw_precision
+    return result
+
+
+def innovation(frame: FrameState, velocity: Tensor) -> Tensor:
+    """Return what the temporal prior did not foresee: (C, T-1, n + 6)."""
+    rotation = to_axis_angle(frame.rotation[:, :-1].mT @ frame.rotation[:, 1:])
+    jaw = to_axis_angle(frame.jaw[:, 1:] @ frame.jaw[:, :-1].mT)
+    pose = torch.cat([rotation, frame.position.diff(dim=1), frame.log_scale.diff(dim=1)[..., None]], -1)
+    return torch.cat([frame.expression.diff(dim=1), jaw, pose - velocity[:, :-1], velocity.diff(dim=1)], -1)
+
+
+def chain_cost(frame: FrameState, temporal: Temporal) -> Tensor:
+    """(C,) cost of the temporal prior."""
+    return 0.5 * (temporal.precision * innovation(frame, temporal.velocity) ** 2).sum((1, 2))
+
+
+def factorised_chain(blocks: Tensor, temporal: Temporal) -> Chain:
+    """Factorise the second derivatives (C, T, n, n) of all frames' costs together with the temporal prior's."""
+    full = torch.nn.functional.pad(blocks, (0, POSE_SIZE, 0, POSE_SIZE))
+    full.diagonal(dim1=-2, dim2=-1)[...] += (
+        1e-6 * blocks.diagonal(dim1=-2, dim2=-1).mean((1, 2))[:, None, None]
+    )
+    return Chain(full, temporal.precision, *_pose_and_speed(blocks.shape[-1]))
+
+
+def chain_step(
+    chain: Chain, gradient: Tensor, frame: FrameState, temporal: Temporal
+) -> tuple[Tensor, Tensor]:
+    """Step of all frames at once under the temporal prior.
+
+    Returns
+    -------
+    tuple
+        Steps of the frames' unknowns (C, T, n) and of their velocities (C, T, 6).
+    """
+    n = gradient.shape[-1]
+    pose, speed = _pose_and_speed(n)
+    pulled = temporal.precision * innovation(frame, temporal.velocity)
+    right = -torch.nn.functional.pad(gradient, (0, POSE_SIZE))
+    right[:, 1:] -= pulled
+    right[:, :-1] += pulled
+    right[:, :-1, speed] += pulled[..., pose]
+    step = chain.solve(right)
+    return step[..., :n], step[..., n:]
+
+
+def _pose_and_speed(n: int) -> tuple[slice, slice]:
+    """Where the pose lies among a frame's n unknowns, and its velocity behind them."""
+    return slice(n - POSE_SIZE, n), slice(n, n + POSE_SIZE)
+
+
+def damped(blocks: Tensor, damping: float) -> Tensor:
+    """Add to the diagonals (..., n, n) a share of themselves, and a floor for what no landmark tells."""
+    diagonal = blocks.diagonal(dim1=-2, dim2=-1)
+    return blocks + torch.diag_embed(damping * diagonal + 1e-6 * diagonal.mean((0, 1)))

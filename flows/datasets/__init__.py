@@ -1,0 +1,1 @@
+"""What is done to a whole dataset: its policy, its report, data that come in."""

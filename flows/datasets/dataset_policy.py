@@ -1,0 +1,42 @@
+"""The policy that a dataset's verdicts come from: applied to all clips, and kept beside them."""
+
+from pathlib import Path
+
+from multitalk.filters.policy import PolicySettings, load_policy, policy_text
+from multitalk.filters.verdicts import apply
+from multitalk.ground.files import atomic
+from multitalk.manifests.schema import MANIFEST
+from multitalk.manifests.store import compact
+
+POLICY_FILE = "policy.yaml"
+"""In a dataset's root: the policy whose verdicts its manifest has."""
+
+
+def judge(root: Path, source: str | Path) -> PolicySettings:
+    """Write the verdicts of a policy into the manifest, and its text into the root.
+
+    Parameters
+    ----------
+    source
+        Name of a shipped policy, or path of a YAML file.
+
+    Raises
+    ------
+    PolicyError
+        When the policy can not be used.
+    DatasetError
+        When there is no dataset at `root`.
+    """
+    policy, text = load_policy(source, MANIFEST), policy_text(source)
+    compact(root, lambda clips: apply(policy, clips))
+    place = root / POLICY_FILE
+    if not place.is_file() or place.read_text("utf-8") != text:
+        with atomic(place) as temporary:
+            temporary.write_text(text, "utf-8")
+    return policy
+
+
+def policy_of(root: Path) -> str | Path:
+    """Return where to load the policy from that a dataset was judged by; `default` if it never was."""
+    place = root / POLICY_FILE
+    return place if place.is_file() else "default"

@@ -1,0 +1,1 @@
+"""`multitalk demo`: videos made on the spot, a dataset built of them, a talker trained on it."""

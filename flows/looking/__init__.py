@@ -1,0 +1,1 @@
+"""Pictures, videos and tables for people to look at."""

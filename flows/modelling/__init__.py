@@ -1,0 +1,1 @@
+"""Head models by name, and training and using the speech models."""

@@ -1,0 +1,185 @@
+"""What of a machine a build needs, and what to do about what is missing: ``multitalk doctor``."""
+
+import http.client
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from multitalk.assets.errors import AssetError
+from multitalk.assets.fetch import find, statuses
+from multitalk.extract.ffmpeg import FfmpegMissingError, ffmpeg_exe
+
+_NEEDED_ASSETS = ("face_landmarker", "whisper_base", "silero_vad")
+_FREE_GB_WANTED = 20
+_TIMEOUT_SEC = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    state: Literal["ok", "warning", "missing"]
+    found: str
+    action: str = ""
+    """What to do, empty where nothing is to be done."""
+
+
+def examine(root: Path, source_url: str) -> Iterator[Finding]:
+    """Look at Python, packages, ffmpeg, GPU, assets, disk and the source, and yield what is found."""
+    yield _python()
+    yield from _packages()
+    yield _ffmpeg()
+    yield _mediapipe_libraries()
+    yield _gpu()
+    yield _javascript()
+    yield from _assets()
+    yield _disk(root)
+    yield _source(source_url)
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return Finding("Python", "ok", found)
+
+
+def _packages() -> Iterator[Finding]:
+    names = ("torch", "mediapipe", "faster-whisper", "yt-dlp", "prefect", "fastapi", "duckdb", "pyarrow")
+    versions = []
+    for name in names:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(f"package {name}", "missing", "not installed", "run `make setup`")
+    yield Finding("packages", "ok", ", ".join(versions))
+
+
+def _ffmpeg() -> Finding:
+    try:
+        program = str(ffmpeg_exe())
+        lines = _output([program, "-hide_banner", "-version"]).splitlines()
+        encoders = _output([program, "-hide_banner", "-encoders"])
+    except (FfmpegMissingError, OSError, subprocess.SubprocessError) as error:
+        return Finding(
+            "ffmpeg", "missing", str(error), "`apt-get install ffmpeg`, or `pip install imageio-ffmpeg`"
+        )
+    version = " ".join(lines[0].split()[:3]) if lines else "unknown version"
+    found = f"{version} ({program})"
+    if "libx264" not in encoders:
+        return Finding("ffmpeg", "missing", f"{found}, without libx264", "install an ffmpeg with libx264")
+    return Finding("ffmpeg", "ok", found)
+
+
+def _mediapipe_libraries() -> Finding:
+    try:
+        model = find("face_landmarker")
+    except AssetError as error:
+        return Finding("MediaPipe", "missing", str(error), "remove that file, then `multitalk assets fetch`")
+    if model is None:
+        return Finding("MediaPipe", "warning", "not tried, for want of face_landmarker")
+    # In a process of its own: a library that fails to load prints and can end the process. Only a landmarker
+    # that is made loads them all.
+    code = (
+        "import sys, cv2; from mediapipe.tasks.python import vision; "
+        "vision.FaceLandmarker.create_from_model_path(sys.argv[1]).close()"
+    )
+    probe = [sys.executable, "-P", "-c", code, str(model)]
+    try:
+        done = subprocess.run(probe, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding(
+            "MediaPipe", "warning", "import took more than two minutes", "run `multitalk doctor` again"
+        )
+    if done.returncode == 0:
+        return Finding("MediaPipe", "ok", "loads, with its system libraries")
+    reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    if ".so" in done.stderr:
+        return Finding(
+            "MediaPipe", "missing", reason, "`apt-get install libegl1 libgles2 libgl1 libglib2.0-0`"
+        )
+    # Its native code also stops where the machine hides itself, for instance a container without /sys.
+    return Finding(
+        "MediaPipe", "missing", reason, "the message is MediaPipe's own; is /sys mounted, is memory free?"
+    )
+
+
+def _gpu() -> Finding:
+    try:
+        import torch
+    except ImportError:
+        return Finding("GPU", "warning", "not looked at: torch is not installed", "run `make setup`")
+    if not torch.cuda.is_available():
+        return Finding("GPU", "warning", "none; everything runs on the CPU", "")
+    names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    return Finding("GPU", "ok", names)
+
+
+def _javascript() -> Finding:
+    runtime = next(filter(None, map(shutil.which, ("deno", "node", "bun", "qjs"))), None)
+    if runtime is None:
+        return Finding(
+            "JavaScript",
+            "warning",
+            "no runtime; YouTube hides formats from yt-dlp without one",
+            "`pip install deno` (other sources need none)",
+        )
+    return Finding("JavaScript", "ok", f"{runtime} (for YouTube)")
+
+
+def _assets() -> Iterator[Finding]:
+    for status in statuses():
+        if status.asset.name in _NEEDED_ASSETS:
+            ready = status.state == "present"
+            found = str(status.path or status.action) if ready else status.state
+            yield Finding(
+                f"asset {status.asset.name}",
+                "ok" if ready else "missing",
+                found,
+                "" if ready else status.action,
+            )
+
+
+def _disk(root: Path) -> Finding:
+    folder = next(p for p in (root.absolute(), *root.absolute().parents) if p.exists())
+    if not folder.is_dir():
+        return Finding("disk", "missing", f"{folder} is no folder", "choose another --root")
+    free = shutil.disk_usage(folder).free / 1e9
+    if not os.access(folder, os.W_OK):
+        return Finding("disk", "missing", f"{folder} is not writable", "choose another --root")
+    state: Literal["ok", "warning"] = "ok" if free >= _FREE_GB_WANTED else "warning"
+    action = "" if state == "ok" else f"a large build wants more than {_FREE_GB_WANTED} GB"
+    return Finding("disk", state, f"{free:.0f} GB free at {folder}", action)
+
+
+def _source(source_url: str) -> Finding:
+    try:
+        parts = urlsplit(source_url)
+    except ValueError as error:
+        return Finding("source", "missing", f"{source_url}: {error}", "give another --source-url")
+    if parts.scheme not in ("http", "https"):
+        return Finding("source", "warning", f"{source_url}: not looked at", "")
+    base = f"{parts.scheme}://{parts.netloc}/"
+    try:
+        request = urllib.request.Request(base, method="HEAD")  # noqa: S310  (the scheme was checked)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SEC) as answer:  # noqa: S310
+            return Finding("source", "ok", f"{base} answers ({answer.status})")
+    except urllib.error.HTTPError as error:
+        return Finding("source", "ok", f"{base} answers ({error.code})")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return Finding("source", "warning", f"{base}: {reason}", "check the network, or give --source-url")
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout

@@ -1,0 +1,1 @@
+"""Frozen datasets: releases with their card and metadata, and checking every file of a dataset."""

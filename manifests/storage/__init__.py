@@ -1,0 +1,1 @@
+"""How rows and files of a dataset are committed, read and compacted; `multitalk.manifests.store` is its door."""

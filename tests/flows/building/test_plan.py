@@ -1,0 +1,172 @@
+import json
+
+import pytest
+
+from multitalk.extract.annotations import read_annotations
+from multitalk.flows.building.plan import (
+    AnnotatedVideo,
+    CommittedVideo,
+    annotation_files,
+    batches,
+    make_plan,
+    pending,
+    source_url,
+    source_videos,
+)
+from multitalk.flows.building.settings import BuildSettings, ConfigError, build_settings, read_config
+
+
+def annotation(video_id="vid", start=0.0, language="german", **changes):
+    entry = {
+        "youtube_id": video_id,
+        "duration": {"start_sec": start, "end_sec": start + 2},
+        "bbox": {"top": 0.1, "bottom": 0.9, "left": 0.1, "right": 0.9},
+        "language": language,
+        "transcript": "",
+    }
+    return {**entry, **changes}
+
+
+@pytest.fixture
+def videos_of(tmp_path):
+    def make(clips, **settings):
+        path = tmp_path / "annotations.json"
+        path.write_text(json.dumps(clips))
+        return source_videos(read_annotations([path]), BuildSettings(**settings))
+
+    return make
+
+
+def test_clips_are_grouped_by_source_video_and_ordered_by_time(videos_of):
+    clips = {"b_1": annotation("b", 4), "a_0": annotation("a"), "b_0": annotation("b")}
+    a, b = videos_of(clips)
+    assert (a.file_id, b.file_id) == ("a", "b")
+    assert [clip.clip_id for clip in b.annotations] == ["b_0", "b_1"]
+
+
+def test_a_clip_whose_ids_are_no_file_names_still_belongs_to_a_video(videos_of):
+    clips = {"x_0": annotation("../../etc/passwd", language="../up"), "ok_0": annotation("ok")}
+    videos = videos_of(clips)
+    assert sum(video.clip_count for video in videos) == 2
+    bad = next(video for video in videos if video.invalid)
+    assert bad.file_id.startswith("invalid-") and bad.language == "und"
+
+
+def test_only_settings_that_change_rows_change_the_fingerprint(videos_of):
+    clips = {"a_0": annotation("a")}
+    (plain,) = videos_of(clips)
+    assert videos_of(clips, workers=7, root="/elsewhere", keep_raw=True)[0].fingerprint == plain.fingerprint
+    assert videos_of(clips, trim={"crf": 30})[0].fingerprint != plain.fingerprint
+    assert videos_of({"a_0": annotation("a", 4)})[0].fingerprint != plain.fingerprint
+
+
+def done(video, **changes):
+    values = {
+        "fingerprint": video.fingerprint,
+        "source_url": source_url(video, BuildSettings()),
+        "attempts": 1,
+        "error_codes": frozenset(),
+        "failed_stages": frozenset(),
+    }
+    return CommittedVideo(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_pending"),
+    [
+        ({}, False),
+        ({"fingerprint": "of another configuration"}, True),
+        ({"error_codes": frozenset({"video_unavailable"}), "failed_stages": frozenset({"download"})}, False),
+        ({"error_codes": frozenset({"network"}), "failed_stages": frozenset({"download"})}, True),
+        ({"error_codes": frozenset({"no_face"}), "failed_stages": frozenset({"landmarks"})}, False),
+        (
+            {
+                "error_codes": frozenset({"video_unavailable"}),
+                "failed_stages": frozenset({"download"}),
+                "source_url": "http://old.example/a",
+            },
+            True,
+        ),
+        ({"source_url": "http://old.example/a"}, False),
+    ],
+)
+def test_what_is_built_again(videos_of, changes, is_pending):
+    (video,) = videos_of({"a_0": annotation("a")})
+    found = pending([video], {("german", "a"): done(video, **changes)}, BuildSettings())
+    assert bool(found) is is_pending
+
+
+def test_permanent_failures_are_retried_when_asked(videos_of):
+    (video,) = videos_of({"a_0": annotation("a")})
+    failed = done(video, error_codes=frozenset({"video_unavailable"}), attempts=3)
+    settings = BuildSettings(retry=("video_unavailable",))
+    (again,) = pending([video], {("german", "a"): failed}, settings)
+    assert again.attempts == 3
+
+
+def many(count, language="german"):
+    return [AnnotatedVideo(f"v{i}", f"v{i}", language, (), (), "f") for i in range(count)]
+
+
+def test_every_video_is_in_one_batch_of_its_language():
+    videos = many(300) + many(5, "greek")
+    found = batches(videos, BuildSettings(workers=1, batch_size=64))
+    assert sorted(v.file_id for b in found for v in b.videos) == sorted(v.file_id for v in videos)
+    assert all({v.language for v in batch.videos} == {batch.language} for batch in found)
+    assert len({batch.name for batch in found}) == len(found)
+
+
+def test_a_growing_input_only_splits_batches():
+    settings = BuildSettings(workers=1, batch_size=20)
+    small = [frozenset(v.file_id for v in b.videos) for b in batches(many(200), settings)]
+    large = [frozenset(v.file_id for v in b.videos) for b in batches(many(1000), settings)]
+    old = {f"v{i}" for i in range(200)}
+    assert all(any((batch & old) <= before for before in small) for batch in large)
+
+
+def test_few_videos_are_spread_over_the_workers():
+    assert len(batches(many(16), BuildSettings(workers=4, batch_size=64))) >= 4
+
+
+def test_limit_and_languages(videos_of):
+    clips = {
+        f"{v}_0": annotation(v, language=lang)
+        for lang in ("german", "greek")
+        for v in (lang + "A", lang + "B")
+    }
+    assert [v.file_id for v in videos_of(clips, limit=1)] == ["germanA", "greekA"]
+    assert [v.file_id for v in videos_of(clips, languages=["greek"])] == ["greekA", "greekB"]
+
+
+def test_a_language_that_is_not_annotated_is_an_error(tmp_path):
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps({"a_0": annotation("a")}))
+    with pytest.raises(ConfigError, match=r"klingon.*german"):
+        make_plan(BuildSettings(annotations=[str(path)], root=tmp_path, languages=["klingon"]))
+
+
+def test_a_pattern_that_fits_nothing_is_an_error():
+    with pytest.raises(ConfigError, match="no file fits"):
+        annotation_files(["nowhere/*.json"])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"workers": 0}, "workers"),
+        ({"source_url": "http://x/y"}, "video_id"),
+        ({"trim": {"crf": 99}}, "trim.crf"),
+        ({"wrokers": 2}, "wrokers"),
+    ],
+)
+def test_wrong_settings_name_the_field(values, words):
+    with pytest.raises(ConfigError, match=words):
+        build_settings(**values)
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "- a\n- b\n", "a: b: c"])
+def test_an_unusable_configuration_file_is_one_clear_error(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"config\.yaml"):
+        read_config(path)

@@ -1,0 +1,1 @@
+"""The clips of a dataset as batches for training."""

@@ -1,0 +1,1 @@
+"""The models that are trained, what they hear, and their files."""

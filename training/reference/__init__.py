@@ -1,0 +1,1 @@
+"""The reference's models, number for number, for its published checkpoints."""

@@ -1,0 +1,1 @@
+"""Training runs: losses, optimiser, rounds, and going on after a stop."""
