@@ -3,13 +3,9 @@ import json
 from multitalk.flows.running.progress import Counts, EventCounter
 
 
-class Named:
-    name = "german-0"
-
-
 def test_events_are_counted_once_as_they_come(tmp_path):
     place = tmp_path / "german-0.events.jsonl"
-    counter = EventCounter(tmp_path, [Named()])
+    counter = EventCounter(tmp_path, ["german-0"])
     assert counter.count() == Counts()
     done = json.dumps({"event": "finished", "video": "a", "ok": 2, "failed": 1})
     with place.open("w") as file:
