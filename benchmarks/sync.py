@@ -1,9 +1,9 @@
 """Audio-visual sync on real videos whose truth is known: true sound against dubbed, and moved sound.
 
 Takes the sample videos through the real stages (trim, landmarks, track, speech) and prints, for each, the sync
-that `multitalk.filters.sync.score` measures over the whole video; how well true videos part from dubbed ones, with and without a
-predictor that other videos taught; and how far the offset is off when the sound is delayed. With all other
-videos' sound laid under the true ones' faces there are many more dubbed videos (not with --quick), and LR-ASD's
+that `multitalk.filters.sync.score` measures over the whole video; how well true videos part from dubbed ones, with
+and without a predictor that other videos taught; and how far the offset is off when the sound is delayed. With all
+other videos' sound laid under the true ones' faces there are many more dubbed videos (not with --quick), and LR-ASD's
 speaking score stands beside where its weights are.
 """
 

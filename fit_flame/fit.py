@@ -37,8 +37,8 @@ def fit_clip(
     ----------
     landmarks
         (T, N, 3) or (T, N, 2) pixels, y down; NaN where not valid. N is 478, or what the head model's
-        embedding was made for (`multitalk.fit_flame.landmarks.embedding.detected_embedding`). Depth, if given, steadies what one view
-        hardly shows; it is trusted by `settings.sigma.depth`.
+        embedding was made for (`multitalk.fit_flame.landmarks.embedding.detected_embedding`). Depth, if given,
+        steadies what one view hardly shows; it is trusted by `settings.sigma.depth`.
     valid
         (T,) frames with landmarks. Others come out with `valid` False and values from the temporal prior.
     head_model

@@ -56,7 +56,7 @@ def write_head_video(
     size: int = 512,
     ground: Ground = "black",
 ) -> int:
-    """Write the video of one talking head; parameters as `head_frames` and `multitalk.eval.drawing.video.write_video`."""
+    """Write the video of one talking head; parameters as `head_frames` and `write_video`."""
     return write_video(path, head_frames(vertices, faces, template, size, ground), fps, sound)
 
 

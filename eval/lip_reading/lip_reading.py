@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 Sight = Callable[[str], npt.NDArray[np.float32]]
-"""Gives a clip's mouth pictures (T, 88, 88), as `multitalk.eval.lip_reading.mouth.model_input` makes them, by clip id; raises
-LookupError, OSError or ValueError where it has none."""
+"""Gives a clip's mouth pictures (T, 88, 88), as `multitalk.eval.lip_reading.mouth.model_input` makes them, by clip id;
+raises LookupError, OSError or ValueError where it has none."""
 Version = Callable[[str], str]
 """Tells, by clip id, of what file the pictures are made and how, and changes when that does."""
 

@@ -1,8 +1,8 @@
 """Whether a face speaks: LR-ASD's score of a clip.
 
 The network hears the sound and sees the lower half of the face. It tells who of several faces speaks, and a
-still or singing mouth from a talking one; it does not tell whether sound and lips are in sync (`multitalk.filters.sync.score`).
-Its weights are an asset (`lr_asd`); without them clips have no `speaking_score`.
+still or singing mouth from a talking one; it does not tell whether sound and lips are in sync
+(`multitalk.filters.sync.score`). Its weights are an asset (`lr_asd`); without them clips have no `speaking_score`.
 """
 
 from collections.abc import Iterable, Iterator

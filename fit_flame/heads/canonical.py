@@ -2,8 +2,9 @@
 
 The mesh (468 vertices, Apache-2.0) comes inside `face_landmarker.task`. What FLAME learnt from scans is put
 in its place by construction: identity and expression are the low-frequency modes of the mesh's Laplacian
-(`multitalk.fit_flame.heads.spectral`), expression resolved finest at mouth, eyes and brows; the jaw's skinning weights are
-harmonic between lower lip and chin (1) and the upper face (0). Ten vertices on two eyeballs carry the irises.
+(`multitalk.fit_flame.heads.spectral`), expression resolved finest at mouth, eyes and brows; the jaw's skinning
+weights are harmonic between lower lip and chin (1) and the upper face (0). Ten vertices on two eyeballs carry the
+irises.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Non-rigid iterative closest points (B. Amberg, S. Romdhani, T. Vetter, "Optimal step nonrigid ICP algorithms for
 surface registration", 2007) with displacements whose second differences are small: the mesh bends smoothly
-towards the surface, ever less stiff, while anatomy holds lids, lips and profile (`multitalk.fit_flame.landmarks.flame_anchors`).
-Needs a FLAME file and nothing else that is licensed; the result may be passed on.
+towards the surface, ever less stiff, while anatomy holds lids, lips and profile
+(`multitalk.fit_flame.landmarks.flame_anchors`). Needs a FLAME file and nothing else that is licensed; the result may be
+passed on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a build did and what the dataset holds after it: printed by the command; `multitalk.flows.artifact` adds to it."""
+"""What a build did and what the dataset holds after it: printed by the command and put into Prefect's artifact."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

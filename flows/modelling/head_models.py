@@ -24,8 +24,8 @@ CANONICAL = "canonical"
 def load_head_model(name: str, layout: FaceLayout = MEDIAPIPE_478) -> HeadModel:
     """Load a head model.
 
-    `multitalk.flows.modelling.landmark_embedding.embedding_of` says to which landmarks FLAME is fitted. Eyelid shapes that lie beside
-    its file (`l_eyelid.npy`, `r_eyelid.npy`) are fitted, too.
+    `multitalk.flows.modelling.landmark_embedding.embedding_of` says to which landmarks FLAME is fitted. Eyelid
+    shapes that lie beside its file (`l_eyelid.npy`, `r_eyelid.npy`) are fitted, too.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Writing clips in the layouts of other programs.
 
-Every layout takes clips with a column `split`: those of a release (`multitalk.manifests.releases.release.read_release`), or
+Every layout takes clips with a column `split`: those of a release (`releases.release.read_release`), or
 `divided_clips`. No layout carries pictures; sound goes where a program can not do without, or when asked for.
 """
 

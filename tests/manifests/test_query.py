@@ -255,6 +255,7 @@ def test_csv_json_and_parquet_keep_every_value():
 
 
 def test_importing_the_query_drags_nothing_heavy_in():
-    code = "import sys, multitalk.manifests.query, multitalk.manifests.formats; print({'pandas', 'duckdb'} & set(sys.modules))"
+    modules = "multitalk.manifests.query, multitalk.manifests.formats"
+    code = f"import sys, {modules}; print({{'pandas', 'duckdb'}} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"

@@ -137,7 +137,8 @@ def test_weights_and_biases_without_a_network(toy_dataset, head_model, tmp_path,
 
 
 def test_settings_and_presets_are_light():
-    code = "import sys, multitalk.training.presets, multitalk.flows.modelling.settings; assert 'torch' not in sys.modules"
+    modules = "multitalk.training.presets, multitalk.flows.modelling.settings"
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
