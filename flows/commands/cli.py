@@ -108,7 +108,8 @@ def _add_build(commands: Any) -> None:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from multitalk.flows.building.settings import BuildSettings, build_settings, read_config
+    from multitalk.flows.building.settings import BuildSettings, build_settings
+    from multitalk.ground.settings import read_config
 
     values = read_config(options.config) if options.config else {}
     names = [

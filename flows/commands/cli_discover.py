@@ -37,8 +37,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _discover(options: argparse.Namespace) -> int:
-    from multitalk.flows.building.settings import read_config, validated
     from multitalk.flows.discovering.settings import DiscoverSettings
+    from multitalk.ground.settings import read_config, validated
 
     values = read_config(options.config) if options.config else {}
     names = ("language", "out", "root", "workers", "keep_raw")

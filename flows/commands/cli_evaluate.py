@@ -144,8 +144,8 @@ def _add_common(parser: Any) -> None:
 
 
 def _evaluate_motion(options: argparse.Namespace) -> int:
-    from multitalk.flows.building.settings import validated
     from multitalk.flows.modelling.settings import EvaluateSettings
+    from multitalk.ground.settings import validated
 
     named = _given(options, "ground_truth", "release", "root", "split", "sounds", "baselines", "head_model")
     if options.predictions:
@@ -169,8 +169,8 @@ def _evaluate_motion(options: argparse.Namespace) -> int:
 
 
 def _evaluate_lip_reading(options: argparse.Namespace) -> int:
-    from multitalk.flows.building.settings import validated
     from multitalk.flows.evaluating.lip_reading_settings import ReadLipsSettings
+    from multitalk.ground.settings import validated
 
     names = ("languages", "release", "root", "split", "clips", "avlr", "weights", "whisper")
     named = _given(options, *names, "head_model", "metres_per_unit", "out")
@@ -188,8 +188,8 @@ def _evaluate_lip_reading(options: argparse.Namespace) -> int:
 
 
 def _evaluate_talker(options: argparse.Namespace) -> int:
-    from multitalk.flows.building.settings import read_config, validated
     from multitalk.flows.modelling.settings import EvaluateTalkerSettings
+    from multitalk.ground.settings import read_config, validated
 
     names = ("root", "release", "split", "prior", "talker", "audio_encoder", "head_model", "device")
     values = read_config(options.config) if options.config is not None else {}
@@ -205,8 +205,8 @@ def _evaluate_talker(options: argparse.Namespace) -> int:
 
 
 def _evaluate_all(options: argparse.Namespace) -> int:
-    from multitalk.flows.building.settings import read_config, validated
     from multitalk.flows.evaluating.settings import EvaluateReleaseSettings
+    from multitalk.ground.settings import read_config, validated
 
     named = _given(options, "root", "release", "split", "head_model", "name")
     if options.predictions:
@@ -228,7 +228,7 @@ def _with_config(
     config: Path | None, named: Mapping[str, Any], part: str, of_part: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Lay the command line's settings over a YAML file's; `part` holds settings of its own."""
-    from multitalk.flows.building.settings import read_config
+    from multitalk.ground.settings import read_config
 
     values = read_config(config) if config is not None else {}
     inner = values.get(part, {})
@@ -239,7 +239,7 @@ def _with_config(
 
 def _named_folders(option: str, given: list[str]) -> dict[str, Path]:
     """Folders by model: NAME=DIR, or DIR alone, which is called by its own name."""
-    from multitalk.flows.building.settings import ConfigError
+    from multitalk.ground.settings import ConfigError
 
     folders: dict[str, Path] = {}
     for text in given:

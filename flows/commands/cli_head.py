@@ -22,7 +22,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from multitalk.flows.building.settings import ConfigError
+    from multitalk.ground.settings import ConfigError
 
     for name, suffix in (("out", ".npz"), ("picture", ".png")):
         place = getattr(options, name)

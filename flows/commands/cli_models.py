@@ -77,8 +77,8 @@ def _add_train(commands: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from multitalk.flows.building.settings import read_config, validated
     from multitalk.flows.modelling.settings import TrainSettings
+    from multitalk.ground.settings import read_config, validated
 
     values = read_config(options.config) if options.config else {}
     names = ("root", "preset", "out", "release", "steps", "audio_encoder", "audio_tuning")
@@ -153,7 +153,7 @@ def _talk(options: argparse.Namespace) -> int:
 
 def _talk_files(options: argparse.Namespace) -> list[Path]:
     """Files to write: --out, or with several sounds one for each in it; never over a sound."""
-    from multitalk.flows.building.settings import ConfigError
+    from multitalk.ground.settings import ConfigError
 
     files = _named_talk_files(options)
     sounds = {audio.resolve() for audio in options.audio}
@@ -165,7 +165,7 @@ def _talk_files(options: argparse.Namespace) -> list[Path]:
 
 
 def _named_talk_files(options: argparse.Namespace) -> list[Path]:
-    from multitalk.flows.building.settings import ConfigError
+    from multitalk.ground.settings import ConfigError
 
     if len(options.audio) == 1:
         _require_suffix(options.out, ".npz", ".npy", ".mp4")
@@ -179,7 +179,7 @@ def _named_talk_files(options: argparse.Namespace) -> list[Path]:
 
 
 def _require_suffix(path: Path, *suffixes: str) -> None:
-    from multitalk.flows.building.settings import ConfigError
+    from multitalk.ground.settings import ConfigError
 
     if path.suffix not in suffixes:
         raise ConfigError(f"--out: {path} must end in {' or '.join(suffixes)}")

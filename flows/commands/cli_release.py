@@ -128,7 +128,7 @@ def _release(options: argparse.Namespace) -> int:
 def _release_settings(config: Path | None) -> Any:
     from pydantic import ValidationError
 
-    from multitalk.flows.building.settings import ConfigError, read_config
+    from multitalk.ground.settings import ConfigError, read_config
     from multitalk.manifests.releases.release import ReleaseSettings
 
     if config is None:
@@ -282,6 +282,6 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _unusable(message: str) -> Exception:
-    from multitalk.flows.building.settings import ConfigError
+    from multitalk.ground.settings import ConfigError
 
     return ConfigError(message)

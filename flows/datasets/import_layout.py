@@ -14,10 +14,10 @@ from multitalk.filters.policy import load_policy, policy_text
 from multitalk.filters.verdicts import apply
 from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
 from multitalk.fit_flame.parameters.encode import Encoder, interocular_metres
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.datasets.dataset_policy import POLICY_FILE, judge, policy_of
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.ground.pickles import load_pickle
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests.layouts.import_multitalk import ClipRefused, ImportResult, import_multitalk
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.releases.release import create_release

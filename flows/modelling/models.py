@@ -6,10 +6,10 @@ from typing import Any, Literal, TypeVar
 
 from multitalk.assets.fetch import require
 from multitalk.fit_flame.heads.head_model import HeadModel
-from multitalk.flows.building.settings import validated
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.modelling.settings import TrainSettings
 from multitalk.flows.modelling.stored_heads import only_model
+from multitalk.ground.settings import validated
 from multitalk.training.model.audio_encoder import AudioEncoder, FloatArray, load_audio_encoder
 from multitalk.training.presets import prior_preset, talker_preset
 from multitalk.training.run.fit import Progress, TrainedModel
