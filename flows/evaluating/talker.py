@@ -57,8 +57,9 @@ def evaluate_talker(
     """
     import torch
 
+    from multitalk.ground.units import FPS
     from multitalk.training.model.model_files import load_prior
-    from multitalk.training.talk import FPS, Spoken, write_spoken
+    from multitalk.training.talk import Spoken, write_spoken
 
     clips = read_release(settings.root, settings.release)
     clips = clips.filter(pc.equal(clips["split"], settings.split))

@@ -152,8 +152,8 @@ def speak(
 
 def _write_video(audio: Path, vertices: FloatArray, model: HeadModel, place: Path) -> None:
     from multitalk.eval.drawing.talking_video import write_head_video
+    from multitalk.ground.units import FPS
     from multitalk.manifests.media import read_sound
-    from multitalk.training.talk import FPS
 
     place.parent.mkdir(parents=True, exist_ok=True)
     write_head_video(place, vertices, model.faces, model.v_template, fps=FPS, sound=read_sound(audio))
