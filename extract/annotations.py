@@ -32,9 +32,9 @@ from multitalk.extract.annotation_json import (
     printable,
     read_clips,
 )
+from multitalk.ground.units import FPS
 
 __all__ = [
-    "FPS",
     "Annotation",
     "AnnotationFileError",
     "AnnotationSet",
@@ -44,8 +44,6 @@ __all__ = [
     "read_annotations",
 ]
 
-FPS = 25
-"""Frames a second of every clip; MultiTalk's times all lie on this grid."""
 
 MAX_CLIP_SEC = 600.0
 """Longest interval taken for a clip (MultiTalk's longest is 50 s): memory follows its length."""

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.extract.annotations import FPS
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.ffmpeg import FfmpegError, ffmpeg_exe, ffmpeg_failure, run_ffmpeg
 from multitalk.extract.probe import OPEN_OPTIONS, SourceVideo
 from multitalk.extract.tone_map import tone_map_filters
-from multitalk.extract.trim_command import WAV_RATE
+from multitalk.ground.units import AUDIO_RATE, FPS
 
 Frame = npt.NDArray[np.uint8]
 
@@ -84,7 +83,7 @@ def source_sound(source: Path) -> npt.NDArray[np.int16]:
         ``corrupt_media``: it can not be decoded; ``internal``: ffmpeg was killed or took too long.
     """
     command = ["-nostdin", "-v", "error", "-threads", "1", *_input(source), "-map", "0:a:0"]
-    command += ["-af", f"aresample={WAV_RATE}:async=1:first_pts=0", "-ac", "1", "-f", "s16le", "pipe:1"]
+    command += ["-af", f"aresample={AUDIO_RATE}:async=1:first_pts=0", "-ac", "1", "-f", "s16le", "pipe:1"]
     try:
         return np.frombuffer(run_ffmpeg(command, _SOUND_TIMEOUT_SEC), np.int16)
     except FfmpegError as error:

@@ -15,20 +15,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from multitalk.extract.annotations import FPS, Annotation
+from multitalk.extract.annotations import Annotation
 from multitalk.extract.crop import CropBox, crop_box
 from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from multitalk.extract.ffmpeg import FfmpegError, run_ffmpeg
 from multitalk.extract.probe import SourceVideo
-from multitalk.extract.trim_command import (
-    CLIP_SIDE,
-    MISSING_FRAMES_FILLED,
-    WAV_RATE,
-    Cut,
-    Encoder,
-    trim_command,
-)
+from multitalk.extract.trim_command import MISSING_FRAMES_FILLED, Cut, Encoder, trim_command
 from multitalk.ground.outcome import OUTCOME, RUNTIME
+from multitalk.ground.units import AUDIO_RATE, CLIP_SIDE, FPS
 
 __all__ = ["CropBox", "TrimRequest", "TrimResult", "TrimSettings", "crop_box", "trim_clips"]
 
@@ -289,7 +283,7 @@ def _check_lengths(source: Path, cut: Cut, clip: Path, audio: Path) -> None:
         )
     with wave.open(str(audio)) as sound:
         samples = sound.getnframes()
-    if samples != cut.frame_count * WAV_RATE // FPS:
+    if samples != cut.frame_count * AUDIO_RATE // FPS:
         raise _error(
             ErrorCode.CORRUPT_MEDIA, f"{source.name}: its sound can not be decoded where the clip lies"
         )

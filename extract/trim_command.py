@@ -11,19 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multitalk.extract.annotations import FPS
 from multitalk.extract.crop import CropBox
 from multitalk.extract.probe import OPEN_OPTIONS, SourceVideo
 from multitalk.extract.tone_map import tone_map_filters
+from multitalk.ground.units import AUDIO_RATE, CLIP_SIDE, FPS
 
 if TYPE_CHECKING:
     from ffmpeg.nodes import FilterableStream, OutputStream
 
-CLIP_SIDE = 512
-"""Width and height of every clip in pixels."""
-
-WAV_RATE = 16_000
-"""Samples a second of the WAV file; 640 to a frame."""
 
 MISSING_FRAMES_FILLED = 2
 """So many frames that a source lacks at the clip's end are filled by repeating its last one."""
@@ -86,7 +81,7 @@ def _outputs(source: Path, video: SourceVideo, cut: Cut, encoder: Encoder) -> li
     sound = media["a:0"].filter("atrim", start=f"{lead_sec:.2f}")
     sound = sound.filter("asetpts", f"PTS-{lead_sec:.2f}/TB").filter_multi_output("asplit")
     stereo = _sound(sound[0], cut, _AAC_RATE, "stereo", "fltp")
-    mono = _sound(sound[1], cut, WAV_RATE, "mono", "s16")
+    mono = _sound(sound[1], cut, AUDIO_RATE, "mono", "s16")
     plain: dict[str, Any] = {"map_metadata": -1, "map_chapters": -1, "threads": 1, "fflags": "+bitexact"}
     clip = ffmpeg.output(
         picture,

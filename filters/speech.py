@@ -15,8 +15,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from multitalk.ground.outcome import OUTCOME
+from multitalk.ground.units import AUDIO_RATE
 
-SAMPLE_RATE = 16_000
 SILENCE_DBFS = -96.0
 """Loudness of digital silence: about the quantisation noise of 16-bit audio, never minus infinity."""
 SNR_RANGE_DB = (-20.0, 60.0)
@@ -209,12 +209,12 @@ def _intervals(
         speaking = probability >= (settings.threshold - 0.15 if speaking else settings.threshold)
         if speaking:
             start, end = index * _WINDOW, min((index + 1) * _WINDOW, n_samples)
-            pause = settings.min_silence_sec * SAMPLE_RATE
+            pause = settings.min_silence_sec * AUDIO_RATE
             if previously or (stretches and start - stretches[-1][1] < pause):
                 stretches[-1][1] = end
             else:
                 stretches.append([start, end])
-    shortest = settings.min_speech_sec * SAMPLE_RATE
+    shortest = settings.min_speech_sec * AUDIO_RATE
     return tuple((start, end) for start, end in stretches if end - start >= shortest)
 
 

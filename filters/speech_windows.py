@@ -7,13 +7,14 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.filters.speech import SAMPLE_RATE, Interval, speech_part
+from multitalk.filters.speech import Interval, speech_part
+from multitalk.ground.units import AUDIO_RATE
 
 LONGEST_WINDOW_SEC = 30.0
 """What Whisper was trained on."""
 
-_PADDING = SAMPLE_RATE // 5  # kept on both sides of speech
-_PAUSE = SAMPLE_RATE // 2  # kept where shorter; also put in front of the speech
+_PADDING = AUDIO_RATE // 5  # kept on both sides of speech
+_PAUSE = AUDIO_RATE // 2  # kept where shorter; also put in front of the speech
 _SHORTEST_TAIL_SEC = 1.0  # a rest of a long speech shorter than this says nothing about the language
 
 
@@ -31,11 +32,11 @@ class SpeechWindow:
     @property
     def seconds(self) -> float:
         """Length of the speech."""
-        return len(self.speech) / SAMPLE_RATE
+        return len(self.speech) / AUDIO_RATE
 
     def padded(self) -> npt.NDArray[np.float32]:
         """Put some silence on both sides, as a model of padded windows expects."""
-        rest = int(self.length_sec * SAMPLE_RATE) - _PAUSE - len(self.speech)
+        rest = int(self.length_sec * AUDIO_RATE) - _PAUSE - len(self.speech)
         return np.pad(self.speech, (_PAUSE, max(0, rest)))
 
 
@@ -58,10 +59,10 @@ def speech_windows(
     if not intervals:
         return []
     speech = speech_part(audio, _with_surroundings(intervals, len(audio)))
-    size = int(LONGEST_WINDOW_SEC * SAMPLE_RATE) - _PAUSE
+    size = int(LONGEST_WINDOW_SEC * AUDIO_RATE) - _PAUSE
     parts = [speech[start : start + size] for start in range(0, len(speech), size)]
-    parts = [part for part in parts if part is parts[0] or len(part) >= _SHORTEST_TAIL_SEC * SAMPLE_RATE]
-    lengths = [max(shortest_sec, 5 * ceil((len(part) / SAMPLE_RATE + 1) / 5)) for part in parts]
+    parts = [part for part in parts if part is parts[0] or len(part) >= _SHORTEST_TAIL_SEC * AUDIO_RATE]
+    lengths = [max(shortest_sec, 5 * ceil((len(part) / AUDIO_RATE + 1) / 5)) for part in parts]
     return [
         SpeechWindow(clip, part, min(LONGEST_WINDOW_SEC, length))
         for part, length in zip(parts, lengths, strict=True)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-SAMPLE_RATE = 16_000
+from multitalk.ground.units import AUDIO_RATE
+
 LONGEST_SEC = 30.0
 _WINDOW_FRAMES = 3000  # of 10 ms, as Whisper was trained
 
@@ -46,9 +47,9 @@ def timed_words(whisper: Any, tokenizer: Any, samples: npt.NDArray[np.float32], 
     ValueError
         The sound is longer than 30 s.
     """
-    if len(samples) > LONGEST_SEC * SAMPLE_RATE:
+    if len(samples) > LONGEST_SEC * AUDIO_RATE:
         raise ValueError(
-            f"{len(samples) / SAMPLE_RATE:.1f} s of sound can not be aligned at once, at most 30 s"
+            f"{len(samples) / AUDIO_RATE:.1f} s of sound can not be aligned at once, at most 30 s"
         )
     if not text.strip():
         return []
@@ -58,7 +59,7 @@ def timed_words(whisper: Any, tokenizer: Any, samples: npt.NDArray[np.float32], 
     window[:, :frames] = features[:, :frames]
     tokens = tokenizer.encode(" " + text.strip())
     [aligned] = whisper.find_alignment(tokenizer, [tokens], whisper.encode(window), frames)
-    length = len(samples) / SAMPLE_RATE
+    length = len(samples) / AUDIO_RATE
     words: list[TimedWord] = []
     for found in aligned:
         start, end = (min(float(found[name]), length) for name in ("start", "end"))

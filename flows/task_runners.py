@@ -8,9 +8,9 @@ from typing import Any, Literal
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.running.pool import ctrl_c_makes
 from multitalk.flows.running.worker_process import STOP_FILE
+from multitalk.ground.settings import ConfigError
 
 _TURN_SEC = 1.0
 _ENDING_SEC = 30

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from multitalk.ground.units import AUDIO_RATE
+
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
 
 Picture = npt.NDArray[np.uint8]
 Samples = npt.NDArray[np.int16]
-
-FPS, AUDIO_RATE = 25, 16_000
-"""Frames and samples a second of a clip."""
 
 
 class MediaError(ValueError):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveInt
 
+from multitalk.ground.units import FPS
 from multitalk.manifests.media import MediaError, read_sound
 from multitalk.training.model.audio_encoder import SAMPLES_PER_FRAME
 from multitalk.training.settings import ModelSettings
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from multitalk.training.reference.prior import ReferencePrior
 
 FloatArray = npt.NDArray[np.float32]
-FPS = 25.0
 CAMERA, DISTANCE = (1400.0, 256.0, 256.0), 0.6
 """Focal length and centre in pixels of a 512 px picture, and metres to the head: it fills most of the picture."""
 

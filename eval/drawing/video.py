@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from multitalk.ground.files import atomic
-from multitalk.manifests.media import AUDIO_RATE, Picture, Samples
+from multitalk.ground.units import AUDIO_RATE
+from multitalk.manifests.media import Picture, Samples
 
 _AAC_FRAME = 1024
 

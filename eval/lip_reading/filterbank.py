@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-SAMPLE_RATE = 16000
+from multitalk.ground.units import AUDIO_RATE
+
 FRAME, STEP, FFT = 400, 160, 512
 FILTERS = 26
 PRE_EMPHASIS = 0.97
@@ -52,9 +53,9 @@ def log_filterbank(samples: npt.NDArray[np.integer] | npt.NDArray[np.floating]) 
 
 def mel_filters() -> Float64Array:
     """(26, 257) triangular filters, equally spaced in mel from 0 to 8 kHz, with corners on FFT bins."""
-    top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
+    top = 2595 * np.log10(1 + AUDIO_RATE / 2 / 700)
     hertz = 700 * (10 ** (np.linspace(0, top, FILTERS + 2) / 2595) - 1)
-    corners = np.floor((FFT + 1) * hertz / SAMPLE_RATE)
+    corners = np.floor((FFT + 1) * hertz / AUDIO_RATE)
     bins = np.arange(FFT // 2 + 1)
     left, centre, right = (corners[k : k + FILTERS, None] for k in range(3))
     rising = (bins >= left) & (bins < centre)

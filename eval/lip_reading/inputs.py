@@ -14,11 +14,11 @@ from multitalk.eval.ground_truth import GroundTruth
 from multitalk.eval.lip_reading.lip_reading import Sight, Version, file_version
 from multitalk.eval.lip_reading.mouth import MouthLandmarks, Topology, model_input, mouth_crops
 from multitalk.eval.vertex_files import VertexFileError, find_vertex_files, read_vertices
+from multitalk.ground.units import FPS
 from multitalk.manifests.media import MediaError, frame_rate, read_frames
 
 Float32Array = npt.NDArray[np.float32]
 RENDER_SIZE = 512
-FPS = 25.0
 
 
 def rendered_mouths(vertices: Float32Array, faces: IntArray, template: Float32Array) -> Float32Array:

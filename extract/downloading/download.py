@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from multitalk.extract.annotations import FPS, is_safe_name
+from multitalk.extract.annotations import is_safe_name
 from multitalk.extract.downloading.errors import Failure, classify, explain, retry_after_seconds
 from multitalk.extract.downloading.pace import Pace
 from multitalk.extract.downloading.process import Limits, run_worker
@@ -21,6 +21,7 @@ from multitalk.extract.downloading.settings import DownloadSettings, yt_dlp_opti
 from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from multitalk.extract.probe import SourceVideo, probe
 from multitalk.extract.trim_command import MISSING_FRAMES_FILLED
+from multitalk.ground.units import FPS
 
 __all__ = ["YOUTUBE", "DownloadSettings", "DownloadedVideo", "Pace", "download", "source_url"]
 

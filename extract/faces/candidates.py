@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from multitalk.extract.annotations import FPS, BoundingBox
+from multitalk.extract.annotations import BoundingBox
 from multitalk.extract.crop import crop_box
 from multitalk.extract.faces.tracks import Box, overlap
 from multitalk.ground.outcome import OUTCOME
+from multitalk.ground.units import FPS
 
 _SAME_FACE = 0.3  # overlap of a face's boxes in two sightings a fifth of a second apart
 _BOX_DIGITS = 4

@@ -15,12 +15,11 @@ from multitalk.extract.crop import CropBox
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.faces.landmarks import Face
 from multitalk.ground.outcome import OUTCOME
+from multitalk.ground.units import CLIP_SIDE
 
 FloatArray = npt.NDArray[np.float32]
 Box = npt.NDArray[np.float32]
 """(4,) left, top, right, bottom in pixels of the clip."""
-
-CLIP_SIDE = 512
 
 
 class TrackSettings(BaseModel):

@@ -15,13 +15,13 @@ import numpy.typing as npt
 from multitalk.filters.speech import as_float
 from multitalk.filters.sync.mfcc import mfcc
 from multitalk.ground.face_layout import face_boxes
+from multitalk.ground.units import FPS
 
 if TYPE_CHECKING:
     from multitalk.filters.sync.lr_asd import LrAsd
 
 SIDE = 112
 
-_FPS = 25
 _STEPS_PER_FRAME = 4  # of the audio coefficients
 _MIN_FRAMES = 5
 _MEDIAN_FRAMES = 13
@@ -82,7 +82,7 @@ class ActiveSpeaker:
                     torch.from_numpy(coefficients[steps]).to(self._device)[None],
                 )
                 for seconds in _WINDOW_SECONDS:
-                    size = seconds * _FPS
+                    size = seconds * FPS
                     for first in range(0, audio.shape[1], size):
                         window = slice(first, first + size)
                         logits = self._network.logits(audio[:, window], visual[:, window])[0]

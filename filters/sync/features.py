@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.filters.speech import SAMPLE_RATE, Interval, as_float
+from multitalk.filters.speech import Interval, as_float
 from multitalk.ground.face_layout import distance, layout_of
+from multitalk.ground.units import AUDIO_RATE, FPS
 
-FPS = 25
 MEL_BANDS = 20
 
-_SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+_SAMPLES_PER_FRAME = AUDIO_RATE // FPS
 _WINDOW, _HOP, _FFT = 400, 160, 512  # 25 ms every 10 ms: four windows to a frame
 _MEL_RANGE_HZ = (60.0, 7600.0)
 _POWER_FLOOR = 1e-7  # below any recording's noise: digital silence does not fall to minus infinity
@@ -100,7 +100,7 @@ def _mel_bank() -> npt.NDArray[np.float64]:
     """Triangular filters (20, 257), equally spaced on the mel scale 2595 log10(1 + f / 700)."""
     low, high = (2595 * np.log10(1 + f / 700) for f in _MEL_RANGE_HZ)
     edges = 700 * (10 ** (np.linspace(low, high, MEL_BANDS + 2) / 2595) - 1)
-    frequency = np.arange(_FFT // 2 + 1) * SAMPLE_RATE / _FFT
+    frequency = np.arange(_FFT // 2 + 1) * AUDIO_RATE / _FFT
     rising = (frequency - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - frequency) / np.diff(edges)[1:, None]
     return np.asarray(np.maximum(0, np.minimum(rising, falling)))

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.filters.speech import SAMPLE_RATE
+from multitalk.ground.units import AUDIO_RATE
 
 COEFFICIENTS = 13
 
@@ -36,9 +36,9 @@ def mfcc(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
 
 def _filters() -> npt.NDArray[np.float64]:
     """Triangles (26, 257) between whole bins, 0 to 8 kHz, equally spaced on the mel scale."""
-    top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
+    top = 2595 * np.log10(1 + AUDIO_RATE / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, _FILTERS + 2) / 2595) - 1)
-    bins = np.floor((_FFT + 1) * edges / SAMPLE_RATE)
+    bins = np.floor((_FFT + 1) * edges / AUDIO_RATE)
     low, centre, high = bins[:-2, None], bins[1:-1, None], bins[2:, None]
     index = np.arange(_FFT // 2 + 1)
     rising = (index >= low) & (index < centre)

@@ -15,8 +15,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from multitalk.filters.sync.features import FPS, MEL_BANDS, SyncClip
+from multitalk.filters.sync.features import MEL_BANDS, SyncClip
 from multitalk.filters.sync.score import CONTEXT, OFFSETS, AlignedClip, Array, align, solve_ridge
+from multitalk.ground.units import FPS
 
 _ROUNDS = 5
 _LEAST_CORRELATION = 0.02  # keeps a little of every video: a first round's verdict is not final

@@ -20,7 +20,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.filters.sync.features import FPS, SyncClip
+from multitalk.filters.sync.features import SyncClip
+from multitalk.ground.units import FPS
 
 OFFSETS = np.arange(-15, 16)
 """Offsets tried, in frames of 40 ms; positive where the sound comes after the lips."""

@@ -15,7 +15,7 @@ from multitalk.filters.policy import load_policy
 from multitalk.flows.building.batch import WORKER, events_path, run_batch
 from multitalk.flows.building.pending import adopt_older_rows, pending_videos
 from multitalk.flows.building.plan import BatchName, annotated_videos, batches, write_batches
-from multitalk.flows.building.settings import BuildSettings, ConfigError
+from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import stage_fingerprints
 from multitalk.flows.building.summary import BuildSummary, summarise
 from multitalk.flows.datasets.dataset_policy import judge, policy_of
@@ -23,6 +23,7 @@ from multitalk.flows.running.event_counter import EventCounter, Progress
 from multitalk.flows.running.pool import make_run_folder, run_batches
 from multitalk.flows.running.progress import ShownProgress
 from multitalk.ground.files import sweep_temporary
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.store import compact, finish_commits
 

@@ -5,8 +5,8 @@ import importlib.util
 from multitalk.assets.fetch import require
 from multitalk.extract.faces.face_alignment import FaceAlignmentDetector
 from multitalk.extract.faces.landmarks import FaceDetector, LandmarkSettings, MediaPipeDetector
-from multitalk.flows.building.settings import ConfigError
 from multitalk.ground.face_layout import IBUG_68, MEDIAPIPE_478, FaceLayout
+from multitalk.ground.settings import ConfigError
 
 
 def face_detector(settings: LandmarkSettings) -> FaceDetector:

@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 
 from multitalk.extract.annotations import Annotation, AnnotationSet, InvalidAnnotation, read_annotations
 from multitalk.extract.errors import Stage
-from multitalk.flows.building.settings import BuildSettings, ConfigError
+from multitalk.flows.building.settings import BuildSettings
 from multitalk.ground.files import atomic
+from multitalk.ground.settings import ConfigError
 from multitalk.nearest import did_you_mean
 
 UNDETERMINED = "und"  # ISO 639's code, for rows whose annotation names no usable language

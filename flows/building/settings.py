@@ -4,15 +4,11 @@ The settings of a stage live beside the stage; this module only puts them togeth
 changes what comes out (`multitalk.ground.outcome`); `multitalk.flows.building.stages` makes fingerprints of those that do.
 """
 
-import math
 import os
-import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from multitalk.extract.downloading.download import DownloadSettings
 from multitalk.extract.errors import ErrorCode, Stage
@@ -24,15 +20,9 @@ from multitalk.filters.speech import SpeechSettings
 from multitalk.fit_flame.fit import FitSettings
 from multitalk.fit_flame.regressors.settings import RegressorSettings
 from multitalk.ground.outcome import OUTCOME, RUNTIME
-from multitalk.nearest import did_you_mean, nearest
-
-Settings = TypeVar("Settings", bound=BaseModel)
+from multitalk.ground.settings import validated
 
 YOUTUBE = "https://www.youtube.com/watch?v={video_id}"
-
-
-class ConfigError(ValueError):
-    """A configuration that can not be used; the message names the field and what is wrong with it."""
 
 
 class BuildSettings(BaseModel):
@@ -143,28 +133,6 @@ class BuildSettings(BaseModel):
         return self
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a YAML configuration file into the keyword arguments of :class:`BuildSettings`.
-
-    Raises
-    ------
-    ConfigError
-        If the file is missing, not YAML, or not a mapping.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
-    # ValueError: bytes that are no text, a date that is none.
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if isinstance(content, dict) and (odd := [name for name in content if not isinstance(name, str)]):
-        raise ConfigError(f"{path}: {odd[0]!r} is no name of a setting (YAML reads `on` and `yes` as true)")
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: the top level must be a mapping such as `workers: 4`")
-    return content
-
-
 def build_settings(**values: Any) -> BuildSettings:
     """Validate `values`, with errors that name the field.
 
@@ -174,61 +142,3 @@ def build_settings(**values: Any) -> BuildSettings:
         One line a wrong field.
     """
     return validated(BuildSettings, values)
-
-
-def validated(model: type[Settings], values: dict[str, Any]) -> Settings:
-    """Validate `values` as settings of a kind; raises ConfigError with one line a wrong field."""
-    try:
-        settings = model(**values)
-    except ValidationError as error:
-        raise ConfigError(fault_lines(error, model)) from error
-    if odd := _not_finite(settings.model_dump()):
-        raise ConfigError(f"{odd}: must be a finite number")
-    return settings
-
-
-def fault_lines(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say what is wrong with values for a model's settings, a line each, with the nearest right names."""
-    return "\n".join(_line(fault, model) for fault in error.errors())
-
-
-def _not_finite(values: Any, place: str = "") -> str:
-    """Name the first number that is infinite or none: JSON, in which workers get their settings, has no such."""
-    if isinstance(values, dict | list | tuple):
-        named = values.items() if isinstance(values, dict) else enumerate(values)
-        return next(filter(None, (_not_finite(v, f"{place}.{k}" if place else str(k)) for k, v in named)), "")
-    return place if isinstance(values, float) and not math.isfinite(values) else ""
-
-
-def _line(fault: Any, model: type[BaseModel]) -> str:
-    place = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "missing" and len(fault["loc"]) == 1:
-        return f"{place} is needed: --{place.replace('_', '-')}, or `{place}` in a --config file"
-    if fault["type"] == "extra_forbidden":
-        near = nearest_setting(place, setting_names(model))
-        return f"no setting `{place}`" + (f"; did you mean `{near}`?" if near else "")
-    message: str = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] in ("literal_error", "enum"):
-        message += did_you_mean(str(fault["input"]), re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
-    # What concerns several fields has no place of its own.
-    return f"{place}: {message}" if place else message
-
-
-def setting_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted names of a model's settings, and of those within them."""
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from setting_names(kind, f"{prefix}{name}.")
-
-
-def nearest_setting(name: str, names: Iterable[str]) -> str | None:
-    """Return the setting that was probably meant: of the same name elsewhere, or of one much like it."""
-    known, last = list(names), name.rpartition(".")[2]
-    elsewhere = [other for other in known if other.rpartition(".")[2] == last]
-    if elsewhere:
-        return min(elsewhere, key=len)
-    beside = [other for other in known if other.rpartition(".")[0] == name.rpartition(".")[0]]
-    by_last = {other.rpartition(".")[2]: other for other in reversed(known)}
-    return nearest(name, beside) or nearest(name, known) or by_last.get(nearest(last, by_last) or "")

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from multitalk.flows.building.settings import ConfigError
+from multitalk.ground.settings import ConfigError
 from multitalk.nearest import did_you_mean
 
 _QUICKLY_READ_BYTES = (

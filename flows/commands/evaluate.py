@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.commands.checks import check_dataset, check_files
 from multitalk.flows.commands.options import Option, takes
 from multitalk.flows.commands.words import several_commands
@@ -15,6 +14,7 @@ from multitalk.flows.evaluating.lip_reading_settings import ReadLipsSettings
 from multitalk.flows.evaluating.settings import EvaluateReleaseSettings
 from multitalk.flows.modelling.settings import EvaluateSettings, EvaluateTalkerSettings
 from multitalk.flows.running.progress import ShownProgress
+from multitalk.ground.settings import ConfigError
 
 evaluate = several_commands("evaluate")
 

@@ -34,7 +34,7 @@ def export(
     head_model: HeadModelOfClips = None,
 ) -> int:
     """Write the clips in a layout, and say how many."""
-    from multitalk.flows.building.settings import ConfigError
+    from multitalk.ground.settings import ConfigError
     from multitalk.manifests.layouts.export import (
         divided_clips,
         export_huggingface,

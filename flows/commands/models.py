@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.commands.checks import (
     check_dataset,
     check_files,
@@ -20,6 +19,7 @@ from multitalk.flows.commands.checks import (
 from multitalk.flows.commands.options import Option, takes
 from multitalk.flows.commands.words import AsJson, Root, several_commands
 from multitalk.flows.modelling.settings import SpeakSettings, TrainSettings
+from multitalk.ground.settings import ConfigError
 from multitalk.training.talk import parse_languages
 
 head_model = several_commands("head-model")

@@ -69,7 +69,7 @@ def takes(settings: type[BaseModel], *options: Option) -> Callable[[Command], Co
 
         @functools.wraps(run)
         def command(*arguments: Any, **named: Any) -> int:
-            from multitalk.flows.building.settings import read_config, validated
+            from multitalk.ground.settings import read_config, validated
 
             bound = signature.bind(*arguments, **named).arguments
             config, show = bound.pop("config", None), bound.pop("show_config", False)
@@ -273,7 +273,7 @@ def _check_needed(
     given: Mapping[str, Any],
 ) -> None:
     """Raise ConfigError with a line for all that is needed and missing."""
-    from multitalk.flows.building.settings import ConfigError
+    from multitalk.ground.settings import ConfigError
 
     shown = {option.setting: option for option in options}
     lines = []

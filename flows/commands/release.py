@@ -28,8 +28,8 @@ def report(
     head_model: HeadModelOfClips = None,
 ) -> int:
     """Write the report page."""
-    from multitalk.flows.building.settings import ConfigError
     from multitalk.flows.datasets.report import write_dataset_report
+    from multitalk.ground.settings import ConfigError
 
     if clips < 0:
         raise ConfigError("--clips: a number of clips, 0 or more")
@@ -66,8 +66,8 @@ def release(
     """Freeze a release and say what is in it."""
     from multitalk.filters.policy import load_policy, policy_text
     from multitalk.filters.verdicts import apply
-    from multitalk.flows.building.settings import ConfigError
     from multitalk.flows.datasets.dataset_policy import policy_of
+    from multitalk.ground.settings import ConfigError
     from multitalk.manifests.releases.release import create_release
     from multitalk.manifests.schema import MANIFEST
     from multitalk.manifests.splits import read_lists

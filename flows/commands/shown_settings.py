@@ -41,7 +41,7 @@ def model_in(annotation: Any) -> type[BaseModel] | None:
 
 def _in_effect(settings: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of all settings, as JSON has them; without those that are needed and missing."""
-    from multitalk.flows.building.settings import ConfigError, fault_lines
+    from multitalk.ground.settings import ConfigError, fault_lines
 
     try:
         return settings(**values).model_dump(mode="json")

@@ -114,8 +114,8 @@ def demo(
     ] = False,
 ) -> int:
     """Check what was asked for, then run the demo."""
-    from multitalk.flows.building.settings import ConfigError
     from multitalk.flows.commands.checks import check_root
+    from multitalk.ground.settings import ConfigError
 
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers: {workers} is no whole number of 1 or more")

@@ -5,12 +5,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from multitalk.flows.building.settings import BuildSettings, ConfigError
+from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.demo.local_server import serve_folder
 from multitalk.flows.demo.videos import DemoSource, make_demo_source
 from multitalk.flows.looking.contact_sheet import write_contact_sheet
 from multitalk.flows.looking.tables import console, print_summary, print_table
 from multitalk.flows.modelling.head_models import load_head_model
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests import open_dataset
 
 _MARK = ".demo"

@@ -21,7 +21,6 @@ from multitalk.extract.downloading.playlist import list_videos
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.filters.language_codes import whisper_code
 from multitalk.filters.policy import load_policy
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.discovering.batch import RawBatch, discover_batch, events_path, write_batches
 from multitalk.flows.discovering.results import RawVideo, VideoResult, is_done, read_result
 from multitalk.flows.discovering.settings import DiscoverSettings
@@ -29,6 +28,7 @@ from multitalk.flows.running.event_counter import EventCounter, Progress
 from multitalk.flows.running.pool import make_run_folder, run_batches
 from multitalk.flows.running.progress import ShownProgress
 from multitalk.ground.files import atomic, sweep_temporary
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests.schema import MANIFEST
 
 _BATCH = 32

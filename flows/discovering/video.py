@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from multitalk.assets.fetch import require
-from multitalk.extract.annotations import FPS, Annotation
+from multitalk.extract.annotations import Annotation
 from multitalk.extract.downloading.download import download
 from multitalk.extract.downloading.pace import Pace
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
@@ -25,7 +25,7 @@ from multitalk.extract.source_frames import frame_scale, source_frames, source_s
 from multitalk.extract.trim import FPS_TOLERANCE, TrimRequest, TrimResult, trim_clips
 from multitalk.filters.policy import load_policy
 from multitalk.filters.pose import head_angles, head_rotation
-from multitalk.filters.speech import SAMPLE_RATE, SpeechDetector
+from multitalk.filters.speech import SpeechDetector
 from multitalk.filters.verdicts import evaluate, metric_columns
 from multitalk.filters.word_times import TimedWord
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
@@ -40,6 +40,7 @@ from multitalk.flows.discovering.results import (
     video_fingerprint,
 )
 from multitalk.flows.discovering.settings import DiscoverSettings
+from multitalk.ground.units import AUDIO_RATE, FPS
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.schema import MANIFEST
 
@@ -115,7 +116,7 @@ class VideoDiscoverer:
     def _speech(self, source: Path) -> Speech:
         """Where the video's sound holds speech, on the grid of frames."""
         samples = source_sound(source)
-        per_frame = SAMPLE_RATE // FPS
+        per_frame = AUDIO_RATE // FPS
         intervals = [(a / per_frame, b / per_frame) for a, b in self._speech_detector.intervals(samples)]
         windows = self._speech_detector.probabilities(samples)
         frames = np.arange(-(-len(samples) // per_frame))

@@ -24,10 +24,10 @@ from multitalk.eval.lip_reading.noise import Noise, choose_noises
 from multitalk.eval.lip_reading.release import release_languages
 from multitalk.eval.tables import Table
 from multitalk.filters.language_codes import whisper_code
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.evaluating.lip_reading_settings import ReadLipsSettings
 from multitalk.flows.evaluating.lip_reading_sources import Source, open_source
 from multitalk.flows.evaluating.written_tables import write_tables
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests.paths import check_name
 
 Progress = Callable[[int, int], None]

@@ -18,10 +18,10 @@ from multitalk.extract.errors import ClipError
 from multitalk.extract.faces.landmarks import MediaPipeDetector
 from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
 from multitalk.fit_flame.parameters.motion import MotionError
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.evaluating.lip_reading_settings import ReadLipsSettings
 from multitalk.flows.modelling.head_models import CANONICAL, load_head_model
 from multitalk.flows.modelling.stored_heads import only_model
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests.media import MediaError
 from multitalk.manifests.paths import clip_path, motion_path
 from multitalk.manifests.releases.release import read_release

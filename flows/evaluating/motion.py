@@ -10,9 +10,9 @@ from multitalk.eval.motion.evaluate_motion import evaluate_motion
 from multitalk.eval.motion.motion_tables import all_tables
 from multitalk.eval.tables import Table
 from multitalk.fit_flame.heads.head_model import HeadModel
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.modelling.settings import EvaluateSettings
 from multitalk.flows.modelling.stored_heads import only_model
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests.releases.release import read_release
 
 Progress = Callable[[int, int], None]

@@ -13,10 +13,10 @@ from multitalk.eval.ground_truth import ReleaseTruth
 from multitalk.eval.motion.generation import codebook_perplexity, codebook_usage, speed_of
 from multitalk.eval.tables import Table
 from multitalk.fit_flame.heads.head_model import HeadModel
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.modelling.models import audio_encoder
 from multitalk.flows.modelling.settings import EvaluateTalkerSettings
 from multitalk.flows.modelling.stored_heads import only_model, to_motion
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests import open_dataset
 from multitalk.manifests.paths import audio_path
 from multitalk.manifests.releases.release import read_release
@@ -57,8 +57,9 @@ def evaluate_talker(
     """
     import torch
 
+    from multitalk.ground.units import FPS
     from multitalk.training.model.model_files import load_prior
-    from multitalk.training.talk import FPS, Spoken, write_spoken
+    from multitalk.training.talk import Spoken, write_spoken
 
     clips = read_release(settings.root, settings.release)
     clips = clips.filter(pc.equal(clips["split"], settings.split))

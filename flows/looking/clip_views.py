@@ -9,10 +9,10 @@ from multitalk.eval.motion.clip_measures import fit_lengths
 from multitalk.eval.motion.metric import MotionPair
 from multitalk.eval.motion.regions import regions_for
 from multitalk.eval.vertex_files import Float32Array, find_vertex_files, read_vertices
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.evaluating.motion import ground_truth, release_head_model
 from multitalk.flows.modelling.head_models import CANONICAL, load_head_model
 from multitalk.flows.modelling.settings import EvaluateSettings
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests.media import read_sound
 from multitalk.manifests.paths import clip_path
 

@@ -6,11 +6,11 @@ from typing import Any, Literal, TypeVar
 
 from multitalk.assets.fetch import require
 from multitalk.fit_flame.heads.head_model import HeadModel
-from multitalk.flows.building.settings import validated
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.modelling.settings import TrainSettings
 from multitalk.flows.modelling.stored_heads import only_model
 from multitalk.flows.running.devices import check_device
+from multitalk.ground.settings import validated
 from multitalk.training.model.audio_encoder import AudioEncoder, FloatArray, load_audio_encoder
 from multitalk.training.presets import prior_preset, talker_preset
 from multitalk.training.run.fit import Progress, TrainedModel
@@ -155,8 +155,8 @@ def speak(
 
 def _write_video(audio: Path, vertices: FloatArray, model: HeadModel, place: Path) -> None:
     from multitalk.eval.drawing.talking_video import write_head_video
+    from multitalk.ground.units import FPS
     from multitalk.manifests.media import read_sound
-    from multitalk.training.talk import FPS
 
     place.parent.mkdir(parents=True, exist_ok=True)
     write_head_video(place, vertices, model.faces, model.v_template, fps=FPS, sound=read_sound(audio))

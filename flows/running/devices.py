@@ -1,6 +1,6 @@
 """Devices that torch computes on."""
 
-from multitalk.flows.building.settings import ConfigError
+from multitalk.ground.settings import ConfigError
 
 
 def check_device(device: str) -> None:

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.ground.files import atomic
+from multitalk.ground.units import AUDIO_RATE, FPS
 from multitalk.manifests import paths
-from multitalk.manifests.media import AUDIO_RATE, FPS
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.store import commit_fragment, committed
 from multitalk.manifests.takedown import read_takedown

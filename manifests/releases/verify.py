@@ -14,8 +14,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from multitalk.ground.units import AUDIO_RATE, FPS
 from multitalk.manifests import paths
-from multitalk.manifests.media import AUDIO_RATE, FPS
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.releases.release import damaged_files, sha256
 from multitalk.manifests.store import read_manifest

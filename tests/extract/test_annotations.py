@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multitalk.extract.annotations import (
-    FPS,
     MAX_TRANSCRIPT_CHARACTERS,
     AnnotationFileError,
     AnnotationSet,
     is_safe_name,
     read_annotations,
 )
+from multitalk.ground.units import FPS
 
 SHARED = Path(__file__).parents[3] / "shared"
 

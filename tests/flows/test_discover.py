@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from multitalk.extract.errors import ClipError, ErrorCode
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.discover import raw_videos
 from multitalk.flows.discovering.batch import Looked, count_signs
 from multitalk.flows.discovering.settings import DiscoverSettings
 from multitalk.flows.running.worker_process import read_signs
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests import open_dataset
 
 SHARED = Path(__file__).parents[2].parent / "shared"

@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
-from multitalk.flows.building.settings import ConfigError
 from multitalk.flows.commands.main import main
 from multitalk.flows.modelling.models import train
 from multitalk.flows.modelling.settings import TrainSettings
+from multitalk.ground.settings import ConfigError
 from multitalk.manifests.releases.release import read_release
 
 PROJECT = Path(__file__).parents[2]

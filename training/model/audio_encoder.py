@@ -15,11 +15,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from multitalk.ground.units import AUDIO_RATE
 from multitalk.training.run_settings import AudioSettings
 from multitalk.training.settings import AudioEncoderError
 
-SAMPLE_RATE = 16_000
-SAMPLES_PER_FRAME = SAMPLE_RATE // 25
+SAMPLES_PER_FRAME = AUDIO_RATE // 25
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -68,14 +68,14 @@ class WhisperEncoder:
         except RuntimeError as error:
             raise AudioEncoderError(f"{directory}: not a usable Whisper model ({error})") from error
         self._extract = FeatureExtractor(feature_size=self._model.n_mels)
-        self.width = self._encode(np.zeros(SAMPLE_RATE, np.float32)).shape[1]
+        self.width = self._encode(np.zeros(AUDIO_RATE, np.float32)).shape[1]
         self.fingerprint = f"whisper-{self.width}-{_digest(weights)}"
 
     def features(self, audio: FloatArray, frames: int) -> FloatArray:
         """Features (2 frames, width) float32 of samples (S,)."""
         needed = frames * SAMPLES_PER_FRAME
         audio = np.pad(audio[:needed], (0, max(0, needed - len(audio))))
-        chunk, margin = self.CHUNK_SEC * SAMPLE_RATE, self.MARGIN_SEC * SAMPLE_RATE
+        chunk, margin = self.CHUNK_SEC * AUDIO_RATE, self.MARGIN_SEC * AUDIO_RATE
         padded = np.pad(audio, margin)
         rows = []
         for start in range(0, needed, chunk):
@@ -178,7 +178,7 @@ def read_wav(path: Path) -> FloatArray:
     try:
         with wave.open(str(path), "rb") as file:
             kind = (file.getframerate(), file.getnchannels(), file.getsampwidth())
-            if kind != (SAMPLE_RATE, 1, 2):
+            if kind != (AUDIO_RATE, 1, 2):
                 raise AudioEncoderError(f"{path}: is {kind}, not 16 kHz mono of 16 bits; run build again")
             data = file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as error:

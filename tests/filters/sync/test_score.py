@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from multitalk.filters.speech import measure_speech
-from multitalk.filters.sync.features import FPS, SyncClip, log_mel, mouth_openings, sync_clip
+from multitalk.filters.sync.features import SyncClip, log_mel, mouth_openings, sync_clip
 from multitalk.filters.sync.predictor import SyncPredictor, train_predictor, video_statistics
 from multitalk.filters.sync.score import OFFSETS, UNMEASURED, measure_sync
+from multitalk.ground.units import FPS
 
 RATE = 16_000
 EYES, GAP, JAW, WIDTH = (33, 263), (13, 14), (2, 152), (61, 291)

@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from multitalk.flows.building.supervise import run_batch
 
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.flows.building.plan import Batch, make_plan
 from multitalk.flows.building.settings import build_settings
-from multitalk.flows.building.supervise import run_batch
 from multitalk.flows.running import worker_process
 from multitalk.manifests import open_dataset
 

@@ -13,7 +13,8 @@ from multitalk.flows.building.plan import (
     source_url,
     source_videos,
 )
-from multitalk.flows.building.settings import BuildSettings, ConfigError, build_settings, read_config
+from multitalk.flows.building.settings import BuildSettings, build_settings
+from multitalk.ground.settings import ConfigError, read_config
 
 
 def annotation(video_id="vid", start=0.0, language="german", **changes):

@@ -8,15 +8,10 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from multitalk.flows.building.settings import (
-    BuildSettings,
-    ConfigError,
-    build_settings,
-    nearest_setting,
-    setting_names,
-)
+from multitalk.flows.building.settings import BuildSettings, build_settings
 from multitalk.flows.commands.main import main
 from multitalk.flows.commands.shown_settings import settings_yaml
+from multitalk.ground.settings import ConfigError, nearest_setting, setting_names
 
 SHOWN = [
     ["build"], ["discover"], ["train", "prior"], ["talk"], ["release"],
