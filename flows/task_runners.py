@@ -24,24 +24,22 @@ def task_runner(kind: Literal["local", "dask", "ray"], address: str | None, work
     ConfigError
         If the extra that brings it is not installed.
     """
+    runner: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
     try:
         if kind == "dask":
             from prefect_dask.task_runners import DaskTaskRunner
 
             cluster = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
-            runner: TaskRunner[Any] = (
-                DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=cluster)
-            )
-            return runner
+            runner = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=cluster)
         if kind == "ray":
             from prefect_ray.task_runners import RayTaskRunner
 
-            return RayTaskRunner(address=address, init_kwargs={} if address else {"num_cpus": workers})
+            runner = RayTaskRunner(address=address, init_kwargs={} if address else {"num_cpus": workers})
     except ImportError as error:
         raise ConfigError(
             f"task_runner: {kind} needs the extra of its name: pip install multitalk[{kind}]"
         ) from error
-    return ThreadPoolTaskRunner(max_workers=workers)
+    return runner
 
 
 @contextlib.contextmanager
