@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from multitalk.nearest import did_you_mean
+from multitalk.ground.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa

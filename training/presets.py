@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multitalk.nearest import did_you_mean
+from multitalk.ground.nearest import did_you_mean
 from multitalk.training.run_settings import (
     DataSettings,
     OptimiserSettings,

@@ -18,8 +18,8 @@ from multitalk.extract.annotations import Annotation, AnnotationSet, InvalidAnno
 from multitalk.extract.errors import Stage
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.ground.files import atomic
+from multitalk.ground.nearest import did_you_mean
 from multitalk.ground.settings import ConfigError
-from multitalk.nearest import did_you_mean
 
 UNDETERMINED = "und"  # ISO 639's code, for rows whose annotation names no usable language
 

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from multitalk.ground.nearest import did_you_mean
 from multitalk.ground.settings import ConfigError
-from multitalk.nearest import did_you_mean
 
 _QUICKLY_READ_BYTES = (
     20_000_000  # of JSON, in a quarter of a second; what is wrong in more is told by the plan

@@ -16,7 +16,7 @@ from multitalk.flows.commands.faults import logged, message_of, status_of
 from multitalk.flows.commands.words import OPTIONS
 
 _GOES_ON = "what was finished is kept, the same command goes on from there"
-_HERE = "flows.commands"
+_HERE = "multitalk.flows.commands"
 
 
 @dataclass(frozen=True, slots=True)

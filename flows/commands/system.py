@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from multitalk.flows.commands.words import AsJson, several_commands
-from multitalk.nearest import did_you_mean
+from multitalk.ground.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

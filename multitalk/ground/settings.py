@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from multitalk.nearest import did_you_mean, nearest
+from multitalk.ground.nearest import did_you_mean, nearest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

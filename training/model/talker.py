@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from multitalk.nearest import did_you_mean
+from multitalk.ground.nearest import did_you_mean
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.tuning import Ears
 from multitalk.training.reference.talker import UnknownLanguageError, split_heads

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from multitalk.nearest import did_you_mean
+from multitalk.ground.nearest import did_you_mean
 from multitalk.training.layers.wav2vec2 import Wav2Vec2
 from multitalk.training.reference.prior import ReferencePrior, sinusoids
 from multitalk.training.settings import ReferenceTalkerSettings

@@ -212,7 +212,8 @@ def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch, capsys):
 def test_a_reader_that_goes_away_is_no_error(tmp_path):
     rows = [{"clip_id": f"v_{number}", "status": "ok", "transcript": "x" * 500} for number in range(2000)]
     commit_fragment(tmp_path, "german", "v", rows, fingerprint="f")
-    command = f"{sys.executable} -m multitalk.flows.commands.main query --root {tmp_path} --format csv 'SELECT * FROM clips'"
+    command = f"{sys.executable} -m multitalk.flows.commands.main query"
+    command += f" --root {tmp_path} --format csv 'SELECT * FROM clips'"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{command} | head -1"],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
