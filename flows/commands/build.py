@@ -1,6 +1,7 @@
 """The command ``build``: a dataset out of annotations."""
 
 import json as json_text
+import sys
 from dataclasses import asdict
 
 from multitalk.flows.building.settings import BuildSettings
@@ -37,7 +38,7 @@ def build(
 
 
 def run_build(settings: BuildSettings, *, as_json: bool = False) -> int:
-    """Build, here or on the cluster that the settings name, and print the summary."""
+    """Build, here or on the cluster that the settings name, and print the summary; 1 where no clip came out."""
     from multitalk.flows.looking.tables import print_summary
 
     if settings.task_runner == "local":
@@ -55,4 +56,7 @@ def run_build(settings: BuildSettings, *, as_json: bool = False) -> int:
         print(json_text.dumps(asdict(summary), ensure_ascii=False, indent=2))
     else:
         print_summary(summary)
-    return 0
+    if any(language.ok for language in summary.languages):
+        return 0
+    print("multitalk: no clip of the dataset came out; the reasons are in the summary", file=sys.stderr)
+    return 1
