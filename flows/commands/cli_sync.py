@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _sync(options: argparse.Namespace) -> int:
-    from multitalk.flows.building.sync import train_and_rescore
+    from multitalk.flows.datasets.sync import train_and_rescore
 
     summary = train_and_rescore(options.root, min_videos=options.min_videos)
     if options.json:
