@@ -37,7 +37,7 @@ from multitalk.flows.building.detectors import face_detector
 from multitalk.flows.building.fitting import Fitter
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import STAGES
-from multitalk.flows.building.sync import load_predictor
+from multitalk.flows.building.sync_predictor import load_predictor
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.media import read_wav
 

@@ -180,7 +180,7 @@ def sync(
 ) -> int:
     """Learn sync, rescore the clips, and say how many."""
     check_dataset(root)
-    from multitalk.flows.building.sync import train_and_rescore
+    from multitalk.flows.datasets.sync import train_and_rescore
 
     summary = train_and_rescore(root, min_videos=min_videos)
     if json:
