@@ -1,6 +1,6 @@
 """A build from end to end, in plain Python: prepare, run the batches, finish.
 
-`multitalk build` and the public API call `build`. The Prefect flow (`multitalk.flows.build_dataset`) calls `prepare` and
+`multitalk build` and the public API call `build`. The Prefect flow (`flows.build_dataset`) calls `prepare` and
 `finish`, and hands out the batches in between by its task runner.
 """
 

@@ -1,6 +1,6 @@
 """One clip through the stages after trimming: what is known of it, and each stage's work.
 
-Which stages a clip needs is not decided here (`multitalk.flows.building.video`): a stage is done when it is asked for, on what
+Which stages a clip needs is not decided here (`flows.building.video`): a stage is done when it is asked for, on what
 earlier stages left, in memory or on disk.
 """
 

@@ -1,6 +1,6 @@
 """A discovery from end to end, in plain Python: from raw videos to an annotation file in MultiTalk's format.
 
-`multitalk discover` calls `discover`. The Prefect flow (`multitalk.flows.discover`) calls `prepare` and `finish`, and hands out
+`multitalk discover` calls `discover`. The Prefect flow (`flows.discover`) calls `prepare` and `finish`, and hands out
 the batches in between.
 """
 
