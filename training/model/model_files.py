@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
+from multitalk.ground.untrusted.checkpoint_file import CheckpointError
 from multitalk.training.model.audio_encoder import AudioEncoder, Wav2Vec2Encoder
 from multitalk.training.model.checkpoints import (
-    CheckpointError,
     load_reference_prior,
     load_reference_talker,
     load_strictly,
