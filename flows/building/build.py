@@ -18,7 +18,7 @@ from multitalk.flows.building.plan import BatchName, annotated_videos, batches, 
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import stage_fingerprints
 from multitalk.flows.building.summary import BuildSummary, summarise
-from multitalk.flows.datasets.dataset_policy import judge, policy_of
+from multitalk.flows.building.dataset_policy import judge, policy_of
 from multitalk.flows.running.event_counter import EventCounter, Progress
 from multitalk.flows.running.pool import make_run_folder, run_batches
 from multitalk.flows.running.progress import ShownProgress
