@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from multitalk.eval.motion.evaluate_motion import evaluate_motion
     from multitalk.fit_flame.fit import fit_clip
     from multitalk.flows.building.build import build
-    from multitalk.flows.building.settings import BuildSettings
     from multitalk.flows.building.dataset_policy import judge as apply_policy
+    from multitalk.flows.building.settings import BuildSettings
     from multitalk.flows.discovering.discover import discover
     from multitalk.flows.discovering.settings import DiscoverSettings
     from multitalk.flows.modelling.head_models import load_head_model

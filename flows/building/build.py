@@ -13,12 +13,12 @@ from pathlib import Path
 from multitalk.assets.fetch import find, require
 from multitalk.filters.policy import load_policy
 from multitalk.flows.building.batch import WORKER, events_path, run_batch
+from multitalk.flows.building.dataset_policy import judge, policy_of
 from multitalk.flows.building.pending import adopt_older_rows, pending_videos
 from multitalk.flows.building.plan import BatchName, annotated_videos, batches, write_batches
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import stage_fingerprints
 from multitalk.flows.building.summary import BuildSummary, summarise
-from multitalk.flows.building.dataset_policy import judge, policy_of
 from multitalk.flows.running.event_counter import EventCounter, Progress
 from multitalk.flows.running.pool import make_run_folder, run_batches
 from multitalk.flows.running.progress import ShownProgress
@@ -165,8 +165,8 @@ def _missing_measures(settings: BuildSettings) -> tuple[str, ...]:
 
 def _check_models(settings: BuildSettings) -> None:
     """Raise for a model file that is missing or unusable, before every clip fails for it."""
-    from multitalk.flows.building.detectors import face_detector
     from multitalk.flows.building.fitting import Fitter
+    from multitalk.flows.modelling.detectors import face_detector
 
     for name in ("face_landmarker", "silero_vad", "whisper_base"):
         require(name)

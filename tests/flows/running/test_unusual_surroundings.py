@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from multitalk.flows.building.dataset_policy import judge
 from multitalk.flows.building.plan import annotation_files, make_plan
 from multitalk.flows.building.settings import build_settings
 from multitalk.flows.commands import faults
 from multitalk.flows.commands.main import main
-from multitalk.flows.building.dataset_policy import judge
 from multitalk.flows.running import doctor
 from multitalk.ground.settings import ConfigError, read_config
 from multitalk.manifests.paths import DatasetError
