@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from multitalk.ground.nearest import did_you_mean
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -184,9 +186,10 @@ def _text(source: str | Path) -> tuple[str, str]:
     try:
         return str(source), Path(source).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        shipped = ", ".join(shipped_policies())
+        shipped = shipped_policies()
         raise PolicyError(
-            f"no policy {str(source)!r} ({error}): name a YAML file, or one of {shipped}"
+            f"no policy {str(source)!r} ({error}): name a YAML file, or one of {', '.join(shipped)}"
+            + did_you_mean(str(source), shipped)
         ) from error
 
 

@@ -24,7 +24,7 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
+from rapidfuzz.distance.Levenshtein import distance as edit_distance
 
 if TYPE_CHECKING:
     from opencc import OpenCC
@@ -92,20 +92,6 @@ def character_error_rate(reference: str, hypothesis: str, code: str) -> float | 
     if not expected:
         return None
     return edit_distance(expected, normalise(hypothesis, code)) / len(expected)
-
-
-def edit_distance(first: str, second: str) -> int:
-    """Levenshtein distance of two strings: insertions, deletions and substitutions at cost 1."""
-    letters = np.array([ord(c) for c in second], np.int64)
-    position = np.arange(len(second) + 1)
-    row = position.copy()
-    for index, letter in enumerate(first, start=1):
-        best = np.empty_like(row)
-        best[0] = index
-        best[1:] = np.minimum(row[:-1] + (letters != ord(letter)), row[1:] + 1)
-        # Insertions within the row: row[j] = min over k <= j of best[k] + j - k.
-        row = np.minimum.accumulate(best - position) + position
-    return int(row[-1])
 
 
 def _spoken(character: str) -> str:

@@ -1,4 +1,7 @@
-"""The Prefect server that a flow run reports to, where the user's settings name one."""
+"""Prefect as a command runs it: quiet, and with the server that the user's settings name, if they name one."""
+
+import logging
+import os
 
 
 class PrefectServerError(Exception):
@@ -26,3 +29,24 @@ def require_prefect_server() -> None:
             f"no Prefect server answers at {url} ({fault}): start one (prefect server start), or run without "
             "one: unset PREFECT_API_URL (prefect config unset PREFECT_API_URL where it is in your profile)"
         )
+
+
+def set_up_prefect() -> None:
+    """Make Prefect quiet where the user has not said how it should be, and look for the server if one is named.
+
+    To be called before Prefect's import.
+
+    Raises
+    ------
+    PrefectServerError
+        The server does not answer.
+    """
+    # What goes wrong is raised, too, and then said once by `multitalk` itself.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    # On a slow machine these say at the end that they are still at work; their loggers are not Prefect's.
+    for service in ("EventsWorker", "APILogWorker"):
+        logging.getLogger(service).setLevel(logging.CRITICAL)
+    require_prefect_server()

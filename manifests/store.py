@@ -1,6 +1,6 @@
 """The storage of a dataset in one place: what other rooms import of it.
 
-`multitalk.manifests.storage.commit` makes a source video part of the dataset, `multitalk.manifests.storage.redo_log` lets that survive kills,
+`manifests.storage.commit` makes a source video part of the dataset, `manifests.storage.redo_log` lets that survive kills,
 `multitalk.manifests.storage.reading` reads, `multitalk.manifests.storage.compaction` merges and changes.
 """
 

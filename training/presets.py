@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multitalk.ground.nearest import did_you_mean
 from multitalk.training.run_settings import (
     DataSettings,
     OptimiserSettings,
@@ -110,4 +111,6 @@ def talker_preset(name: str) -> TalkerRun:
 
 def _check(name: str) -> None:
     if name not in PRIORS:
-        raise UnknownPresetError(f"no preset {name!r}; there are {', '.join(PRIORS)}")
+        raise UnknownPresetError(
+            f"no preset {name!r}; there are {', '.join(PRIORS)}{did_you_mean(name, PRIORS)}"
+        )

@@ -40,13 +40,15 @@ class TalkError(ValueError):
 class TalkSettings(ModelSettings):
     """How a talker speaks."""
 
-    languages: dict[str, float] = Field(description="language style: weights by language, e.g. {'french': 1}")
+    languages: dict[str, float] = Field(
+        description="style: french, or a mixture such as french:0.3,german:0.7"
+    )
     temperature: float = Field(
         default=0.0,
         ge=0,
         description="0: the most even motion; about 1: a likely one, another with every seed",
     )
-    seed: int = Field(default=0, description="of drawn motion")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of drawn motion")
     batch: PositiveInt = Field(default=32, description="files that run in lock step")
     device: str = Field(default="cpu", description="where torch runs, e.g. `cuda`")
 
@@ -213,6 +215,10 @@ class _Speaker:
                     f"the model moves {vertices} vertices, head model {head_model.key} has another number"
                 )
                 raise TalkError(message)
+            if settings.temperature > 0:
+                raise TalkError(
+                    "the reference's talker only speaks its likeliest motion: give no temperature"
+                )
             self.decoder = ReferenceDecoder(self.talker, self.prior)
         elif audio_encoder is None or audio_encoder.fingerprint != file.audio_encoder:
             given = audio_encoder.fingerprint if audio_encoder else "none"

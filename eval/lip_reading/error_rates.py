@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from rapidfuzz.distance.Levenshtein import distance as edit_distance
 
 Rules = Literal["fair", "multitalk"]
 
@@ -70,17 +71,6 @@ def count_errors(reference: str, hypothesis: str) -> ErrorCount | None:
         edit_distance(reference, hypothesis),
         len(reference),
     )
-
-
-def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """Least number of insertions, deletions and substitutions that turn one sequence into the other."""
-    row = list(range(len(hypothesis) + 1))
-    for i, expected in enumerate(reference, start=1):
-        diagonal, row[0] = row[0], i
-        for j, found in enumerate(hypothesis, start=1):
-            best = min(row[j] + 1, row[j - 1] + 1, diagonal + (expected != found))
-            diagonal, row[j] = row[j], best
-    return row[-1]
 
 
 def _kept(character: str) -> str:

@@ -47,7 +47,7 @@ def run_batch(
 
     A video under which the worker process died is tried `crash_retries` times more in a new process and then
     recorded as failed, so that one video can not stop a run. The run's folder holds what the batch is
-    (`multitalk.flows.building.plan.write_batch`) and takes the job, the events and the worker's log; a file named ``stop``
+    (`multitalk.flows.building.plan.write_batches`) and takes the job, the events and the log; a file named ``stop``
     in it ends the batch early.
     """
     content = read_batch(batch.name, run_folder)

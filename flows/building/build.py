@@ -1,6 +1,6 @@
 """A build from end to end, in plain Python: prepare, run the batches, finish.
 
-`multitalk build` and the public API call `build`. The Prefect flow (`multitalk.flows.build_dataset`) calls `prepare` and
+`multitalk build` and the public API call `build`. The Prefect flow (`flows.build_dataset`) calls `prepare` and
 `finish`, and hands out the batches in between by its task runner.
 """
 
@@ -21,7 +21,7 @@ from multitalk.flows.building.summary import BuildSummary, summarise
 from multitalk.flows.datasets.dataset_policy import judge, policy_of
 from multitalk.flows.running.event_counter import EventCounter, Progress
 from multitalk.flows.running.pool import make_run_folder, run_batches
-from multitalk.flows.running.progress import TerminalProgress
+from multitalk.flows.running.progress import ShownProgress
 from multitalk.ground.files import sweep_temporary
 from multitalk.ground.settings import ConfigError
 from multitalk.manifests.schema import MANIFEST
@@ -137,11 +137,11 @@ def progress_text(batches: Sequence[BatchName], progress: Progress) -> str:
 
 def _run(prepared: PreparedBuild, run_folder: Path, worker: str) -> None:
     settings, events = prepared.settings, counter(prepared.batches, run_folder)
-    with TerminalProgress("build", prepared.pending) as terminal:
+    with ShownProgress() as shown:
 
         def show() -> None:
             progress = events.count()
-            terminal.update(progress.done, progress_text(prepared.batches, progress))
+            shown.update("build", progress.done, prepared.pending, progress_text(prepared.batches, progress))
 
         def run(batch: BatchName) -> None:
             run_batch(batch, settings, run_folder, worker)

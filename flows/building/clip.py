@@ -1,6 +1,6 @@
 """One clip through the stages after trimming: what is known of it, and each stage's work.
 
-Which stages a clip needs is not decided here (`multitalk.flows.building.video`): a stage is done when it is asked for, on what
+Which stages a clip needs is not decided here (`flows.building.video`): a stage is done when it is asked for, on what
 earlier stages left, in memory or on disk.
 """
 
@@ -37,7 +37,7 @@ from multitalk.flows.building.detectors import face_detector
 from multitalk.flows.building.fitting import Fitter
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import STAGES
-from multitalk.flows.building.sync import load_predictor
+from multitalk.flows.building.sync_predictor import load_predictor
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.media import read_wav
 

@@ -18,6 +18,7 @@ from multitalk.extract.annotations import Annotation, AnnotationSet, InvalidAnno
 from multitalk.extract.errors import Stage
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.ground.files import atomic
+from multitalk.ground.nearest import did_you_mean
 from multitalk.ground.settings import ConfigError
 
 UNDETERMINED = "und"  # ISO 639's code, for rows whose annotation names no usable language
@@ -208,7 +209,10 @@ def _batch_path(run_folder: Path, name: str) -> Path:
 def _check_languages(wanted: Iterable[str], annotated: set[str]) -> None:
     if unknown := sorted(set(wanted) - annotated):
         there = ", ".join(sorted(annotated))
-        raise ConfigError(f"languages: nothing is annotated as {', '.join(unknown)}; there is {there}")
+        raise ConfigError(
+            f"languages: nothing is annotated as {', '.join(unknown)}; there is {there}"
+            + did_you_mean(unknown[0], annotated)
+        )
 
 
 def _limited(videos: list[AnnotatedVideo], limit: int | None) -> list[AnnotatedVideo]:

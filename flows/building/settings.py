@@ -1,7 +1,7 @@
 """Settings of a build: the Prefect flow's parameter, the ``--config`` YAML file, and the UI's form.
 
 The settings of a stage live beside the stage; this module only puts them together. Each field says whether it
-changes what comes out (`multitalk.ground.outcome`); `multitalk.flows.building.stages` makes fingerprints of those that do.
+changes what comes out (`ground.outcome`); `flows.building.stages` makes fingerprints of those that do.
 """
 
 import os

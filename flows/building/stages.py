@@ -17,7 +17,7 @@ from multitalk.filters.speech import SpeechMetrics
 from multitalk.filters.sync.score import SyncMetrics
 from multitalk.flows.building.fitting import regressor_version
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.sync import PREDICTOR, predictor_version
+from multitalk.flows.building.sync_predictor import PREDICTOR, predictor_version
 from multitalk.flows.modelling.head_models import head_model_version
 from multitalk.ground.outcome import digest, outcome
 
@@ -98,11 +98,16 @@ def stage_fingerprints(settings: BuildSettings) -> dict[Stage, str]:
     """
     own = _own(settings)
     found: dict[Stage, str] = {}
-    for stage, rules in STAGES.items():
+    for stage in STAGES:
         if stage in own:
-            read = [found[before] for before in rules.reads]
-            found[stage] = digest([str(stage), rules.version, own[stage], read])
+            found[stage] = stage_fingerprint(stage, own[stage], found)
     return found
+
+
+def stage_fingerprint(stage: Stage, own: Mapping[str, Any], read: Mapping[Stage, str | None]) -> str:
+    """Return a stage's fingerprint, of what decides it beside what it reads, and of the fingerprints of that."""
+    rules = STAGES[stage]
+    return digest([str(stage), rules.version, own, [read[before] for before in rules.reads]])
 
 
 def configuration_fingerprint(stages: Mapping[Stage, str]) -> str:
@@ -132,7 +137,7 @@ def _own(settings: BuildSettings) -> dict[Stage, dict[str, Any]]:
             "language": {k: v for k, v in language.items() if k not in transcript_settings},
             "model": version_of("whisper_base"),
         },
-        Stage.SYNC: {"predictor": _predictor(settings)},
+        Stage.SYNC: sync_settings(_predictor(settings)),
     }
     if settings.regressor is not None:
         own[Stage.FIT] |= {
@@ -144,6 +149,11 @@ def _own(settings: BuildSettings) -> dict[Stage, dict[str, Any]]:
     if settings.speaking_score and find("lr_asd") is not None:
         own[Stage.SPEAKING] = {"model": version_of("lr_asd")}
     return own
+
+
+def sync_settings(predictor: str | None) -> dict[str, Any]:
+    """Return what decides the stage `sync` beside what it reads: the version of the learned predictor, if any."""
+    return {"predictor": predictor}
 
 
 def _of_backend(landmarks: dict[str, Any]) -> dict[str, Any]:

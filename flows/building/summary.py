@@ -21,6 +21,11 @@ _FAILURES = """
            arg_min(error_message, clip_id) AS message
     FROM clips WHERE status = 'failed' GROUP BY error_code ORDER BY clips DESC, reason
 """
+_EARLIER = """
+    SELECT last_try_error_code AS reason, count(*) AS clips, min(clip_id) AS example,
+           arg_min(last_try_error_message, clip_id) AS message
+    FROM clips WHERE last_try_at IS NOT NULL GROUP BY last_try_error_code ORDER BY clips DESC, reason
+"""
 _REJECTIONS = """
     SELECT rule AS reason, count(*) AS clips, min(clip_id) AS example
     FROM (SELECT clip_id, unnest(rejected_by) AS rule FROM clips WHERE status = 'ok')
@@ -63,6 +68,8 @@ class BuildSummary:
     languages: tuple[LanguageCounts, ...]
     failures: tuple[Reason, ...]
     rejections: tuple[Reason, ...]
+    earlier: tuple[Reason, ...] = ()
+    """Clips that keep the outcome of an earlier configuration, by what the last try failed with."""
     notes: tuple[str, ...] = ()
     """What the user should know of the run as a whole."""
 
@@ -98,5 +105,6 @@ def summarise(
         languages=tuple(LanguageCounts(**row) for row in rows(_LANGUAGES)),
         failures=tuple(Reason(**row) for row in rows(_FAILURES)),
         rejections=tuple(Reason(**row) for row in rows(_REJECTIONS)),
+        earlier=tuple(Reason(**row) for row in rows(_EARLIER)),
         notes=notes,
     )

@@ -1,1 +1,1 @@
-"""The `multitalk` command."""
+"""The command line: one module a group of commands, and what they share."""

@@ -16,8 +16,8 @@ from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
 from multitalk.fit_flame.parameters.encode import Encoder, interocular_metres
 from multitalk.flows.datasets.dataset_policy import POLICY_FILE, judge, policy_of
 from multitalk.flows.modelling.head_models import load_head_model
+from multitalk.flows.running.devices import check_device
 from multitalk.ground.pickles import load_pickle
-from multitalk.ground.settings import ConfigError
 from multitalk.manifests.layouts.import_multitalk import ClipRefused, ImportResult, import_multitalk
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.releases.release import create_release
@@ -55,6 +55,7 @@ def import_layout(
     max_error_mm: float = 1.0,
     release: str | None = None,
     device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
 ) -> ImportSummary:
     """Take a folder in the original repository's layout into the dataset at `root`.
 
@@ -66,6 +67,8 @@ def import_layout(
         A clip whose vertices are further than this from the model, in the mean, ends as `fit_diverged`.
     release
         Also freeze a release of this name, divided by the layout's own ``train.txt`` and ``test.txt``.
+    progress
+        Told how many of how many clips are done.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def import_layout(
     """
     if release and not all((source / name).is_file() for name in ("train.txt", "test.txt")):
         raise DatasetError(f"{source} has no train.txt and test.txt: a release can not be divided by them")
-    _check_device(device)
+    check_device(device)
     model = load_head_model(head_model)
     _check_template(source / "templates.pkl", model)
     fingerprint = hashlib.sha256(f"import:1:{model.key}:{max_error_mm}".encode()).hexdigest()
@@ -88,20 +91,12 @@ def import_layout(
         encode=_encode(Encoder(model, device), model.name, max_error_mm),
         vertex_count=len(model.v_template),
         fingerprint=fingerprint,
+        progress=progress,
     )
     policy = policy_of(root) if (root / POLICY_FILE).is_file() else IMPORTED_POLICY
     name = judge(root, policy).name
     splits = _freeze(source, root, release) if release else {}
     return _summary(root, model, result, name, splits)
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {device} can not be used here: {str(error).splitlines()[0]}") from error
 
 
 def _check_template(place: Path, model: HeadModel) -> None:

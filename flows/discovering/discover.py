@@ -1,6 +1,6 @@
 """A discovery from end to end, in plain Python: from raw videos to an annotation file in MultiTalk's format.
 
-`multitalk discover` calls `discover`. The Prefect flow (`multitalk.flows.discover`) calls `prepare` and `finish`, and hands out
+`multitalk discover` calls `discover`. The Prefect flow (`flows.discover`) calls `prepare` and `finish`, and hands out
 the batches in between.
 """
 
@@ -26,7 +26,7 @@ from multitalk.flows.discovering.results import RawVideo, VideoResult, is_done, 
 from multitalk.flows.discovering.settings import DiscoverSettings
 from multitalk.flows.running.event_counter import EventCounter, Progress
 from multitalk.flows.running.pool import make_run_folder, run_batches
-from multitalk.flows.running.progress import TerminalProgress
+from multitalk.flows.running.progress import ShownProgress
 from multitalk.ground.files import atomic, sweep_temporary
 from multitalk.ground.settings import ConfigError
 from multitalk.manifests.schema import MANIFEST
@@ -138,11 +138,13 @@ def progress_text(batches: Sequence[RawBatch], progress: Progress) -> str:
 
 def _run(prepared: PreparedDiscovery, run_folder: Path) -> None:
     settings, events = prepared.settings, counter(prepared.batches, run_folder)
-    with TerminalProgress("discover", prepared.pending) as terminal:
+    with ShownProgress() as shown:
 
         def show() -> None:
             progress = events.count()
-            terminal.update(progress.done, progress_text(prepared.batches, progress))
+            shown.update(
+                "discover", progress.done, prepared.pending, progress_text(prepared.batches, progress)
+            )
 
         def run(batch: RawBatch) -> None:
             discover_batch(batch, settings, run_folder)

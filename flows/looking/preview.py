@@ -1,6 +1,6 @@
 """Preview of one clip: landmarks, the fitted mesh from the front and from the side, curves, with sound."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,13 @@ class _Curve:
     """(T,) shares of the inter-ocular distance, NaN where there is none."""
 
 
-def write_preview(dataset: Dataset, head_model: HeadModel, clip_id: str, place: Path) -> int:
+def write_preview(
+    dataset: Dataset,
+    head_model: HeadModel,
+    clip_id: str,
+    place: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
     """Write a video of one clip, for eyes to judge the fit.
 
     Parameters
@@ -51,6 +57,8 @@ def write_preview(dataset: Dataset, head_model: HeadModel, clip_id: str, place: 
         A clip that was fitted.
     place
         The `.mp4` file.
+    progress
+        Told how many of how many frames are drawn.
 
     Returns
     -------
@@ -97,9 +105,14 @@ def write_preview(dataset: Dataset, head_model: HeadModel, clip_id: str, place: 
                     draw_overlay(solid, None, pixels[index], faces, opacity=0.25),
                     side.render(profile[index]),
                 )
+                if progress is not None:
+                    progress(index, motion.frame_count)
                 yield _page(panels, charts.at(index), index, bool(motion.valid[index]))
 
-    return write_video(place, frames(), motion.fps, read_sound(sound))
+    written = write_video(place, frames(), motion.fps, read_sound(sound))
+    if progress is not None:
+        progress(written, written)
+    return written
 
 
 def _language(dataset: Dataset, clip_id: str) -> str:

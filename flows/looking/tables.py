@@ -77,6 +77,16 @@ def print_summary(summary: BuildSummary) -> None:
         {"rejected by rule": r.reason, "clips": r.clips, "example": r.example} for r in summary.rejections
     ]
     print_table(rejected)
+    earlier = [
+        {
+            "keep an earlier outcome; tried": r.reason,
+            "clips": r.clips,
+            "example": r.example,
+            "message": r.message,
+        }
+        for r in summary.earlier
+    ]
+    print_table(earlier)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

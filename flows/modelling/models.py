@@ -9,6 +9,7 @@ from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.modelling.settings import TrainSettings
 from multitalk.flows.modelling.stored_heads import only_model
+from multitalk.flows.running.devices import check_device
 from multitalk.ground.settings import validated
 from multitalk.training.model.audio_encoder import AudioEncoder, FloatArray, load_audio_encoder
 from multitalk.training.presets import prior_preset, talker_preset
@@ -16,6 +17,7 @@ from multitalk.training.run.fit import Progress, TrainedModel
 from multitalk.training.run.loop import train_prior, train_talker
 from multitalk.training.run_settings import AudioSettings, PriorRun, TalkerRun
 from multitalk.training.settings import AudioEncoderError
+from multitalk.training.talk import TalkError, TalkSettings, talk, write_spoken
 
 Kind = Literal["prior", "talker"]
 Encoder = Literal["whisper", "wav2vec2"]
@@ -96,7 +98,7 @@ def _with_folder(audio: AudioSettings) -> AudioSettings:
 
 def speak(
     audio: Sequence[Path],
-    languages: str,
+    style: TalkSettings,
     prior: Path,
     talker: Path,
     out: Sequence[Path],
@@ -110,8 +112,8 @@ def speak(
     ----------
     audio
         Sound or video files; they run in lock step.
-    languages
-        `french`, or a mixture such as `french:0.3,german:0.7`.
+    style
+        Languages, temperature, seed, batch and device.
     prior, talker
         Files of the models.
     out
@@ -130,11 +132,12 @@ def speak(
     ------
     TalkError, CheckpointError, UnknownLanguageError, AudioEncoderError, AssetError, RenderError
         A file or model can not be used; the message says what to do.
+    ConfigError
+        There is no such device.
     """
     from multitalk.training.model.model_files import load_prior
-    from multitalk.training.talk import TalkError, TalkSettings, parse_languages, talk, write_spoken
 
-    style = TalkSettings(languages=parse_languages(languages))
+    check_device(style.device)
     opened = load_prior(prior)
     named = opened.head_model
     if named is None and head_model is None:

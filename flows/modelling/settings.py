@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from multitalk.eval.settings import MotionEvaluationSettings
+from multitalk.training.talk import TalkSettings
 
 
 class Settings(BaseModel):
@@ -77,3 +78,25 @@ class TrainSettings(Settings):
         description="any setting of the preset that is to be another, e.g. {training: {logger: wandb}}; "
         "`run.json` of an experiment shows them all",
     )
+
+
+class SpeakSettings(TalkSettings):
+    """Which sounds are spoken, by which models, and where the motion goes."""
+
+    audio: tuple[Path, ...] = Field(min_length=1, description="sound or video files of any length")
+    prior: Path = Field(description="file of the motion prior")
+    talker: Path = Field(description="file of the talker")
+    out: Path = Field(
+        description="vertices and motion (.npz), vertices (.npy) or a video with the sound (.mp4); with several "
+        "sounds a folder"
+    )
+    format: Literal["npz", "npy", "mp4"] = Field("npz", description="of files in a folder")
+    head_model: str | None = Field(None, description="name or file; none: the one that the prior names")
+    audio_encoder: Path | None = Field(
+        None, description="folder of the talker's audio encoder; none: Whisper base"
+    )
+
+    @property
+    def style(self) -> TalkSettings:
+        """How the talker speaks."""
+        return TalkSettings(**self.model_dump(include=set(TalkSettings.model_fields)))

@@ -1,1 +1,1 @@
-"""Running work in processes of its own: workers, who watches them, progress, and stopping in order."""
+"""Running work in processes of its own: workers, who watches them, progress, devices, and stopping in order."""

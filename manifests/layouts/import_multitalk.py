@@ -69,7 +69,13 @@ class ImportResult:
 
 
 def import_multitalk(
-    source: Path, root: Path, *, encode: Encode, vertex_count: int, fingerprint: str
+    source: Path,
+    root: Path,
+    *,
+    encode: Encode,
+    vertex_count: int,
+    fingerprint: str,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ImportResult:
     """Commit every clip of a folder in the original layout, one source video at a time.
 
@@ -83,6 +89,8 @@ def import_multitalk(
         V of the head model.
     fingerprint
         Hash of what `encode` depends on.
+    progress
+        Told after each source video how many of how many clips are done.
 
     Raises
     ------
@@ -95,7 +103,10 @@ def import_multitalk(
         raise DatasetError(f"{source} has no clips: expected files npy/<Language>_<clip_id>.npz{hint}")
     removed = read_takedown(root)
     clips = failed = skipped = 0
+    count = sum(map(len, videos.values()))
     for (language, video_id), stems in videos.items():
+        if progress is not None:
+            progress(clips + failed + skipped, count)
         print_of_files = _fingerprint(source, stems, fingerprint)
         known = committed(root, language, video_id)
         if known == print_of_files:
@@ -114,6 +125,8 @@ def import_multitalk(
         commit_fragment(root, language, video_id, rows, motion_rows=motion, fingerprint=print_of_files)
         clips += len(motion)
         failed += len(rows) - len(motion)
+    if progress is not None:
+        progress(count, count)
     return ImportResult(clips, failed, skipped, len(videos), refused)
 
 

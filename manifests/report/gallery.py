@@ -1,13 +1,13 @@
-"""The gallery of the report page: clips with picture, transcript, numbers, verdict, and controls to find them."""
+"""The gallery of the report page: clips with picture, transcript, numbers and verdict."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from html import escape
+from dataclasses import dataclass
 
-from multitalk.manifests.report.data import Row, reasons
+from multitalk.manifests.report.data import Row
 
 Picture = Callable[[Row], bytes | None]
 """Gives a JPEG, PNG or WebP of a clip, or None. It is called from several threads."""
@@ -15,50 +15,41 @@ Picture = Callable[[Row], bytes | None]
 _KINDS = {b"\xff\xd8\xff": "jpeg", b"\x89PN": "png", b"RIF": "webp"}
 
 
-def gallery(rows: Sequence[Row], picture: Picture | None, built: int) -> str:
-    """Return the section's HTML; `rows` are some of the `built` clips of the dataset, or none."""
-    if not rows:
-        return (
-            f"<p>None of {built:,} clips is shown: none was asked for.</p>"
-            if built
-            else "<p>No clip was built.</p>"
-        )
-    controls = (
-        '<label>Search id, words, numbers <input type="search" name="words" autocomplete="off"></label>'
-        + _select("language", "Language", sorted({row["language"] for row in rows}))
-        + _select("verdict", "Verdict", sorted({_verdict(row) for row in rows}))
-        + _select("reason", "Rejected by", reasons(rows))
-        + '<button type="reset">Clear</button>'
-    )
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the gallery shows of one clip."""
+
+    clip_id: str
+    language: str
+    transcript: str
+    verdict: str
+    rejected_by: tuple[str, ...]
+    facts: dict[str, str]
+    """Numbers by name, of those that were measured."""
+    image: str
+    """A picture as `data:` URL; empty without one."""
+
+
+def cards(rows: Sequence[Row], picture: Picture | None) -> list[Card]:
+    """Return a card for each row, with its picture if there is what draws it."""
     with ThreadPoolExecutor() as pool:  # decoding and drawing let other threads run
         pictures = list(pool.map(picture, rows)) if picture else [None] * len(rows)
-    cards = "".join(_card(row, content) for row, content in zip(rows, pictures, strict=True))
-    return (
-        f'<form id="filter" role="search" aria-label="Clips">{controls}</form>'
-        f'<p id="shown" class="soft" role="status">{len(rows)} clips</p><ul class="gallery">{cards}</ul>'
-    )
+    return [_card(row, content) for row, content in zip(rows, pictures, strict=True)]
 
 
-def _select(name: str, label: str, values: Sequence[str]) -> str:
-    options = "".join(f'<option value="{escape(v)}">{escape(v)}</option>' for v in values)
-    return f'<label>{label} <select name="{name}"><option value="">all</option>{options}</select></label>'
-
-
-def _card(row: Row, content: bytes | None) -> str:
-    verdict, broken = _verdict(row), row["rejected_by"] or []
-    said = escape(row["transcript"] or "")
-    facts = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in _facts(row).items())
-    why = f": {escape(', '.join(broken))}" if broken else ""
-    return (
-        f'<li data-language="{escape(row["language"])}" data-verdict="{verdict}" '
-        f'data-reasons="{escape(" ".join(broken))}">{_image(row, content)}<div class="text">'
-        f'<h3 class="id">{escape(row["clip_id"])}</h3><p><span class="verdict">{verdict}</span>{why}</p>'
-        f'<p dir="auto">{said}</p><dl><dt>language</dt><dd>{escape(row["language"])}</dd>{facts}</dl></div></li>'
+def _card(row: Row, content: bytes | None) -> Card:
+    return Card(
+        clip_id=row["clip_id"],
+        language=row["language"],
+        transcript=row["transcript"] or "",
+        verdict={True: "accepted", False: "rejected", None: "unjudged"}[row["accepted"]],
+        rejected_by=tuple(row["rejected_by"] or ()),
+        facts=_facts(row),
+        image=_data_url(content) if content else "",
     )
 
 
 def _facts(row: Row) -> dict[str, str]:
-    """Return the numbers on a card, of those that were measured."""
     yaw = row["yaw_deg"][1] if row["yaw_deg"] else None
     facts = {
         "length": ("{:.1f} s", row["duration_sec"]),
@@ -72,12 +63,5 @@ def _facts(row: Row) -> dict[str, str]:
     return {name: form.format(value) for name, (form, value) in facts.items() if value is not None}
 
 
-def _verdict(row: Row) -> str:
-    return {True: "accepted", False: "rejected", None: "unjudged"}[row["accepted"]]
-
-
-def _image(row: Row, content: bytes | None) -> str:
-    if content is None:
-        return ""
-    source = f"data:image/{_KINDS[content[:3]]};base64,{base64.b64encode(content).decode()}"
-    return f'<img src="{source}" alt="A frame of clip {escape(row["clip_id"])}" loading="lazy">'
+def _data_url(content: bytes) -> str:
+    return f"data:image/{_KINDS[content[:3]]};base64,{base64.b64encode(content).decode()}"

@@ -27,7 +27,7 @@ def file_xxh3(path: Path) -> str:
 
 
 def row_xxh3(row: Mapping[str, Any]) -> str:
-    """XXH3 of a clip's row of a motion or landmarks file, as `multitalk.manifests.tables.row_arrays` gives it, 32 hex digits.
+    """XXH3 of a clip's row of a motion or landmarks file, as `manifests.tables.row_arrays` gives it, 32 hex digits.
 
     It is taken of the values, in a form of their own (name, type, shape, little-endian bytes, by column name), so
     that merged files, other compression or the order of columns do not change it. A column that is null does not

@@ -1,6 +1,6 @@
 """Committing a source video: its rows, motion, landmarks and media become visible together, or not at all.
 
-Everything new is staged and moved into place by a redo log (`multitalk.manifests.storage.redo_log`), so that an attempt that fails or
+Everything new is staged and moved into place by a redo log (`manifests.storage.redo_log`), so that an attempt that fails or
 is killed never touches what is good. The manifest keeps every clip that was ever annotated: rows that are there and
 not committed anew stay, with all that belongs to them.
 """
@@ -64,7 +64,7 @@ def commit_video(
 ) -> Path:
     """Make new rows of a source video, and all media in its staging folder, part of the dataset together.
 
-    The caller holds the video (`multitalk.manifests.storage.redo_log.claim_video`). `motion_path`, `motion_xxh3` and `landmarks_xxh3`
+    The caller holds the video (`manifests.storage.redo_log.claim_video`). `motion_path`, `motion_xxh3` and `landmarks_xxh3`
     of the rows follow from what the files hold afterwards; `config_fingerprint` and `created_at` are filled in where
     a row has none. Clips of the video that are in the manifest and not among `rows` keep their row, motion and
     landmarks. A video on the take-down list becomes tombstones, and all its files go.

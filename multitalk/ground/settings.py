@@ -1,11 +1,15 @@
 """Settings out of YAML files and options, with complaints that name the field and what is wrong with it."""
 
 import math
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+from multitalk.ground.nearest import did_you_mean, nearest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -41,10 +45,15 @@ def validated(model: type[Settings], values: dict[str, Any]) -> Settings:
     try:
         settings = model(**values)
     except ValidationError as error:
-        raise ConfigError("\n".join(map(_line, error.errors()))) from error
+        raise ConfigError(fault_lines(error, model)) from error
     if odd := _not_finite(settings.model_dump()):
         raise ConfigError(f"{odd}: must be a finite number")
     return settings
+
+
+def fault_lines(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say what is wrong with values for a model's settings, a line each, with the nearest right names."""
+    return "\n".join(_line(fault, model) for fault in error.errors())
 
 
 def _not_finite(values: Any, place: str = "") -> str:
@@ -55,10 +64,35 @@ def _not_finite(values: Any, place: str = "") -> str:
     return place if isinstance(values, float) and not math.isfinite(values) else ""
 
 
-def _line(fault: Any) -> str:
+def _line(fault: Any, model: type[BaseModel]) -> str:
     place = ".".join(map(str, fault["loc"]))
     if fault["type"] == "missing" and len(fault["loc"]) == 1:
         return f"{place} is needed: --{place.replace('_', '-')}, or `{place}` in a --config file"
+    if fault["type"] == "extra_forbidden":
+        near = nearest_setting(place, setting_names(model))
+        return f"no setting `{place}`" + (f"; did you mean `{near}`?" if near else "")
     message: str = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] in ("literal_error", "enum"):
+        message += did_you_mean(str(fault["input"]), re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
     # What concerns several fields has no place of its own.
     return f"{place}: {message}" if place else message
+
+
+def setting_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of a model's settings, and of those within them."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from setting_names(kind, f"{prefix}{name}.")
+
+
+def nearest_setting(name: str, names: Iterable[str]) -> str | None:
+    """Return the setting that was probably meant: of the same name elsewhere, or of one much like it."""
+    known, last = list(names), name.rpartition(".")[2]
+    elsewhere = [other for other in known if other.rpartition(".")[2] == last]
+    if elsewhere:
+        return min(elsewhere, key=len)
+    beside = [other for other in known if other.rpartition(".")[0] == name.rpartition(".")[0]]
+    by_last = {other.rpartition(".")[2]: other for other in reversed(known)}
+    return nearest(name, beside) or nearest(name, known) or by_last.get(nearest(last, by_last) or "")

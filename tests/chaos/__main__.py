@@ -58,7 +58,7 @@ class Builds:
         command = [
             sys.executable,
             "-m",
-            "multitalk.flows.commands.cli",
+            "multitalk.flows.commands.main",
             "build",
             *map(str, self.material.annotations),
         ]

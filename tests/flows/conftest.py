@@ -12,7 +12,7 @@ from filelock import FileLock
 from multitalk.assets.fetch import require
 from multitalk.fit_flame.heads.canonical import canonical_head_model
 from multitalk.fit_flame.parameters.synthetic import speaking
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 from multitalk.manifests import paths
 from multitalk.manifests.store import commit_fragment
 from tests.prefect_server import prefect_server
@@ -171,3 +171,24 @@ def release_of_talk(talking_dataset, tmp_path):
 
     create_release(root, "v1", policy="", judge=lambda clips: clips, split=all_test)
     return root
+
+
+@pytest.fixture
+def talking_models(tmp_path):
+    """Arguments that name a prior and a talker of random weights that belong together."""
+    import torch
+
+    from multitalk.flows.modelling.models import audio_encoder
+    from multitalk.training.model.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
+    from multitalk.training.model.motion_prior import MotionPrior
+    from multitalk.training.model.talker import Talker
+    from multitalk.training.presets import PRIORS, TALKERS
+
+    torch.manual_seed(0)
+    head, ears = canonical_head_model(require("face_landmarker")), audio_encoder(None)
+    still = torch.zeros(head.expression_size + 3)
+    prior = MotionPrior(PRIORS["tiny"].model, still, still + 1)
+    talker = Talker(TALKERS["tiny"].model, ears.width, prior.settings)
+    save_prior(PriorFile(prior, head.key), tmp_path / "prior.pt")
+    save_talker(TalkerFile(talker, digest(prior), ears.fingerprint), tmp_path / "talker.pt")
+    return ["--prior", str(tmp_path / "prior.pt"), "--talker", str(tmp_path / "talker.pt")]

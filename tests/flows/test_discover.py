@@ -19,7 +19,7 @@ from multitalk.ground.settings import ConfigError
 from multitalk.manifests import open_dataset
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-MULTITALK = [sys.executable, "-m", "multitalk.flows.commands.cli"]
+MULTITALK = [sys.executable, "-m", "multitalk.flows.commands.main"]
 
 
 @pytest.fixture

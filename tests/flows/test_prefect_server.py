@@ -14,16 +14,17 @@ def test_a_server_that_does_not_answer_is_one_clear_message(tmp_path):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/api"
     annotations, root = tmp_path / "annotations.json", tmp_path / "dataset"
-    annotations.write_text("{}")
+    annotations.write_text('{"v_0": {"youtube_id": "v", "language": "german"}}')
     command = [
         sys.executable,
         "-m",
-        "multitalk.flows.commands.cli",
+        "multitalk.flows.commands.main",
         "build",
         str(annotations),
         "--root",
         str(root),
     ]
+    command += ["--task-runner", "dask"]
     environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "prefect")}
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 from multitalk.flows.modelling.models import train
 from multitalk.flows.modelling.settings import TrainSettings
 from multitalk.ground.settings import ConfigError
@@ -39,7 +39,7 @@ def test_a_killed_run_goes_on_to_the_same_curve(released, tmp_path, capsys):
 
     assert main(arguments("whole")) == 0
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-m", "multitalk.flows.commands.cli", *arguments("killed")]
+    command = [sys.executable, "-m", "multitalk.flows.commands.main", *arguments("killed")]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline, checkpoint = time.monotonic() + 300, tmp_path / "killed" / "prior" / "last.ckpt"
     while not checkpoint.exists() and time.monotonic() < deadline:

@@ -91,6 +91,9 @@ def test_the_references_models_speak_through_the_same_door(files, pair, head_mod
     assert spoken.vertices.shape == (12, 10, 3) and spoken.motion is None
     with pytest.raises(TalkError, match="10 vertices"):
         next(talk([], tmp_path / "p.pt", tmp_path / "t.pt", head_model, mix), None)
+    drawn = mix.model_copy(update={"temperature": 1.0})
+    with pytest.raises(TalkError, match="give no temperature"):
+        next(talk([], tmp_path / "p.pt", tmp_path / "t.pt", head, drawn), None)
     with pytest.raises(CheckpointError, match="another kind of prior"):
         next(talk([], files[0], tmp_path / "t.pt", head_model, mix), None)
 

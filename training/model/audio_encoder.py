@@ -15,11 +15,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.ground.units import AUDIO_RATE, FPS
+from multitalk.ground.units import AUDIO_RATE
 from multitalk.training.run_settings import AudioSettings
 from multitalk.training.settings import AudioEncoderError
 
-SAMPLES_PER_FRAME = AUDIO_RATE // FPS
+SAMPLES_PER_FRAME = AUDIO_RATE // 25
 FloatArray = npt.NDArray[np.float32]
 
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multitalk.ground.nearest import did_you_mean
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.tuning import Ears
 from multitalk.training.reference.talker import UnknownLanguageError, split_heads
@@ -142,7 +143,10 @@ class Talker(nn.Module):
         """
         names = self.settings.languages
         if language not in names:
-            raise UnknownLanguageError(f"no language {language!r} in this talker; it has {', '.join(names)}")
+            raise UnknownLanguageError(
+                f"no language {language!r} in this talker; it has {', '.join(names)}"
+                + did_you_mean(language, names)
+            )
         return names.index(language)
 
     def hear(self, features: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multitalk.ground.nearest import did_you_mean
 from multitalk.training.layers.wav2vec2 import Wav2Vec2
 from multitalk.training.reference.prior import ReferencePrior, sinusoids
 from multitalk.training.settings import ReferenceTalkerSettings
@@ -192,6 +193,7 @@ class ReferenceTalker(nn.Module):
             if language not in names:
                 raise UnknownLanguageError(
                     f"no language {language!r} in this talker; it has {', '.join(names)}"
+                    + did_you_mean(language, names)
                 )
         table = self.learnable_style_emb.weight
         return torch.stack([weight * table[names.index(name)] for name, weight in weights.items()]).sum(0)

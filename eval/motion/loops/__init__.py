@@ -1,1 +1,1 @@
-"""Loops over frames and vertices, compiled by numba where they are called."""
+"""Loops over frames and vertices, compiled by numba where it is installed, else in numpy."""

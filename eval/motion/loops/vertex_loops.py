@@ -1,7 +1,8 @@
 """Loops over frames and vertices that read each number of a sequence once, and copy none.
 
 A clip of 130 frames of FLAME is 7.8 MB, more than a core's cache holds: what a motion metric costs is the
-reading. In numpy every step is another pass, and picking a region's vertices is a copy.
+reading. In numpy every step is another pass, and picking a region's vertices is a copy; `arrays` does it so where
+there is no numba.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.eval.motion.loops.compiled import compiled
+from multitalk.eval.motion.loops import arrays
+from multitalk.eval.motion.loops.compiled import compiled, compiled_else
 
 FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
@@ -148,7 +150,7 @@ def _ids_of(vertices: IdArray, sequence: FloatArray) -> npt.NDArray[np.uintp]:
     return ids.astype(np.uintp)
 
 
-@compiled
+@compiled_else(arrays.largest_squared_distance)
 def _largest_squared_distance(
     ground_truth: FloatArray, prediction: FloatArray, ids: npt.NDArray[np.uintp]
 ) -> Float64Array:
@@ -166,7 +168,7 @@ def _largest_squared_distance(
     )  # a maximum passes over NaN, a sum does not
 
 
-@compiled
+@compiled_else(arrays.squared_distances_between_rows)
 def _squared_distances_between_rows(rows: FloatArray, others: FloatArray) -> Float64Array:
     squares = np.empty((len(rows), len(others)))
     for i in range(len(rows)):
@@ -179,7 +181,7 @@ def _squared_distances_between_rows(rows: FloatArray, others: FloatArray) -> Flo
     return squares
 
 
-@compiled
+@compiled_else(arrays.mean_distances)
 def _mean_distances(ground_truth: FloatArray, prediction: FloatArray) -> tuple[Float64Array, Float64Array]:
     frames, vertex_count = ground_truth.shape[:2]
     lengths, squares = np.empty(frames), np.empty(frames)
@@ -193,7 +195,7 @@ def _mean_distances(ground_truth: FloatArray, prediction: FloatArray) -> tuple[F
     return lengths, squares
 
 
-@compiled
+@compiled_else(arrays.mean_acceleration)
 def _mean_acceleration(sequence: FloatArray) -> np.float64:
     frames, vertex_count = len(sequence) - 2, sequence.shape[1]
     if frames < 1:
@@ -212,7 +214,7 @@ def _mean_acceleration(sequence: FloatArray) -> np.float64:
     return mean
 
 
-@compiled
+@compiled_else(arrays.spread)
 def _spread_loop(
     sequence: FloatArray, ids: npt.NDArray[np.uintp], origin: FloatArray, root: bool
 ) -> Float64Array:

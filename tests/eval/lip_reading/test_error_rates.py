@@ -61,3 +61,8 @@ def test_normalisation(text, fair, multitalk):
 )
 def test_what_is_not_seen_is_no_error(text, same):
     assert normalise(text, "fair") == normalise(same, "fair")
+
+
+def test_words_are_compared_as_wholes():
+    assert edit_distance(["an", "apple"], ["an", "apples"]) == 1
+    assert edit_distance(["one", "two"], ["two", "one"]) == 2

@@ -19,7 +19,7 @@ from multitalk.manifests import open_dataset
 
 pytestmark = pytest.mark.slow
 
-MULTITALK = Path(sys.executable).with_name("multitalk")
+MULTITALK = [sys.executable, "-m", "multitalk.flows.commands.main"]
 # What rightly differs between two builds of the same videos.
 RUN_COLUMNS = ["created_at", "attempts", "source_url"]
 
@@ -28,7 +28,7 @@ RUN_COLUMNS = ["created_at", "attempts", "source_url"]
 def multitalk(prefect_environment):
     def run(*arguments, check=True):
         done = subprocess.run(
-            [MULTITALK, *map(str, arguments)],
+            [*MULTITALK, *map(str, arguments)],
             check=False,
             env=prefect_environment,
             capture_output=True,
@@ -125,7 +125,7 @@ def test_a_killed_run_is_continued_to_the_same_manifest(
     chance = random.Random(0)
     for _ in range(3):
         run = subprocess.Popen(
-            [MULTITALK, *map(str, arguments)],
+            [*MULTITALK, *map(str, arguments)],
             env=prefect_environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -157,7 +157,7 @@ def test_a_dask_cluster_builds_the_same_manifest(built, multitalk, demo_source, 
 def test_ctrl_c_stops_in_order_and_leaves_no_process(demo_source, demo_url, prefect_environment, tmp_path):
     root = tmp_path / "stopped"
     run = subprocess.Popen(
-        [MULTITALK, "build", *demo_source.annotations, "--root", root, "--source-url", demo_url],
+        [*MULTITALK, "build", *demo_source.annotations, "--root", root, "--source-url", demo_url],
         env=prefect_environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

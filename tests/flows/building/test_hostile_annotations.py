@@ -108,7 +108,7 @@ def build(folder: Path, *annotations: Path) -> subprocess.CompletedProcess[str]:
     """Run the command, where there is nothing to be downloaded from."""
     (folder / "videos").mkdir(exist_ok=True)
     source = (folder / "videos").as_uri() + "/{video_id}.mp4"
-    command = [sys.executable, "-m", "multitalk.flows.commands.cli", "build", *map(str, annotations)]
+    command = [sys.executable, "-m", "multitalk.flows.commands.main", "build", *map(str, annotations)]
     return subprocess.run(
         [*command, "--root", str(folder / "dataset"), "--source-url", source, "--workers", "1"],
         check=False, capture_output=True, text=True, timeout=300, cwd=folder,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from multitalk.flows.building import sync
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 from multitalk.manifests import open_dataset
 from multitalk.manifests.paths import DatasetError, audio_path
 from multitalk.manifests.store import commit_fragment, committed

@@ -9,7 +9,7 @@ from multitalk.manifests.store import commit_fragment
 
 CODE = """
 import sys
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 assert main(sys.argv[1:]) == 0
 assert not {"pandas", "torch", "mediapipe", "prefect"} & set(sys.modules)
 import pyarrow as pa

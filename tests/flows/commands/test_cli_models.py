@@ -11,7 +11,7 @@ import yaml
 
 from multitalk.assets.errors import AssetError
 from multitalk.assets.fetch import require
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 
 CLIPS = {"german": ("deOne_0", "deTwo_0"), "french": ("frOne_0", "frTwo_0")}
 OFFSET = 0.003
@@ -152,6 +152,7 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
     from multitalk.flows.modelling.models import speak
     from multitalk.flows.modelling.settings import EvaluateTalkerSettings
     from multitalk.manifests.paths import audio_path
+    from multitalk.training.talk import TalkSettings
 
     def gone(name):
         raise AssetError(f"{name} can not be downloaded")
@@ -160,7 +161,8 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
     monkeypatch.setattr("multitalk.flows.modelling.models.require", gone)
     sound = audio_path(talking_dataset, "german", "video00_0")
     monkeypatch.setattr("multitalk.flows.modelling.models.load_head_model", lambda name: head)
-    assert list(speak([sound], "german", prior, talker, [out])) == [19]  # so many pairs of tokens
+    german = TalkSettings(languages={"german": 1})
+    assert list(speak([sound], german, prior, talker, [out])) == [19]  # so many pairs of tokens
     files = {"prior": prior, "talker": talker}
     settings = EvaluateTalkerSettings(root=talking_dataset, release="v1", **files)
     ((_, said),) = _timed(settings, [("german", "video00_0")], head)

@@ -14,7 +14,7 @@ from multitalk.assets.fetch import require
 from multitalk.fit_flame.heads.canonical import canonical_head_model
 from multitalk.fit_flame.parameters.decode import decode
 from multitalk.fit_flame.parameters.synthetic import speaking
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 from multitalk.manifests import paths
 from multitalk.manifests.releases.release import sha256
 from multitalk.manifests.store import commit_fragment, read_manifest

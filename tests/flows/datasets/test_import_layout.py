@@ -12,7 +12,7 @@ import pytest
 from multitalk.fit_flame.heads.flame_file import flame_head_model, read_flame
 from multitalk.fit_flame.heads.head_model import LandmarkEmbedding
 from multitalk.fit_flame.parameters.encode import Encoder
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 from multitalk.flows.datasets import import_layout
 from multitalk.flows.modelling import stored_heads as heads
 from multitalk.manifests import open_dataset, paths

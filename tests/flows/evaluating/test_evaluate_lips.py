@@ -8,7 +8,7 @@ import wave
 import numpy as np
 import pytest
 
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 
 CLIPS = ("a_0", "b_0", "c_0")
 TEXTS = ("Guten Tag, wie geht es?", "Heute ist das Wetter schön.", "Wir gehen spazieren!")

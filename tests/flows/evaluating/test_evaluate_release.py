@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 from multitalk.manifests.media import MediaError
 from multitalk.manifests.report.evaluations import read_evaluations
 
@@ -102,8 +102,9 @@ def test_what_was_measured_outlives_a_failure_of_lip_reading(release_of_talk, mo
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr("multitalk.flows.evaluating.release.read_lips", die)
-    with pytest.raises(RuntimeError):
-        main(["evaluate", "all", "--root", str(release_of_talk), "--release", "v1", "--name", "died"])
+    arguments = ["--root", str(release_of_talk), "--release", "v1", "--name", "died"]
+    assert main(["evaluate", "all", *arguments]) == 1
+    assert "unforeseen RuntimeError: out of memory" in capsys.readouterr().err
     assert {found.name for found in read_evaluations(release_of_talk)} == {"died", "v1"}
 
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse
 
 from multitalk.fit_flame.parity import golden_flame
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands.main import main
 from multitalk.flows.modelling import landmark_embedding
 from multitalk.flows.modelling.head_models import load_head_model
 

@@ -1,11 +1,8 @@
 """Arguments, files and folders that are not as they should be: what is said, and what stays as it was."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,8 @@ from multitalk.flows.building.pending import pending_videos
 from multitalk.flows.building.plan import annotated_videos, annotation_files
 from multitalk.flows.building.settings import build_settings
 from multitalk.flows.building.stages import stage_fingerprints
-from multitalk.flows.commands import cli_system
-from multitalk.flows.commands.cli import main
+from multitalk.flows.commands import faults
+from multitalk.flows.commands.main import main
 from multitalk.flows.datasets.dataset_policy import judge
 from multitalk.flows.running import doctor
 from multitalk.ground.settings import ConfigError, read_config
@@ -44,14 +41,12 @@ def annotations(tmp_path):
 
 
 def test_the_demo_replaces_nothing_but_a_demo(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("MULTITALK_APART", "1")
     (tmp_path / "thesis.txt").write_text("years of work")
     for place in (tmp_path, Path("/")):
         assert main(["demo", "--root", str(place)]) == 2
         assert "holds what no demo made" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").exists()
-    with pytest.raises(SystemExit, match="2"):
-        main(["demo", "--workers", "0"])
+    assert main(["demo", "--workers", "0"]) == 2
 
 
 def test_filter_keeps_to_the_datasets_own_policy(dataset, capsys):
@@ -93,10 +88,9 @@ def test_annotations_without_a_clip(tmp_path):
 def test_retry_adds_to_what_may_have_been_transient(annotations, tmp_path, monkeypatch):
     asked = {}
     monkeypatch.setattr(
-        "multitalk.flows.commands.cli.run_build",
+        "multitalk.flows.commands.build.run_build",
         lambda settings, **_: asked.update(retry=settings.retry) or 0,
     )
-    monkeypatch.setenv("MULTITALK_APART", "1")
     assert main(["build", annotations, "--root", str(tmp_path), "--retry", "video_unavailable"]) == 0
     assert {"video_unavailable", "rate_limited", "network"} <= set(asked["retry"])
 
@@ -135,18 +129,28 @@ def test_a_root_that_is_a_file(command, tmp_path, capsys):
 
 def test_errors_of_the_system_name_the_file():
     error = IsADirectoryError(21, "Is a directory", "/tmp/.x.tmp", None, "/tmp/x")
-    assert (cli_system.status_of(error), cli_system.message_of(error)) == (2, "/tmp/x: Is a directory")
-    assert cli_system.status_of(OSError(28, "No space left on device", "/tmp/x")) == 1
-    assert cli_system.status_of(FileNotFoundError(2, "No such file", "/tmp/x")) is None
+    assert (faults.status_of(error), faults.message_of(error)) == (2, "/tmp/x: Is a directory")
+    assert faults.status_of(OSError(28, "No space left on device", "/tmp/x")) == 1
+    assert faults.status_of(FileNotFoundError(2, "No such file", "/tmp/x")) is None
 
 
 def test_folders_of_the_users_are_not_taken_for_ours(tmp_path):
     for name in ("filters", "training", "eval", "flows"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('code of the user ran')")
-    multitalk = Path(sys.executable).with_name("multitalk")
     done = subprocess.run(
-        [multitalk, "build", "none.json", "--root", "x", "--limit", "0"],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "multitalk.flows.commands.main",
+            "build",
+            "none.json",
+            "--root",
+            "x",
+            "--limit",
+            "0",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -161,32 +165,11 @@ def test_an_argument_may_be_an_open_file(tmp_path):
     (tmp_path / "config.yaml").write_text("limit: 0")
     with (tmp_path / "config.yaml").open() as config:
         done = subprocess.run(
-            [sys.executable, "-m", "multitalk.flows.commands.cli", "build", "--config", f"/dev/fd/{config.fileno()}"],
+            [sys.executable, "-m", "multitalk.flows.commands.main", "build", "--config", f"/dev/fd/{config.fileno()}"],
             pass_fds=[config.fileno()], capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 2
     assert "limit: Input should be greater" in done.stderr
-
-
-def test_a_killed_run_says_so(tmp_path):
-    """As the system does when memory runs out."""
-    program = (
-        "import sys; from multitalk.flows.running import own_session as apart\n"
-        "apart.sys.executable = sys.argv[1]\n"
-        "sys.exit(apart.run_apart(['build']))"
-    )
-    child = tmp_path / "python"
-    child.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
-    child.chmod(0o755)
-    run = subprocess.Popen([sys.executable, "-c", program, str(child)], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-    _, said = run.communicate(timeout=30)
-    assert run.returncode == 1
-    assert "killed by SIGKILL" in said
 
 
 def test_doctor_reports_what_it_can_not_look_at(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Learns what lips do to sound from a whole built dataset, and rescores its clips with it.
 
-The predictor lies in the dataset's root, where later builds find it. It is no part of the configuration, since
-a better one must not build anything anew: each row names the one it was scored with in `tool_versions`.
+The predictor lies in the dataset's root, where later builds find it: their stage `sync` goes by it. Clips rescored here
+carry the fingerprint of that, so that the next build has nothing to do.
 """
 
 import hashlib
@@ -14,20 +14,18 @@ import numpy as np
 import pyarrow as pa
 
 from multitalk.assets.fetch import require
+from multitalk.extract.errors import Stage
 from multitalk.filters.speech import SpeechDetector, SpeechSettings
 from multitalk.filters.sync.features import SyncClip, sync_clip
-from multitalk.filters.sync.predictor import SyncPredictor, SyncStatistics, train_predictor, video_statistics
+from multitalk.filters.sync.predictor import SyncStatistics, train_predictor, video_statistics
 from multitalk.filters.sync.score import SyncMetrics, measure_sync
+from multitalk.flows.building.stages import STAGES, stage_fingerprint, sync_settings
+from multitalk.flows.building.sync_predictor import PREDICTOR, VERSION_KEY, predictor_version
 from multitalk.manifests import open_dataset
 from multitalk.manifests.dataset import Dataset
 from multitalk.manifests.media import read_wav
 from multitalk.manifests.paths import DatasetError, audio_path
 from multitalk.manifests.store import compact
-
-PREDICTOR = "sync_predictor.npz"
-"""Name of the predictor in a dataset's root."""
-VERSION_KEY = "sync_predictor"
-"""Its key in a row's `tool_versions`."""
 
 _MOST_VIDEOS = 3000  # learned from; more take memory (0.2 MB each) and teach nothing new
 
@@ -83,23 +81,6 @@ def train_and_rescore(root: Path, *, min_videos: int = 20) -> SyncSummary:
     return SyncSummary(str(place), len(statistics), len(scores), unscored)
 
 
-def load_predictor(root: Path) -> SyncPredictor | None:
-    """Return the predictor that was learned from a dataset; None if none was.
-
-    Raises
-    ------
-    ValueError
-        The file in its place is none.
-    """
-    place = root / PREDICTOR
-    return SyncPredictor.load(place) if place.exists() else None
-
-
-def predictor_version(place: Path) -> str:
-    """Return the first 16 digits of a predictor file's SHA-256."""
-    return hashlib.sha256(place.read_bytes()).hexdigest()[:16]
-
-
 def _statistics(dataset: Dataset) -> Iterator[SyncStatistics]:
     taken = 0
     for clips in _videos(dataset):
@@ -143,7 +124,7 @@ def _clip(dataset: Dataset, row: dict[str, Any], detector: SpeechDetector) -> Sy
 def _rescored(rows: pa.Table, scores: dict[str, SyncMetrics], version: str) -> pa.Table:
     """Manifest rows with the sync columns of the clips in `scores` replaced."""
     clip_ids = rows["clip_id"].to_pylist()
-    names = ("av_correlation", "av_offset_frames", "av_confidence", "tool_versions")
+    names = ("av_correlation", "av_offset_frames", "av_confidence", "tool_versions", "stage_fingerprints")
     columns: dict[str, list[Any]] = {name: rows[name].to_pylist() for name in names}
     for index, clip_id in enumerate(clip_ids):
         if clip_id in scores:
@@ -151,8 +132,21 @@ def _rescored(rows: pa.Table, scores: dict[str, SyncMetrics], version: str) -> p
                 columns[name][index] = value
             others = [pair for pair in columns["tool_versions"][index] or () if pair["key"] != VERSION_KEY]
             columns["tool_versions"][index] = [*others, {"key": VERSION_KEY, "value": version}]
+            columns["stage_fingerprints"][index] = _rescored_fingerprints(
+                columns["stage_fingerprints"][index], version
+            )
     for name, values in columns.items():
         at = rows.schema.get_field_index(name)
         field = rows.schema.field(at)
         rows = rows.set_column(at, field, pa.array(values, field.type))
     return rows
+
+
+def _rescored_fingerprints(
+    carried: dict[str, str | None] | None, version: str
+) -> dict[str, str | None] | None:
+    """Return a row's fingerprints after its sync was measured by a predictor."""
+    if carried is None:  # of an earlier version of this program: the next build takes it over
+        return None
+    read = {stage: carried.get(str(stage)) for stage in STAGES}
+    return {**carried, str(Stage.SYNC): stage_fingerprint(Stage.SYNC, sync_settings(version), read)}

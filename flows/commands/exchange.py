@@ -1,0 +1,146 @@
+"""Commands that carry data to and from other programs: ``export`` and ``import``."""
+
+import json as json_text
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from multitalk.flows.commands.words import AsJson, HeadModelOfClips, Root
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def export(
+    *,
+    root: Root,
+    layout: Annotated[
+        Literal["multitalk", "huggingface", "webdataset"],
+        Parameter(
+            help="multitalk: vertices and sound for the published trainer; the others: manifest rows and motion"
+        ),
+    ],
+    out: Annotated[Path, Parameter(metavar="DIR", help="Folder to write; new or empty")],
+    release: Annotated[
+        str | None, Parameter(metavar="NAME", help="Clips of this release; none: accepted ones")
+    ] = None,
+    sound: Annotated[
+        bool, Parameter(help="With sound (multitalk always has it)", negative=(), show_default=False)
+    ] = False,
+    head_model: HeadModelOfClips = None,
+) -> int:
+    """Write the clips in a layout, and say how many."""
+    from multitalk.ground.settings import ConfigError
+    from multitalk.manifests.layouts.export import (
+        divided_clips,
+        export_huggingface,
+        export_multitalk,
+        export_webdataset,
+    )
+    from multitalk.manifests.releases.release import read_release
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(
+            f"--out: {out} is not an empty folder; what lies there would be mixed with the export"
+        )
+    clips = read_release(root, release) if release else divided_clips(root)
+    if layout == "multitalk":
+        from multitalk.fit_flame.parameters.decode import decode
+        from multitalk.flows.modelling.stored_heads import only_model, to_motion
+
+        model = only_model(clips["head_model"], head_model)
+
+        def vertices(row: dict[str, Any]) -> Any:
+            # As the published data: the mean face, without the head's pose.
+            return decode(to_motion(row), model, neutral_shape=True, head_pose=False)
+
+        count = export_multitalk(root, clips, out, decode=vertices, template=model.v_template)
+    elif layout == "huggingface":
+        count = export_huggingface(root, clips, out, card=_card(root, clips, release), sound=sound)
+    else:
+        count = export_webdataset(root, clips, out, sound=sound)
+    sides = Counter(clips["split"].to_pylist())
+    print(f"{out}: {count} clips ({', '.join(f'{n} {side}' for side, n in sorted(sides.items()))})")
+    return 0
+
+
+def _card(root: Path, clips: "pa.Table", release: str | None) -> str:
+    from multitalk.filters.policy import policy_text
+    from multitalk.flows.datasets.dataset_policy import policy_of
+    from multitalk.manifests.releases.card import card
+    from multitalk.manifests.releases.release import ReleaseSettings, release_folder
+
+    if release:
+        return (release_folder(root, release) / "README.md").read_text("utf-8")
+    about = ReleaseSettings().model_dump(exclude={"split"})
+    return card("unreleased", clips, policy_text(policy_of(root)), about)
+
+
+def import_clips(
+    source: Annotated[Path, Parameter(metavar="DIR", help="Folder with npy/, wav/, templates.pkl")],
+    /,
+    *,
+    layout: Annotated[Literal["multitalk"], Parameter(help="What the folder is")],
+    root: Root,
+    head_model: Annotated[
+        str,
+        Parameter(
+            metavar="NAME|PATH",
+            help="The FLAME release that the vertices were made with; MultiTalk's is 2020",
+        ),
+    ] = "flame_2020",
+    max_error_mm: Annotated[
+        float,
+        Parameter(
+            metavar="MM", help="Mean distance of vertices and model above which a clip is fit_diverged"
+        ),
+    ] = 1.0,
+    release: Annotated[
+        str | None,
+        Parameter(metavar="NAME", help="Also freeze a release divided by the layout's train.txt, test.txt"),
+    ] = None,
+    device: Annotated[str, Parameter(help="Where to compute: cpu, cuda")] = "cpu",
+    json: AsJson = False,
+) -> int:
+    """Take a folder in, and say how well the head model shows it."""
+    from multitalk.flows.commands.checks import check_files, check_head_model
+
+    check_files("DIR", source)
+    check_head_model(head_model)
+    from multitalk.flows.datasets.import_layout import import_layout
+    from multitalk.flows.running.progress import ShownProgress
+
+    with ShownProgress() as shown:
+        summary = import_layout(
+            source,
+            root,
+            head_model=head_model,
+            max_error_mm=max_error_mm,
+            release=release,
+            device=device,
+            progress=shown.step("clips taken in"),
+        )
+    if json:
+        print(json_text.dumps(asdict(summary), indent=2))
+        return 0
+    result = summary.result
+    print(
+        f"{root}: {result.clips} clips taken in, {result.failed} failed, {result.skipped} done before, of "
+        f"{result.videos} source videos"
+    )
+    if summary.mean_error_mm is not None:
+        print(
+            f"vertices are {summary.mean_error_mm:.3f} mm from {summary.head_model} in the mean, "
+            f"{summary.worst_error_mm:.3f} mm in the worst clip"
+        )
+    for code, count in summary.failures.items():
+        print(f"  {code}: {count} clips")
+    for name, reason in list(result.refused.items())[:20]:
+        print(f"multitalk: {name} left out: {reason}", file=sys.stderr)
+    splits = ", ".join(f"{count} {side}" for side, count in sorted(summary.splits.items()))
+    print(f"judged by the policy {summary.policy}" + (f"; {release}: {splits}" if splits else ""))
+    return 0

@@ -1,0 +1,154 @@
+"""Commands that show, freeze and check a dataset: ``report``, ``release``, ``verify``, ``remove``."""
+
+import json as json_text
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from multitalk.flows.commands.options import takes
+from multitalk.flows.commands.words import AsJson, HeadModelOfClips, Root
+from multitalk.manifests.releases.release import ReleaseSettings
+
+_SHOWN = 50  # findings of `verify` on a terminal
+
+
+def report(
+    *,
+    root: Root,
+    out: Annotated[
+        Path | None, Parameter(metavar="FILE.html", help="The page; none: report.html in the root")
+    ] = None,
+    title: Annotated[
+        str, Parameter(help="Title of the page; none: the root's name", show_default=False)
+    ] = "",
+    clips: Annotated[int, Parameter(metavar="N", help="Clips with a picture")] = 120,
+    head_model: HeadModelOfClips = None,
+) -> int:
+    """Write the report page."""
+    from multitalk.flows.datasets.report import write_dataset_report
+    from multitalk.ground.settings import ConfigError
+
+    if clips < 0:
+        raise ConfigError("--clips: a number of clips, 0 or more")
+    place = out or root / "report.html"
+    notes = write_dataset_report(root, place, title=title, gallery_size=clips, head_model=head_model)
+    for note in notes:
+        print(f"multitalk: {note}", file=sys.stderr)
+    print(place)
+    return 0
+
+
+@takes(ReleaseSettings)
+def release(
+    settings: ReleaseSettings,
+    *,
+    root: Root,
+    name: Annotated[str, Parameter(help="Name of the release; it is never changed again")],
+    policy: Annotated[
+        str | None,
+        Parameter(
+            metavar="NAME|FILE",
+            help="A shipped policy, or a YAML file; none: the one that the dataset was last filtered by",
+        ),
+    ] = None,
+    like: Annotated[
+        str | None, Parameter(metavar="NAME", help="Divide the videos as this earlier release does")
+    ] = None,
+    lists: Annotated[
+        tuple[Path, Path] | None,
+        Parameter(metavar="TRAIN TEST", help="Divide by MultiTalk's train.txt, test.txt"),
+    ] = None,
+    json: AsJson = False,
+) -> int:
+    """Freeze a release and say what is in it."""
+    from multitalk.filters.policy import load_policy, policy_text
+    from multitalk.filters.verdicts import apply
+    from multitalk.flows.datasets.dataset_policy import policy_of
+    from multitalk.ground.settings import ConfigError
+    from multitalk.manifests.releases.release import create_release
+    from multitalk.manifests.schema import MANIFEST
+    from multitalk.manifests.splits import read_lists
+
+    if like and lists:
+        raise ConfigError("--like and --lists both say how to divide the clips: give one of them")
+    source = policy or policy_of(root)
+    rules = load_policy(source, MANIFEST)
+    frozen = create_release(
+        root,
+        name,
+        policy=policy_text(source),
+        judge=lambda clips: apply(rules, clips),
+        settings=settings,
+        like=like,
+        split=(lambda clips: read_lists(clips, *lists)) if lists else None,
+    )
+    if json:
+        facts = {"name": name, **asdict(frozen), "policy": rules.name}
+        print(json_text.dumps(facts, default=str, indent=2))
+        return 0
+    print(f"{frozen.folder}: {frozen.clips} clips accepted by {rules.name}\nSHA-256 {frozen.sha256}")
+    return 0
+
+
+def verify(
+    *,
+    root: Root,
+    fast: Annotated[
+        bool, Parameter(help="Existence and lengths only, no checksums", negative=(), show_default=False)
+    ] = False,
+    forget: Annotated[
+        bool,
+        Parameter(
+            help="Let the next build make damaged source videos again", negative=(), show_default=False
+        ),
+    ] = False,
+    json: AsJson = False,
+) -> int:
+    """Check every file, and print what is not as it should be."""
+    from multitalk.flows.looking.tables import print_table
+    from multitalk.manifests.releases.verify import verify as findings_of
+    from multitalk.manifests.store import forget as forget_videos
+
+    findings = findings_of(root, hashes=not fast)
+    if json:
+        print(json_text.dumps([asdict(finding) for finding in findings], default=str, indent=2))
+    else:
+        rows = [{"found": f.kind, "file": str(f.path), "what": f.message} for f in findings]
+        print_table(
+            rows[:_SHOWN], title=f"{len(rows)} findings" + (f", the first {_SHOWN}" * (len(rows) > _SHOWN))
+        )
+        if not rows:
+            print("every file is as the manifest says")
+    if forget:
+        videos = sorted({f.video for f in findings if f.video and f.kind != "stray"})
+        for language in sorted({language for language, _ in videos}):
+            forget_videos(root, language, [video for where, video in videos if where == language])
+        print(f"{len(videos)} source videos forgotten: the next build makes them again", file=sys.stderr)
+    return 1 if any(finding.kind != "stray" for finding in findings) else 0
+
+
+def remove(
+    *video_ids: Annotated[str, Parameter(help="None: carry out takedown.txt as it stands")],
+    root: Root,
+    reason: Annotated[
+        str, Parameter(metavar="TEXT", show_default=False, help="Kept in takedown.txt and the tombstones")
+    ] = "",
+) -> int:
+    """Delete source videos for good, and say which releases list them."""
+    from multitalk.flows.looking.tables import print_table
+    from multitalk.manifests.query import query
+    from multitalk.manifests.remove import remove_videos
+
+    deleted = remove_videos(root, video_ids, reason)
+    print(f"{len(deleted)} files deleted; takedown.txt keeps later builds from bringing them back")
+    gone = query(
+        root,
+        "SELECT release, count(*) AS clips FROM releases WHERE video_id IN "
+        "(SELECT video_id FROM clips WHERE error_code = 'removed') GROUP BY release ORDER BY release",
+    ).to_pylist()
+    # A release is never changed, so what to do about it is the user's decision.
+    print_table(gone, title="withdraw these releases: they list removed clips")
+    return 0
