@@ -81,6 +81,7 @@ class _Found:
         self._at = {clip: index for index, clip in enumerate(rows["clip_id"].to_pylist())}
         self._settled = _settled(rows, wanted, settings)
         self._tried = _tried_in_vain(rows, settings)
+        self._removed = _removed(rows, settings)
         self._try_fingerprints = rows["last_try_fingerprint"].to_pylist()
         self._messages = [rows[name].to_pylist() for name in ("error_message", "last_try_error_message")]
         boxes = rows["bbox"].combine_chunks()
@@ -99,6 +100,8 @@ class _Found:
         at = self._at.get(clip.clip_id)
         if at is None:
             return False
+        if self._removed[at]:
+            return True
         if self._tried[at]:
             return bool(self._try_fingerprints[at] == try_fingerprint(clip, video, self._wanted))
         if not self._settled[at]:
@@ -113,6 +116,8 @@ class _Found:
 
     def _has_invalid(self, clip_id: str, message: str) -> bool:
         at = self._at.get(clip_id)
+        if at is not None and self._removed[at]:
+            return True
         return at is not None and any(messages[at] == message for messages in self._messages)
 
 
@@ -121,6 +126,13 @@ def _tried_in_vain(rows: pa.Table, settings: BuildSettings) -> Mask:
     again = pa.array([str(code) for code in settings.retry], pa.string())
     tried = _mask(pc.is_valid(rows["last_try_fingerprint"]))
     return tried & ~_mask(pc.is_in(rows["last_try_error_code"], again)) & (not settings.redo)
+
+
+def _removed(rows: pa.Table, settings: BuildSettings) -> Mask:
+    """Tombstones: nothing is left of these clips that could be compared with what is wanted."""
+    if ErrorCode.REMOVED in settings.retry:
+        return np.zeros(len(rows), bool)
+    return _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
 
 
 def _settled(rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> Mask:
@@ -137,13 +149,10 @@ def _settled(rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSetting
     for stage, mask in done.items():
         failed |= _mask(pc.equal(rows["stage"], str(stage))) & mask
     failed |= _mask(pc.equal(rows["config_fingerprint"], whole))  # of those that failed before any stage, too
-    failed |= _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
     failed &= _mask(pc.equal(rows["status"], "failed"))
     failed &= ~_mask(pc.is_in(rows["error_code"], again))
     settled: Mask = good | failed
-    if settings.redo:
-        settled &= _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
-    return settled
+    return settled & (not settings.redo)
 
 
 _TELLING = ("stage_fingerprints", "config_fingerprint", "status", "clip_path")

@@ -27,6 +27,8 @@ def is_settled(
     reason that is not tried again; or it keeps an earlier outcome after a try of just this, which failed so.
     """
     again = set(map(str, settings.retry))
+    if row.error_code == str(ErrorCode.REMOVED):  # nothing is left of it that could be compared
+        return row.error_code not in again
     if row.last_try_fingerprint is not None and row.last_try_error_code not in again:
         return row.last_try_fingerprint == try_fingerprint(annotation, video, wanted)
     if not same_interval(annotation, row):
@@ -39,10 +41,8 @@ def is_settled(
     # The user pointed at another source: what could not be had from the old one may be there.
     if row.stage == str(Stage.SOURCE) and row.source_url not in (None, video.source_url):
         return False
-    return (
-        row.error_code == str(ErrorCode.REMOVED)
-        or row.config_fingerprint == configuration_fingerprint(wanted)
-        or any(row.stage == str(stage) and carried.get(str(stage)) == wanted[stage] for stage in wanted)
+    return row.config_fingerprint == configuration_fingerprint(wanted) or any(
+        row.stage == str(stage) and carried.get(str(stage)) == wanted[stage] for stage in wanted
     )
 
 
