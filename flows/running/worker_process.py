@@ -77,16 +77,18 @@ def run_worker(
 def read_signs(path: Path) -> Iterator[dict[str, Any]]:
     """Yield a worker's signs of life, objects of JSON; a last line cut off by a kill is left out."""
     if path.exists():
-        yield from signs_in(path.read_text(encoding="utf-8"))
+        yield from signs_in(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def signs_in(lines: str) -> Iterator[dict[str, Any]]:
     """Yield the objects of JSON lines; what is none is left out."""
     for line in lines.splitlines():
         try:
-            yield json.loads(line)
+            sign = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(sign, dict):
+            yield sign
 
 
 def _watch(process: subprocess.Popen[bytes], signs: Path, timeout_sec: float, stop: Path) -> str | None:
