@@ -102,7 +102,7 @@ def _datasets(options: argparse.Namespace, folder: Path) -> list[tuple[str, list
         languages = enlarged(published, size)
         places = [folder / f"{size}" / "annotations" / f"{language}.json" for language in languages]
         made.append((str(size), list(map(write_annotations, places, languages.values()))))
-    small = [write_annotations(folder / "10" / "annotations.json", enlarged(published, 10)["english"] * 1)]
+    small = [write_annotations(folder / "10" / "annotations.json", enlarged(published, 200)["english"])]
     return [("10", small), *([] if options.quick else [("published", published)]), *made]
 
 

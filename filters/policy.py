@@ -142,7 +142,7 @@ def load_policy(source: str | Path, schema: pa.Schema) -> PolicySettings:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_repeated_keys(root)
-        content = yaml.safe_load(text)
+        content = yaml.SafeLoader("").construct_document(root) if root is not None else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PolicyError(f"{where}, line {line}: {error.problem}") from error

@@ -137,7 +137,9 @@ def run_build(settings: Any, *, as_json: bool = False) -> int:
 
     if settings.task_runner == "local":
         from multitalk.flows.building.build import build
+        from multitalk.ground.arrow import spare_pandas
 
+        spare_pandas()
         summary = build(settings)
     else:
         cli_system.set_up_prefect()
