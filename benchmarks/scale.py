@@ -109,21 +109,22 @@ def _datasets(options: argparse.Namespace, folder: Path) -> list[tuple[str, list
 def measured(settings: Mapping[str, Any], folder: Path, *, flow: bool = False) -> dict[str, float]:
     """Build with these settings, asking a question half-way; then build again with nothing to do."""
     if not flow:
-        found = _built(settings, folder, dict(os.environ), flow=False)
+        found = built(settings, folder, dict(os.environ), flow=False)
     else:
         from tests.prefect_server import prefect_server
 
         (home := folder / "prefect").mkdir(parents=True)
         with prefect_server(home) as environment:
             before = _size(home)
-            found = _built(settings, folder, environment, flow=True)
+            found = built(settings, folder, environment, flow=True)
             found["database_mb"] = (_size(home) - before) / 1e6
     return found | _rerun(settings, folder)
 
 
-def _built(
+def built(
     settings: Mapping[str, Any], folder: Path, environment: Mapping[str, str], *, flow: bool
 ) -> dict[str, float]:
+    """Build in a process of its own, whose complaints go to `folder`/stderr; returns what it took."""
     job, root = folder / "job.json", Path(settings["root"])
     folder.mkdir(parents=True, exist_ok=True)
     job.write_text(json.dumps({"settings": settings, "flow": flow}))

@@ -173,7 +173,8 @@ def run(job: Job) -> None:
     worker.VideoBuilder = MadeUpBuilder  # type: ignore[misc]
     worker.run(job)
     place = job.run_folder / f"{job.batch}-{os.getpid()}{OWN_TIME}"
-    place.write_text(json.dumps({"own_sec": sum(_own_sec), "all_sec": time.process_time()}))
+    threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
+    place.write_text(json.dumps({"own_sec": sum(_own_sec), **threads}))
 
 
 def main() -> None:

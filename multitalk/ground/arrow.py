@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import sys
-from importlib.abc import MetaPathFinder
+from contextlib import suppress
+from types import ModuleType
 
-
-class _NoPandas(MetaPathFinder):
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("pandas is not looked for now", name=name)
+_LOOKED_FOR = ("pandas", "pyarrow.pandas_compat")
 
 
 def spare_pandas() -> None:
     """Keep pyarrow from importing pandas, for a program that only writes and reads tables.
 
     When the first array is made of Python values, pyarrow looks whether they are pandas' and imports it for that,
-    which takes as long as all the rest of a short command. It looks once; ``to_pandas`` imports it later all the
-    same. For a program's start, not for a library: pyarrow then takes values of pandas for plain sequences.
+    which takes as long as all the rest of a short command. It looks once, and here finds an empty module;
+    ``to_pandas`` imports the true one later all the same. For a program's start, not for a library: pyarrow then
+    takes values of pandas for plain sequences.
     """
     import pyarrow as pa
 
-    if "pandas" in sys.modules:
+    if sys.modules.keys() & set(_LOOKED_FOR):
         return
-    sys.meta_path.insert(0, refusal := _NoPandas())
+    sys.modules.update({name: ModuleType(name) for name in _LOOKED_FOR})
     try:
-        pa.array([0])  # one value: of none, it looks only in half of the places
+        with suppress(AttributeError):  # no version: the look in Python's part of pyarrow ends here
+            pa.array([0])
+        pa.array([0])  # the look in its C++ part
     finally:
-        sys.meta_path.remove(refusal)
+        for name in _LOOKED_FOR:
+            del sys.modules[name]
