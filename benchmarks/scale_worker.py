@@ -2,7 +2,7 @@
 
 Claims, decisions, the redo log, fragments, motion files and compaction are the real ones, run by the real worker's
 code. Made up are only the outcomes of stages: every metric has a plausible value that follows from the clip's id, a
-fitted clip gets motion of a few frames, and no picture, sound or landmarks are written. One source video in twelve is
+fitted clip gets motion of four frames, and no picture, sound or landmarks are written. One source video in twelve is
 not there, one clip in thirty has no face.
 
 Run as ``python -m benchmarks.scale_worker JOB`` by `multitalk.flows.building.batch`. Processor time that goes into
@@ -35,10 +35,11 @@ from multitalk.manifests import paths
 
 SLEEP = "SCALE_SLEEP_SEC"
 """Environment variable: seconds that a source video's download and stages sleep each."""
+FRAMES = "SCALE_FRAMES"
+"""Environment variable: frames of motion that a fitted clip gets; 0: no motion."""
 OWN_TIME = ".made-up.json"
 """Ending of the file, in the run's folder, with the processor time that a worker spent on making things up."""
 
-_FRAMES = 4
 _SOURCE = SourceVideo(
     seekable=True,
     video_stream=0,
@@ -75,8 +76,9 @@ def _numbers(name: str) -> list[float]:
 class _MadeUpStages:
     """Stands in for `multitalk.flows.building.clip.ClipStages`."""
 
-    def __init__(self, sleep_sec: float) -> None:
-        self._sleep_sec = sleep_sec
+    def __init__(self) -> None:
+        self._sleep_sec = float(os.environ.get(SLEEP, "0.01"))
+        self._frames = int(os.environ.get(FRAMES, "4"))
 
     def do(self, stage: Stage, clip: ClipInWork) -> None:
         _counted(lambda: self._do(stage, clip))
@@ -96,7 +98,7 @@ class _MadeUpStages:
         if stage is Stage.FIT:
             row.fit_landmark_error, row.fit_landmark_error_lips = u[12] / 50, u[13] / 50
             row.fit_jitter, row.head_model = u[14] / 100, "canonical:0123456789abcdef"
-            clip.motion = _motion(u)
+            clip.motion = _motion(u, self._frames) if self._frames else None
         if stage is Stage.SPEECH:
             row.take(SpeechMetrics(1 - u[15] ** 5, -40 * u[16], u[17] ** 30, 40 * u[18]))
         if stage is Stage.LANGUAGE:
@@ -117,14 +119,14 @@ class _MadeUpStages:
             clip.row.take(SyncMetrics(u[23] - 0.3, int(20 * u[24]) - 10, u[25]))
 
 
-def _motion(u: Sequence[float]) -> Motion:
+def _motion(u: Sequence[float], count: int) -> Motion:
     def frames(width: int) -> Any:
-        return np.full((_FRAMES, width), u[26], np.float32)
+        return np.full((count, width), u[26], np.float32)
 
     return Motion(
         *("canonical:0123456789abcdef", 25.0, np.full(16, u[27], np.float32), frames(52), frames(3)),
         *(frames(6), frames(3), frames(3), np.array([1200, 256, 256], np.float32)),
-        *(np.ones(_FRAMES, bool), np.full(_FRAMES, 0.006, np.float32)),
+        *(np.ones(count, bool), np.full(count, 0.006, np.float32)),
     )
 
 
@@ -133,7 +135,7 @@ class MadeUpBuilder(VideoBuilder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._stages = _MadeUpStages(float(os.environ.get(SLEEP, "0.01")))  # type: ignore[assignment]
+        self._stages = _MadeUpStages()  # type: ignore[assignment]
 
     def _source(self, video: AnnotatedVideo, clips: Sequence[Any]) -> DownloadedVideo | ClipError:
         del clips

@@ -93,10 +93,14 @@ def manifest_table(rows: Sequence[ClipRow] | Sequence[Row]) -> pa.Table:
     ValueError
         When a row has an unknown column, lacks one that may not be null, or holds a value of another type.
     """
-    named = [row.to_mapping() if isinstance(row, ClipRow) else row for row in rows]
-    return pa.Table.from_arrays(
-        [_manifest_column(named, field) for field in _known(named, MANIFEST)], schema=MANIFEST
-    )
+    if all(isinstance(row, ClipRow) for row in rows):
+        columns = [[getattr(row, name) for row in rows] for name in MANIFEST.names]
+    else:
+        named = [row.to_mapping() if isinstance(row, ClipRow) else row for row in rows]
+        columns = [[row.get(field.name) for row in named] for field in _known(named, MANIFEST)]
+    clips = columns[MANIFEST.get_field_index("clip_id")]
+    arrays = [_manifest_column(values, clips, field) for values, field in zip(columns, MANIFEST, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=MANIFEST)
 
 
 def motion_table(rows: Sequence[Row]) -> pa.Table:
@@ -234,8 +238,7 @@ def _known(rows: Sequence[Row], schema: pa.Schema) -> pa.Schema:
     return schema
 
 
-def _manifest_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
-    values = [row.get(field.name) for row in rows]
+def _manifest_column(values: list[Any], clips: Sequence[object], field: pa.Field) -> pa.Array:
     if field.name == "tool_versions":
         values = [sorted(value.items()) if isinstance(value, Mapping) else value for value in values]
     if pa.types.is_integer(field.type):
@@ -244,18 +247,18 @@ def _manifest_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
         column = pa.array(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(
-            f"column {field.name} of clip {rows[0].get('clip_id')!r} or later: {error}"
+            f"column {field.name} of clip {clips[0] if clips else None!r} or later: {error}"
         ) from error
     column = _measured(column)
     if column.null_count and not field.nullable:
-        raise ValueError(
-            f"column {field.name} of clip {rows[values.index(None)].get('clip_id')!r} is missing"
-        )
+        raise ValueError(f"column {field.name} of clip {clips[values.index(None)]!r} is missing")
     return column
 
 
 def _measured(column: pa.Array) -> pa.Array:
     """Make null, to SQL and policies alike, a metric that could not be measured."""
+    if column.null_count == len(column):
+        return column
     if pa.types.is_floating(column.type):
         return pc.if_else(pc.is_finite(column), column, None)
     if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
@@ -266,7 +269,7 @@ def _measured(column: pa.Array) -> pa.Array:
 
 def _whole(value: object) -> object:
     """Keep Arrow from cutting the fraction off a number in silence."""
-    if isinstance(value, float | np.floating):
+    if type(value) is not int and isinstance(value, float | np.floating):
         if not np.isfinite(value):
             return None
         return int(value) if value == int(value) else str(value)

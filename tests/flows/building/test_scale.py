@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import scale
 from benchmarks.scale_annotations import CLIPS, VIDEOS, annotation_files, enlarged, write_annotations
-from benchmarks.scale_worker import OWN_TIME, SLEEP
+from benchmarks.scale_worker import FRAMES, OWN_TIME, SLEEP
 from multitalk.flows.building.build import build
 from multitalk.flows.building.settings import build_settings
 from multitalk.manifests.store import read_manifest
@@ -62,7 +62,7 @@ def test_the_engine_builds_all_of_english(english, fast_worker, tmp_path, capfd)
 
 @pytest.mark.slow
 def test_the_flow_builds_all_of_english(english, fast_worker, prefect_environment, tmp_path):
-    environment = {**os.environ, **prefect_environment, "PYTHONPATH": str(ROOT), SLEEP: "0"}
+    environment = {**os.environ, **prefect_environment, "PYTHONPATH": str(ROOT), FRAMES: "0"}
     root = tmp_path / "dataset"
     figures = scale.built(settings_of(english, root), tmp_path / "run", environment, flow=True)
     assert found_in(root) == clips_in(english)
