@@ -23,14 +23,30 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # Started by its path, the folder of this file is searched first: its neighbours are not meant for that.
-sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent)]
+sys.path[:] = [
+    str(ROOT),
+    *(entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent),
+]
 
 from benchmarks.scale_annotations import VIDEOS, annotation_files, enlarged, write_annotations  # noqa: E402
-from benchmarks.scale_worker import OWN_TIME, SLEEP  # noqa: E402
+from benchmarks.scale_worker import FRAMES, OWN_TIME, SLEEP  # noqa: E402
 
 WORKER = "benchmarks.scale_worker"
-QUESTION = "SELECT language, count(*) AS clips, sum(duration_sec) / 3600 AS hours FROM clips GROUP BY language"
-HEAVY = ("prefect", "torch", "pandas", "duckdb", "mediapipe", "scipy", "numba", "cv2", "onnxruntime", "yt_dlp")
+QUESTION = (
+    "SELECT language, count(*) AS clips, sum(duration_sec) / 3600 AS hours FROM clips GROUP BY language"
+)
+HEAVY = (
+    "prefect",
+    "torch",
+    "pandas",
+    "duckdb",
+    "mediapipe",
+    "scipy",
+    "numba",
+    "cv2",
+    "onnxruntime",
+    "yt_dlp",
+)
 """Packages that a build with nothing to do has no use for."""
 
 
@@ -48,14 +64,17 @@ FLOORS = (
     Floor("videos", "source videos", float("inf"), 0),
     Floor("clips", "clips", float("inf"), 0),
     Floor("planning_sec", "planning, s", 10),
+    Floor("planning_cpu_sec", "the same, processor time", float("inf")),
     Floor("build_sec", "build, s by the clock", float("inf")),
     Floor("orchestration_ms", "orchestration, ms of processor time a video", 30),
     Floor("parent_ms", "of that the parent, ms", float("inf")),
     Floor("parent_mib", "peak memory of the parent, MiB", 600, 0),
     Floor("worker_mib", "peak memory of a worker, MiB", float("inf"), 0),
     Floor("amid_query_sec", "a query amid the run, s", 1, 2),
-    Floor("amid_command_sec", "`multitalk query` amid the run, s", float("inf"), 2),
+    Floor("amid_command_sec", "`multitalk query` amid the run, the whole process, s", float("inf"), 2),
+    Floor("amid_command_cpu_sec", "the same, processor time", float("inf"), 2),
     Floor("compaction_sec", "compaction at the end, s", float("inf")),
+    Floor("compaction_cpu_sec", "the same, processor time", float("inf")),
     Floor("judging_sec", "verdicts of the policy, s", float("inf")),
     Floor("rerun_sec", "`multitalk build` with nothing to do, s", 12),
     Floor("rerun_cpu_sec", "the same, processor time", float("inf")),
@@ -73,13 +92,19 @@ def main() -> int:
     parser.add_argument("--videos", type=int, nargs="+", metavar="N", help="source videos of each build")
     parser.add_argument("--flow", action="store_true", help="by the Prefect flow, on a server of its own")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
-    parser.add_argument("--sleep", type=float, default=0.01, metavar="SEC", help="of each source video, twice")
+    parser.add_argument(
+        "--sleep", type=float, default=0.01, metavar="SEC", help="of each source video, twice"
+    )
+    parser.add_argument(
+        "--motion", type=int, default=0, metavar="FRAMES", help="of each fitted clip; 0: none"
+    )
     parser.add_argument("--annotations", type=Path, metavar="DIR", help="MultiTalk's own annotation files")
     parser.add_argument("--step", type=Path, help=argparse.SUPPRESS)  # a build, in a process of its own
     options = parser.parse_args()
     if options.step:
         return _step(options.step)
-    os.environ |= {SLEEP: str(options.sleep), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    os.environ |= {SLEEP: str(options.sleep), FRAMES: str(options.motion)}
+    os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="scale-") as name:
         folder = Path(name)
@@ -130,7 +155,10 @@ def built(
     job.write_text(json.dumps({"settings": settings, "flow": flow}))
     errors = (folder / "stderr").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.scale", "--step", str(job)], env=environment, stderr=errors, cwd=ROOT
+        [sys.executable, "-m", "benchmarks.scale", "--step", str(job)],
+        env=environment,
+        stderr=errors,
+        cwd=ROOT,
     )
     asked = _asked_half_way(process, root)
     if process.wait() != 0:
@@ -148,7 +176,11 @@ def _asked_half_way(process: "subprocess.Popen[bytes]", root: Path) -> dict[str,
         if _share_done(root) >= 0.5:
             seconds = [_seconds(lambda: query(root, QUESTION)) for _ in range(3)]
             command = _multitalk("query", "--root", str(root), QUESTION, stdout=subprocess.DEVNULL)
-            return {"amid_query_sec": statistics.median(seconds), "amid_command_sec": command["sec"]}
+            return {
+                "amid_query_sec": statistics.median(seconds),
+                "amid_command_sec": command["sec"],
+                "amid_command_cpu_sec": command["cpu_sec"],
+            }
     return {}
 
 
@@ -193,9 +225,7 @@ def _step(job: Path) -> int:
     parameters = _flow(content["settings"]) if content["flow"] else _engine(content["settings"])
     root = Path(content["settings"]["root"])
     own, workers = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    made_up = sum(
-        json.loads(place.read_text())["own_sec"] for place in root.glob(f".runs/*/*{OWN_TIME}")
-    )
+    made_up = sum(json.loads(place.read_text())["own_sec"] for place in root.glob(f".runs/*/*{OWN_TIME}"))
     batches = [b for run in root.glob(".runs/*/batches.json") for b in json.loads(run.read_text())]
     videos = sum(batch["videos"] for batch in batches)
     parent = own.ru_utime + own.ru_stime
@@ -219,10 +249,8 @@ def _step(job: Path) -> int:
 
 def _watched_phases() -> dict[str, float]:
     """Have the phases of a build note how long they take, in the mapping that is returned."""
-    from multitalk.flows import building
     from multitalk.flows.building import build
 
-    del building
     times: dict[str, float] = {}
     for name, phase in (("prepare", "planning"), ("compact", "compaction"), ("judge", "judging")):
         real = getattr(build, name)
@@ -286,7 +314,9 @@ def table(figures: Mapping[str, Mapping[str, float]]) -> str:
     for floor in FLOORS:
         if any(floor.figure in column for column in figures.values()):
             cells = [_cell(floor, column) for column in figures.values()]
-            lines.append([floor.text, *cells, "" if floor.at_most == float("inf") else f"<= {floor.at_most:,g}"])
+            lines.append(
+                [floor.text, *cells, "" if floor.at_most == float("inf") else f"<= {floor.at_most:,g}"]
+            )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

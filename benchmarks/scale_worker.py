@@ -1,9 +1,9 @@
 """A worker whose downloads and stages are short sleeps: what remains of a build is the engine.
 
-Claims, decisions, the redo log, fragments, motion files and compaction are the real ones, run by the real worker's
-code. Made up are only the outcomes of stages: every metric has a plausible value that follows from the clip's id, a
-fitted clip gets motion of four frames, and no picture, sound or landmarks are written. One source video in twelve is
-not there, one clip in thirty has no face.
+Claims, decisions, the redo log, fragments and compaction are the real ones, run by the real worker's code. Made up are
+only the outcomes of stages: every metric has a plausible value that follows from the clip's id, one source video in
+twelve is not there, one clip in thirty has no face. No picture, sound or landmarks are written, and motion only where
+it is asked for: its cost goes with its length, and `benchmarks.manifests` measures it.
 
 Run as ``python -m benchmarks.scale_worker JOB`` by `multitalk.flows.building.batch`. Processor time that goes into
 making things up is written beside the events, to be taken off.
@@ -78,7 +78,7 @@ class _MadeUpStages:
 
     def __init__(self) -> None:
         self._sleep_sec = float(os.environ.get(SLEEP, "0.01"))
-        self._frames = int(os.environ.get(FRAMES, "4"))
+        self._frames = int(os.environ.get(FRAMES, "0"))
 
     def do(self, stage: Stage, clip: ClipInWork) -> None:
         _counted(lambda: self._do(stage, clip))
@@ -149,9 +149,7 @@ class MadeUpBuilder(VideoBuilder):
     def _cut(self, work: Any, source: DownloadedVideo, clips: Sequence[Any]) -> None:
         _counted(lambda: self._pretend_to_cut(work.video, source, clips))
 
-    def _pretend_to_cut(
-        self, video: AnnotatedVideo, source: DownloadedVideo, clips: Sequence[Any]
-    ) -> None:
+    def _pretend_to_cut(self, video: AnnotatedVideo, source: DownloadedVideo, clips: Sequence[Any]) -> None:
         root = self.settings.root
         for clip in clips:
             row, annotation = clip.row, clip.annotation

@@ -319,7 +319,10 @@ def _values(column: pa.Array) -> list[Any]:
         numbers = items.to_numpy(zero_copy_only=False)
         found = [numbers[begin:end] for begin, end in pairwise(offsets)]
     if column.null_count:
-        return [value if there else None for value, there in zip(found, column.is_valid().to_pylist(), strict=True)]
+        return [
+            value if there else None
+            for value, there in zip(found, column.is_valid().to_pylist(), strict=True)
+        ]
     return found
 
 

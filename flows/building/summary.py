@@ -108,7 +108,12 @@ def _failures(failed: pa.Table) -> tuple[Reason, ...]:
     first = failed.sort_by("clip_id").group_by("error_code", use_threads=False)
     found = first.aggregate([("clip_id", "count"), ("clip_id", "first"), ("error_message", "first")])
     return _most_first(
-        Reason(row["error_code"] or "", row["clip_id_count"], row["clip_id_first"], row["error_message_first"] or "")
+        Reason(
+            row["error_code"] or "",
+            row["clip_id_count"],
+            row["clip_id_first"],
+            row["error_message_first"] or "",
+        )
         for row in found.to_pylist()
     )
 
@@ -116,7 +121,9 @@ def _failures(failed: pa.Table) -> tuple[Reason, ...]:
 def _rejections(clips: pa.Table) -> tuple[Reason, ...]:
     rules = pc.list_flatten(clips["rejected_by"])
     of = clips["clip_id"].take(pc.list_parent_indices(clips["rejected_by"]))
-    found = pa.table({"rule": rules, "clip": of}).group_by("rule").aggregate([("clip", "count"), ("clip", "min")])
+    found = (
+        pa.table({"rule": rules, "clip": of}).group_by("rule").aggregate([("clip", "count"), ("clip", "min")])
+    )
     return _most_first(Reason(row["rule"], row["clip_count"], row["clip_min"]) for row in found.to_pylist())
 
 

@@ -38,7 +38,13 @@ def english(tmp_path_factory):
 
 
 def settings_of(annotations, root, **more):
-    return {"annotations": [str(annotations)], "root": str(root), "workers": 2, "keep_landmarks": False, **more}
+    return {
+        "annotations": [str(annotations)],
+        "root": str(root),
+        "workers": 2,
+        "keep_landmarks": False,
+        **more,
+    }
 
 
 def clips_in(*files):
