@@ -57,10 +57,9 @@ def stands(
     if row.status == "ok":
         done = all(carried.get(str(stage)) == fingerprint for stage, fingerprint in wanted.items())
         return done and not redo
-    if row.error_code in again or row.stage in redo:
-        return False
-    # The user pointed at another source: what could not be had from the old one may be there.
-    if row.stage == str(Stage.SOURCE) and row.source_url not in (None, video.source_url):
+    # Where the user points at another source, what could not be had from the old one may be there.
+    moved = row.stage == str(Stage.SOURCE) and row.source_url not in (None, video.source_url)
+    if row.error_code in again or row.stage in redo or moved:
         return False
     return row.config_fingerprint == configuration_fingerprint(wanted) or any(
         row.stage == str(stage) and carried.get(str(stage)) == wanted[stage] for stage in wanted

@@ -20,6 +20,8 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import TypeAdapter
 
+from multitalk.ground.arrow import spare_pandas
+
 STOP_FILE = "stop"
 """Name of the file, beside a worker's job, that ends it early."""
 
@@ -130,6 +132,7 @@ def work(kind: type[Job], run: Callable[[Job], None]) -> NoReturn:
     """Do the job whose file the command line names, and end the process; it also ends when the parent is gone."""
     _end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    spare_pandas()
     import cv2
 
     cv2.setNumThreads(1)  # several workers share the cores, and OpenCV does not heed OMP_NUM_THREADS
