@@ -141,12 +141,12 @@ class ReleaseTruth:
     def __init__(self, root: Path, release: str, head_model: HeadModel, split: str = "test") -> None:
         from multitalk.manifests import open_dataset
         from multitalk.manifests.releases.release import read_release
-        from multitalk.training.model.face import Face
+        from multitalk.training.model.face_decoder import FaceDecoder
 
         table = read_release(root, release).select(["clip_id", "video_id", "language", "split"])
         self._rows = {str(row["clip_id"]): row for row in table.to_pylist() if row["split"] == split}
         self._dataset = open_dataset(root)
-        self._face = Face(head_model)
+        self._face = FaceDecoder(head_model)
         self._head_model = head_model
 
     @property

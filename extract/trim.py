@@ -20,7 +20,7 @@ from multitalk.extract.crop import CropBox, crop_box
 from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from multitalk.extract.ffmpeg import FfmpegError, run_ffmpeg
 from multitalk.extract.probe import SourceVideo
-from multitalk.extract.trim_command import MISSING_FRAMES_FILLED, Cut, Encoder, trim_command
+from multitalk.extract.trim_command import MISSING_FRAMES_FILLED, Cut, VideoEncoding, trim_command
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 from multitalk.ground.units import AUDIO_RATE, CLIP_SIDE, FPS
 
@@ -218,7 +218,7 @@ def _run(source: Path, video: SourceVideo, cuts: Sequence[Cut], settings: TrimSe
         Cut(cut.start_frame, cut.frame_count, cut.crop, _part(cut.clip_path), _part(cut.audio_path))
         for cut in cuts
     ]
-    command = trim_command(source, video, parts, Encoder(settings.crf, settings.preset))
+    command = trim_command(source, video, parts, VideoEncoding(settings.crf, settings.preset))
     try:
         run_ffmpeg(command, settings.timeout_base_sec + settings.timeout_per_clip_second * seconds)
     except FfmpegError as error:

@@ -73,7 +73,7 @@ class ClipMeasures:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuringPlan:
+class EvaluationSetup:
     """What is measured of every clip, and where its predictions lie."""
 
     truth: GroundTruth
@@ -96,7 +96,7 @@ class MeasuringPlan:
         truth: GroundTruth,
         predictions: Mapping[str, Path | Predict],
         settings: MotionEvaluationSettings,
-    ) -> MeasuringPlan:
+    ) -> EvaluationSetup:
         """Look at the folders and at the first clip that can be read.
 
         Raises

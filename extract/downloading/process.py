@@ -31,7 +31,7 @@ class Limits:
     """Longest pause before a transfer: it counts as no stall."""
 
 
-def run_worker(
+def run_yt_dlp(
     url: str,
     options: Mapping[str, Any],
     folder: Path,

@@ -14,7 +14,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _USAGE_ERRORS = (
     "HeadModelError",
-    "ConfigError",
+    "SettingsError",
     "AnnotationFileError",
     "PolicyError",
     "QueryError",

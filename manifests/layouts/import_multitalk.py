@@ -117,9 +117,9 @@ def import_multitalk(
                 f"{root} has video {video_id} of {language} already, built from its source: import into another folder"
             )
         if video_id in removed:  # `commit_fragment` makes tombstones of them; no sound may be written
-            graves = [{"clip_id": _clip_id(stem), "status": "failed"} for stem in stems]
-            commit_fragment(root, language, video_id, graves, fingerprint=print_of_files)
-            failed += len(graves)
+            tombstones = [{"clip_id": _clip_id(stem), "status": "failed"} for stem in stems]
+            commit_fragment(root, language, video_id, tombstones, fingerprint=print_of_files)
+            failed += len(tombstones)
             continue
         rows, motion = _video(source, root, language, stems, encode, vertex_count)
         commit_fragment(root, language, video_id, rows, motion_rows=motion, fingerprint=print_of_files)

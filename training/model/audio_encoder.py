@@ -24,7 +24,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class AudioEncoder(Protocol):
-    """What a talker needs to know of its ears."""
+    """What a talker needs to know of its audio encoder."""
 
     width: int
     """A, values of a row of features."""

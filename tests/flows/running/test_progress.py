@@ -1,4 +1,4 @@
-"""Progress on a terminal and in a log, and estimates of the time that is left."""
+"""RunProgress on a terminal and in a log, and estimates of the time that is left."""
 
 import heapq
 import io

@@ -25,7 +25,7 @@ JAW = 2
 """The jaw's place among root, neck, jaw and eyes."""
 
 
-class Face(nn.Module):
+class FaceDecoder(nn.Module):
     """Head model as a function of F = E + 3 motion values: E of expression, then the jaw's axis-angle.
 
     Parameters
