@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.vertex_files import VertexFileError, find_vertex_files, read_vertices, sources_of
-from multitalk.ground.pickles import load_arrays
+from multitalk.ground.untrusted.array_files import read_npy
+from multitalk.ground.untrusted.pickles import load_arrays
 
 if TYPE_CHECKING:
     from multitalk.fit_flame.heads.head_model import HeadModel
@@ -212,9 +213,10 @@ def read_template(path: Path, metres_per_unit: float = 1.0) -> Float32Array:
     """
     try:
         pickled = path.suffix != ".npy"
-        array = next(iter(load_arrays(path).values())) if pickled else np.load(path, allow_pickle=False)
+        array = next(iter(load_arrays(path).values())) if pickled else read_npy(path)
     except (OSError, ValueError, StopIteration) as error:
         raise VertexFileError(f"{path}: not a readable template ({error})") from error
     if array.size % 3 or not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
         raise VertexFileError(f"{path}: {array.dtype} {array.shape} is not a neutral face (V, 3)")
-    return np.asarray(array.reshape(-1, 3) * metres_per_unit, dtype=np.float32)
+    metres = array.reshape(-1, 3).astype(np.float64) * metres_per_unit
+    return metres.astype(np.float32)

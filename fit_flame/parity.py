@@ -20,7 +20,7 @@ import numpy.typing as npt
 from multitalk.fit_flame.heads.flame_file import FlameArrays, flame_head_model
 from multitalk.fit_flame.heads.head_model import HeadModelError, LandmarkEmbedding
 from multitalk.fit_flame.landmarks.embedding import contour_row, landmarks_68, read_contour_embedding
-from multitalk.ground.pickles import load_arrays
+from multitalk.ground.untrusted.pickles import load_arrays
 
 VERTEX_TOLERANCE = 1e-5  # metres
 CODE_TOLERANCE = 1e-3  # relative to the array's largest value

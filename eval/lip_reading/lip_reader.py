@@ -16,7 +16,7 @@ from multitalk.eval.lip_reading.network.av_hubert_weights import decoder_from_te
 from multitalk.eval.lip_reading.network.beam_search import search
 from multitalk.eval.lip_reading.network.speech_decoder import SpeechDecoder
 from multitalk.eval.lip_reading.network.vocabulary import Vocabulary, VocabularyError
-from multitalk.ground.checkpoint_file import read_checkpoint
+from multitalk.ground.untrusted.checkpoint_file import read_checkpoint
 
 LICENCE = "AV-HuBERT licence and CC BY-NC 4.0: non-commercial research"
 MUAVIC_LANGUAGES = {

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.ground import landmark_layout as layout
-from multitalk.ground.pickles import load_arrays
+from multitalk.ground.untrusted.pickles import load_arrays
 
 IntArray = npt.NDArray[np.int64]
 

@@ -29,7 +29,6 @@ SFD_NETWORK = "s3fd-619a316812.pth"
 BLAZEFACE_NETWORK, BLAZEFACE_ANCHORS = "blazefaceback.pth", "anchorsback.npy"
 """File names of the detector BlazeFace (asset `blazeface`)."""
 
-_CORES = ("numpy.core", "numpy._core")  # numpy's old and new name for where its scalars are made
 _LEAST_SIDE = 8  # pixels of a box that can be looked at
 # The library's depth grows towards the viewer (in its own test picture the nose is at +63 pixels, the ear at -86).
 _OUR_AXES = np.array([1, 1, -1], np.float32)
@@ -160,15 +159,10 @@ def _network(kind: Literal["FAN", "ResNetDepth"], file: Path, *size: int) -> Any
 
 
 def _tensors(file: Path) -> dict[str, Any]:
-    """Tensors of a checkpoint by name; nothing but tensors and plain numbers is ever unpickled."""
-    import torch
+    """Tensors of a checkpoint by name; nothing but tensors and plain numbers is ever made."""
+    from multitalk.ground.untrusted.checkpoint_file import read_content
 
-    # A checkpoint of those years keeps its best score beside the tensors, a number of numpy's.
-    scalar = np.float64(0).__reduce__()[0]
-    numbers: list[Any] = [np.dtype, np.dtypes.Float64DType]
-    numbers += [(scalar, f"{core}.multiarray.scalar") for core in _CORES]
-    with torch.serialization.safe_globals(numbers):
-        stored = torch.load(file, map_location="cpu", weights_only=True)
+    stored = read_content(file)
     tensors = stored.get("state_dict", stored)
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
 

@@ -14,6 +14,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _USAGE_ERRORS = (
     "HeadModelError",
+    "UntrustedFileError",
     "SettingsError",
     "AnnotationFileError",
     "PolicyError",

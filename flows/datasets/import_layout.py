@@ -17,7 +17,7 @@ from multitalk.fit_flame.parameters.encode import VertexEncoder, interocular_met
 from multitalk.flows.datasets.dataset_policy import POLICY_FILE, judge, policy_of
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.running.devices import check_device
-from multitalk.ground.pickles import load_pickle
+from multitalk.ground.untrusted.pickles import load_pickle
 from multitalk.manifests.layouts.import_multitalk import ClipRefused, ImportResult, import_multitalk
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.releases.release import create_release
@@ -106,7 +106,7 @@ def _check_template(place: Path, model: HeadModel) -> None:
     ------
     DatasetError
         When it is another face, or no template.
-    HeadModelError
+    UntrustedFileError
         When the pickle asks for more than arrays.
     """
     if not place.is_file():

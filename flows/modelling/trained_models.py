@@ -8,7 +8,7 @@ from multitalk.assets.fetch import require
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.modelling.settings import TrainSettings
-from multitalk.flows.modelling.stored_heads import only_model
+from multitalk.flows.modelling.stored_heads import model_of, only_model
 from multitalk.flows.running.devices import check_device
 from multitalk.ground.settings import validated
 from multitalk.training.model.audio_encoder import AudioEncoder, FloatArray, load_audio_encoder
@@ -140,9 +140,12 @@ def speak(
     check_device(style.device)
     opened = load_prior(prior)
     named = opened.head_model
-    if named is None and head_model is None:
+    if named is not None:
+        model = model_of(named, head_model)
+    elif head_model is not None:
+        model = load_head_model(head_model)
+    else:
         raise TalkError(f"{prior}: does not name its head model: give --head-model")
-    model = load_head_model(head_model or str(named).partition(":")[0])
     # Talkers of the reference's architecture hold their own encoder.
     speech_encoder = audio_encoder(encoder) if opened.prior.settings.architecture == "multitalk" else None
     for path, place, spoken in zip(

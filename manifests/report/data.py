@@ -72,6 +72,8 @@ class ReportData:
     languages: list[Row]
     distributions: list[Distribution]
     failures: list[Row]
+    earlier: list[Row]
+    """Clips that keep the outcome of an earlier configuration, by what was tried in vain."""
     gallery: list[Row]
     tools: list[Row]
 
@@ -85,6 +87,7 @@ def collect(root: Path, gallery_size: int) -> ReportData:
         ),
         distributions=_distributions(root),
         failures=_rows(root, _FAILURES),
+        earlier=_rows(root, _EARLIER),
         gallery=_rows(root, _GALLERY.format(limit=int(gallery_size))),
         tools=_rows(root, _TOOLS),
     )
@@ -103,6 +106,12 @@ _FAILURES = """
     SELECT error_code, stage, count(*) AS clips, count(DISTINCT video_id) AS videos,
            min_by(clip_id, clip_id) AS example, min_by(error_message, clip_id) AS message
     FROM clips WHERE status = 'failed' GROUP BY ALL ORDER BY clips DESC, error_code
+"""
+_EARLIER = """
+    SELECT last_try_error_code AS error_code, last_try_stage AS stage, count(*) AS clips,
+           count(DISTINCT video_id) AS videos, min(last_try_at)::DATE::VARCHAR AS since,
+           min_by(clip_id, clip_id) AS example, min_by(last_try_error_message, clip_id) AS message
+    FROM clips WHERE last_try_at IS NOT NULL GROUP BY ALL ORDER BY clips DESC, error_code
 """
 # Some of each language and verdict before more of any, and always the same ones.
 _GALLERY = """

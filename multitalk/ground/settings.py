@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from multitalk.ground.nearest import did_you_mean, nearest
+from multitalk.ground.untrusted.safe_yaml import parse_yaml, read_yaml_text
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -27,11 +27,10 @@ def read_settings(path: Path) -> dict[str, Any]:
         If the file is missing, not YAML, or not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_yaml_text(path)).content
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror or error})") from error
-    # ValueError: bytes that are no text, a date that is none.
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except ValueError as error:  # also bytes that are no text
         raise SettingsError(f"{path}: not valid YAML: {error}") from error
     if isinstance(content, dict) and (odd := [name for name in content if not isinstance(name, str)]):
         raise SettingsError(f"{path}: {odd[0]!r} is no name of a setting (YAML reads `on` and `yes` as true)")

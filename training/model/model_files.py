@@ -15,9 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
+from multitalk.ground.untrusted.checkpoint_file import CheckpointError
 from multitalk.training.model.audio_encoder import AudioEncoder, Wav2Vec2Encoder
 from multitalk.training.model.checkpoints import (
-    CheckpointError,
     load_reference_prior,
     load_reference_talker,
     load_strictly,
@@ -166,9 +166,10 @@ def _talker(
     prior: MotionPriorSettings | ReferencePriorSettings,
     tuned_encoder: TunedEncoder | None,
 ) -> Talker | ReferenceTalker:
-    # Files of 0.1 called the tuned part `ears`.
+    # Files of 0.1 called the tuned part `tuned_encoder`.
     state: dict[str, Tensor] = {
-        re.sub(r"^ears\.", "tuned_encoder.", name): tensor for name, tensor in content["state_dict"].items()
+        re.sub(r"^tuned_encoder\.", "tuned_encoder.", name): tensor
+        for name, tensor in content["state_dict"].items()
     }
     settings = content["settings"]
     talker: Talker | ReferenceTalker

@@ -13,7 +13,7 @@ import torch
 
 from multitalk.eval.lip_reading.lip_reader import LipReaderMissingError, load_lip_reader
 from multitalk.eval.lip_reading.network.vocabulary import Vocabulary, VocabularyError
-from multitalk.ground.checkpoint_file import CheckpointError, read_checkpoint
+from multitalk.ground.untrusted.checkpoint_file import CheckpointError, read_checkpoint
 
 PIECES = ["\u2581a", "b", "\u2581c", "d", "e", "\u2581f", "g", "h"]
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from multitalk.ground.untrusted.checkpoint_file import CheckpointError
 from multitalk.training.errors import TrainingError
 from multitalk.training.layers.wav2vec2 import normalise
 from multitalk.training.model.audio_encoder import Wav2Vec2Encoder
-from multitalk.training.model.checkpoints import CheckpointError
 from multitalk.training.model.model_files import load_prior, load_talker
 from multitalk.training.model.tuning import TunedEncoder, lower_part, merged
 from multitalk.training.run.loop import train_prior, train_talker
