@@ -114,7 +114,7 @@ class EvaluationSetup:
         closures = read_closures(settings.closures) if settings.closures else {}
         template = read_template(settings.template, settings.metres_per_unit) if settings.template else None
         first = _first_clip(truth)
-        regions = regions_for(first.vertices.shape[1], settings.masks, settings.regions)
+        regions = regions_for(first.vertices.shape[1], settings.masks, settings.regions, truth.head_model)
         chosen = choose_metrics(settings.metrics)
         has_template = template is not None or first.template is not None
         lacks = {m.name: m.missing(regions, template=has_template) for m in chosen}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from multitalk.eval.drawing.error_plot import plot_clip
 from multitalk.eval.drawing.talking_video import write_side_by_side
-from multitalk.eval.ground_truth import TrueClip, read_template
+from multitalk.eval.ground_truth import GroundTruth, TrueClip, read_template
 from multitalk.eval.motion.clip_measures import fit_lengths
 from multitalk.eval.motion.metric import MotionPair
 from multitalk.eval.motion.regions import regions_for
@@ -25,9 +25,10 @@ def plot_errors(settings: EvaluateSettings, clip_id: str, out: Path) -> None:
     SettingsError
         There is no such clip, no model predicts it, or the file's kind is not known.
     """
-    clip, predicted = _clip(settings, clip_id)
+    truth = ground_truth(settings)
+    clip, predicted = _clip(truth, settings, clip_id)
     measures = settings.measures
-    regions = regions_for(clip.vertices.shape[1], measures.masks, measures.regions)
+    regions = regions_for(clip.vertices.shape[1], measures.masks, measures.regions, truth.head_model)
     pairs = {}
     try:
         for name, vertices in predicted.items():
@@ -55,7 +56,7 @@ def write_comparison(settings: EvaluateSettings, clip_id: str, out: Path) -> int
     """
     if out.suffix != ".mp4":
         raise SettingsError(f"{out}: must end in .mp4")
-    clip, predicted = _clip(settings, clip_id)
+    clip, predicted = _clip(ground_truth(settings), settings, clip_id)
     head = (
         release_head_model(settings)
         if settings.release is not None
@@ -85,8 +86,9 @@ def _template(settings: EvaluateSettings) -> Float32Array:
     return read_template(settings.measures.template, settings.measures.metres_per_unit)
 
 
-def _clip(settings: EvaluateSettings, clip_id: str) -> tuple[TrueClip, dict[str, Float32Array]]:
-    truth = ground_truth(settings)
+def _clip(
+    truth: GroundTruth, settings: EvaluateSettings, clip_id: str
+) -> tuple[TrueClip, dict[str, Float32Array]]:
     if clip_id not in truth.clip_ids:
         raise SettingsError(f"{clip_id}: the ground truth has no such clip")
     predicted = {}
