@@ -28,7 +28,7 @@ _MULTITALK_LIPS = (
 
 
 def flame_lips() -> npt.NDArray[np.int64]:
-    """The 250 vertices (250,) of FLAME's topology that MultiTalk's test script measures; ascending."""
+    """Give the vertices (250,) of FLAME's topology that MultiTalk's test script measures, ascending."""
     return np.array(expand(_MULTITALK_LIPS))
 
 

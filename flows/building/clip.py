@@ -38,8 +38,8 @@ from multitalk.flows.building.fitting import Fitter
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import STAGES
 from multitalk.flows.building.sync_predictor import load_predictor
+from multitalk.ground.wav import read_wav
 from multitalk.manifests.clip_row import ClipRow
-from multitalk.manifests.media import read_wav
 
 FloatArray = npt.NDArray[np.float32]
 

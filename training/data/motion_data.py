@@ -16,7 +16,7 @@ from torch import Tensor
 from multitalk.ground.files import atomic
 from multitalk.training.data.packed import PackedMotion
 from multitalk.training.data.sampling import BatchWindows
-from multitalk.training.model.audio_encoder import SAMPLES_PER_FRAME, AudioEncoder, read_wav
+from multitalk.training.model.audio_encoder import SAMPLES_PER_FRAME, AudioEncoder, read_speech
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -81,7 +81,7 @@ class Samples:
 
     def __call__(self, clip: int, begin: int, frames: int) -> FloatArray:
         """Read samples (640 frames,) of a window; silence where the file ends early."""
-        audio = read_wav(self.wav(clip))[begin * SAMPLES_PER_FRAME :][: frames * SAMPLES_PER_FRAME]
+        audio = read_speech(self.wav(clip))[begin * SAMPLES_PER_FRAME :][: frames * SAMPLES_PER_FRAME]
         return np.pad(audio, (0, frames * SAMPLES_PER_FRAME - len(audio)))
 
     def wav(self, clip: int) -> Path:
@@ -138,7 +138,7 @@ def cache_features(
     for done, clip in enumerate(_own_share_first(clips), 1):
         path = features.path(clip)
         if not path.exists():
-            encoded_audio = encoder.features(read_wav(samples.wav(clip)), int(packed.frames[clip]))
+            encoded_audio = encoder.features(read_speech(samples.wav(clip)), int(packed.frames[clip]))
             with atomic(path) as temporary, temporary.open("wb") as file:
                 np.save(file, encoded_audio.astype(np.float16))
         if progress is not None:

@@ -15,7 +15,7 @@ from multitalk.training.data.motion_data import BatchDataset, Samples, cache_fea
 from multitalk.training.data.packed import NoTrainingDataError, packed_motion
 from multitalk.training.data.rounds import Rounds
 from multitalk.training.data.sampling import BatchWindows, Sampler
-from multitalk.training.model.audio_encoder import read_wav
+from multitalk.training.model.audio_encoder import read_speech
 from multitalk.training.run_settings import DataSettings, TrainingSettings
 from multitalk.training.settings import AudioEncoderError
 
@@ -122,7 +122,7 @@ def test_processes_share_a_batch(packed):
 
 def test_sound_follows_the_window(toy_dataset, packed, loudness, tmp_path):
     samples = Samples(toy_dataset, packed)
-    whole = read_wav(samples.wav(2))
+    whole = read_speech(samples.wav(2))
     assert np.array_equal(samples(2, 3, 5), whole[3 * 640 : 8 * 640])
     done = []
     features = cache_features(samples, loudness, tmp_path, [2, 4], lambda *told: done.append(told))
@@ -173,9 +173,9 @@ def test_other_wav_formats_are_refused(tmp_path):
         file.setframerate(44100)
         file.writeframes(b"\0" * 400)
     with pytest.raises(AudioEncoderError, match="not 16 kHz mono"):
-        read_wav(tmp_path / "a.wav")
+        read_speech(tmp_path / "a.wav")
     with pytest.raises(AudioEncoderError, match=r"b\.wav"):
-        read_wav(tmp_path / "b.wav")
+        read_speech(tmp_path / "b.wav")
 
 
 def test_rounds_go_on_through_the_epochs(packed):
