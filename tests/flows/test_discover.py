@@ -12,10 +12,10 @@ import pytest
 
 from multitalk.extract.errors import ClipError, ErrorCode
 from multitalk.flows.discover import raw_videos
-from multitalk.flows.discovering.batch import Looked, count_signs
+from multitalk.flows.discovering.batch import DiscoveryCounts, count_signs
 from multitalk.flows.discovering.settings import DiscoverSettings
 from multitalk.flows.running.worker_process import read_signs
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 from multitalk.manifests import open_dataset
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -56,7 +56,7 @@ def test_two_videos_of_one_name_are_refused(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "same.mp4").touch()
-    with pytest.raises(ConfigError, match="same id"):
+    with pytest.raises(SettingsError, match="same id"):
         raw_videos(settings(tmp_path / "a/same.mp4", tmp_path / "b/same.mp4"))
 
 
@@ -111,7 +111,7 @@ def test_discovered_clips_build_and_are_accepted(run, demo_source, demo_url, tmp
         )
         assert all(start <= word["start_sec"] <= word["end_sec"] <= end for word in words)
     (run_folder,) = tmp_path.glob("found.discover/german/.runs/*")
-    assert count_signs(run_folder) == Looked(len(names), len(names), len(clips))
+    assert count_signs(run_folder) == DiscoveryCounts(len(names), len(names), len(clips))
     shares = [s["share"] for f in run_folder.glob("*.jsonl") for s in read_signs(f) if s["video"] == names[0]]
     assert shares == sorted(shares) and 0 < shares[0] < shares[-1] == 1, "a long video is no hung worker"
 
