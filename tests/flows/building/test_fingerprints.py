@@ -85,7 +85,19 @@ def other_values(now, kind):
         return [*scaled, ["source"], ["network"], ["german"], ["x.json"]]
     if isinstance(now, dict):
         return [{}, {"node": None}, {"youtube": {"a": ["b"]}}]
-    return ["cpu", "cuda", "cuda:0", "dask", "other", "http://y/{video_id}", __file__, 7, 1.5, 10**7, "default"]
+    return [
+        "cpu",
+        "cuda",
+        "cuda:0",
+        "dask",
+        "other",
+        "http://y/{video_id}",
+        __file__,
+        7,
+        1.5,
+        10**7,
+        "default",
+    ]
 
 
 def with_other(name: str, kind) -> BuildSettings | None:

@@ -89,14 +89,21 @@ def test_batches_travel_by_name_and_are_read_as_they_were_written(videos_of, tmp
     )
     wanted = {Stage.SOURCE: "1" * 32, Stage.FIT: "2" * 32}
     names = write_batches(batches(videos, BuildSettings()), wanted, tmp_path)
-    assert names == read_batches(tmp_path) == (BatchName("german-0", "german", 1, 1), BatchName("greek-0", "greek", 1, 2))
+    assert (
+        names
+        == read_batches(tmp_path)
+        == (BatchName("german-0", "german", 1, 1), BatchName("greek-0", "greek", 1, 2))
+    )
     contents = [read_batch(name.name, tmp_path) for name in names]
     assert [video for content in contents for video in content.videos] == videos
     assert all(content.wanted == wanted for content in contents)
 
 
 def test_a_video_at_two_places_is_two_videos_and_said_so(videos_of):
-    clips = {f"a_{n}": annotation("a", n, source_url=url) for n, url in enumerate(("http://x/1", None, "http://x/2"))}
+    clips = {
+        f"a_{n}": annotation("a", n, source_url=url)
+        for n, url in enumerate(("http://x/1", None, "http://x/2"))
+    }
     del clips["a_1"]["source_url"]
     (video,) = videos_of(clips)
     assert video.source_url == "http://x/1"
@@ -109,7 +116,9 @@ def test_a_video_at_two_places_is_two_videos_and_said_so(videos_of):
 def test_a_template_takes_only_the_checked_id(videos_of):
     """A source URL of the annotation is taken as it is; nothing in it stands for anything."""
     url = "http://x/{video_id}"
-    named, plain = videos_of({"a_0": annotation("a", source_url=url), "b_0": annotation("b")}, source_url="file:///{video_id}.mp4")
+    named, plain = videos_of(
+        {"a_0": annotation("a", source_url=url), "b_0": annotation("b")}, source_url="file:///{video_id}.mp4"
+    )
     assert (named.source_url, plain.source_url) == (url, "file:///b.mp4")
 
 
