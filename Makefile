@@ -57,7 +57,7 @@ lint: setup
 
 # The pages of docs/ that are tables, from the code that they tell of
 docs: setup
-	$(BIN)/python -m multitalk.flows.commands.reference_pages docs
+	$(BIN)/python -c 'from pathlib import Path; from multitalk.flows.commands.reference_pages import write; write(Path("docs"))'
 
 clean:
 	rm -rf $(VENV) demo-dataset demo-dataset-source demo-dataset-models

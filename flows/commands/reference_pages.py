@@ -1,11 +1,10 @@
 """The pages of `docs/` that are tables: made from what they document, so that they can not go stale.
 
-``python -m multitalk.flows.commands.reference_pages docs`` (or ``make docs``) writes them; a test compares.
+``make docs`` writes them; a test compares.
 """
 
 import ast
 import inspect
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -111,8 +110,8 @@ def settings_page() -> str:
         "",
         _MADE,
         "A YAML file for `--config`, options by their dotted names (`--fit.smooth-face 0.2`), the parameter of a flow",
-        "and the form in Prefect's UI are the same settings. `--show-config` of a command prints them with the values in",
-        "effect. Where there is a column *outcome*, a setting marked there changes what comes out: another value makes",
+        "and the form in Prefect's UI are the same settings. `--show-config` of a command prints them with their values",
+        "now. Where there is a column *outcome*, a setting marked there changes what comes out: another value makes",
         "a build do the stages anew that go by it, and those that read them. The others say where, how fast, how much.",
         "",
     ]
@@ -190,10 +189,6 @@ def _documented(kind: type) -> dict[str, str]:
 
 
 def write(folder: Path) -> None:
-    """Write the pages into a folder."""
+    """Write the pages into a folder. Not to be run by ``python -m``: cyclopts would put that into the usage."""
     for name, text in pages().items():
         (folder / name).write_text(text, "utf-8")
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]))

@@ -3,9 +3,10 @@
 While a run is under way, `compact_videos` merges the fragments of each batch into a new part: it costs what the batch
 costs, however much is there already. At its end, `compact` merges each language into one part.
 
-A fragment outranks all parts, and of parts the newer outranks the older (`manifests.storage.reading`). So a compaction that is
-killed between writing a part and deleting what it was made of leaves each clip exactly once, for readers of this
-package. In a settled state, with no compaction under way or killed, that holds for everyone who reads the folder.
+A fragment outranks all parts, and of parts the newer outranks the older (`manifests.storage.reading`). So a
+compaction that is killed between writing a part and deleting what it was made of leaves each clip exactly once, for
+readers of this package. In a settled state, with no compaction under way or killed, that holds for everyone who
+reads the folder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one reader of checkpoints that were made by others: torch's files, old and new, and safetensors.
 
 A checkpoint of torch is a pickle beside the tensors' bytes. It is read as every pickle from outside
-(`multitalk.ground.untrusted.pickles`), and tensors are laid over the bytes only where they fit; torch's own reader is not used.
+(`ground.untrusted.pickles`), and tensors are laid over the bytes only where they fit; torch's own reader is not used.
 Beside tensors, fairseq's and Lightning's files hold objects of fairseq, omegaconf and argparse: of those, the
 attributes are taken, and no code of theirs is imported.
 """

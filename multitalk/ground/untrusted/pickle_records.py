@@ -3,7 +3,7 @@
 Python's own unpickler calls what a file asks it to call, also where each name is allowed: NumPy's constructors
 take chosen pointers, hashing a deep tuple overflows the stack, a memo index takes gigabytes. Here a pickle is a
 small language that is read: every class becomes its name (`Named`), every call a note of it (`Record`), and only
-numbers, texts, bytes, lists, tuples and dicts of texts and numbers come to life. `multitalk.ground.untrusted.pickles` makes
+numbers, texts, bytes, lists, tuples and dicts of texts and numbers come to life. `ground.untrusted.pickles` makes
 arrays out of the notes.
 
 The language is that of `pickletools` (protocols 0 to 5).

@@ -1,8 +1,9 @@
 """The one reader of pickles from outside: it makes plain values and arrays of numbers, and nothing else.
 
-`multitalk.ground.untrusted.pickle_records` takes the pickle apart without calling anything; `multitalk.ground.untrusted.pickle_builder` makes arrays from
-the notes, after checks: the kind of number is one of a few, and the bytes are as many as the shape takes. So it is with
-FLAME's chumpy objects, SciPy's matrices and torch's tensors; any other object is left as its state at most.
+`ground.untrusted.pickle_records` takes the pickle apart without calling anything; `ground.untrusted.pickle_builder`
+makes arrays from the notes, after checks: the kind of number is one of a few, and the bytes are as many as the
+shape takes. So it is with FLAME's chumpy objects, SciPy's matrices and torch's tensors; any other object is left as
+its state at most.
 """
 
 from __future__ import annotations

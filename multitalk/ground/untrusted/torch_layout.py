@@ -1,6 +1,6 @@
 """The two layouts of `torch.save`: a zip file of a pickle and the tensors' bytes, and the older row of pickles.
 
-Neither needs torch to be read. What is found are records and storages; `multitalk.ground.untrusted.pickles` makes tensors of
+Neither needs torch to be read. What is found are records and storages; `ground.untrusted.pickles` makes tensors of
 them.
 """
 
