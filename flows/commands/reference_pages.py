@@ -111,7 +111,7 @@ def settings_page() -> str:
         _MADE,
         "A YAML file for `--config`, options by their dotted names (`--fit.smooth-face 0.2`), the parameter of a flow",
         "and the form in Prefect's UI are the same settings. `--show-config` of a command shows them with values",
-        "in effect. Where there is a column *outcome*, a setting marked there changes what comes out: another value makes",
+        "now. Where there is a column *outcome*, a setting marked there changes what comes out: another value makes",
         "a build do the stages anew that go by it, and those that read them. The others say where, how fast, how much.",
         "",
     ]
