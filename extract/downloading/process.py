@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import multitalk
 from multitalk.extract.downloading.errors import Failure
+from multitalk.ground.processes import own_environment
 
 _POLL_SEC = 0.2
 
@@ -60,8 +60,6 @@ def run_worker(
         ``path``, ``format_id``, ``language``, ``duration`` of what came, ``fps`` where only parts did
         (``videos`` with ``id`` and ``url`` where the address was expanded), or what went wrong.
     """
-    package_root = str(Path(multitalk.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     job = json.dumps({"url": url, "options": options, "expand": expand, "parts": list(parts)})
     # Not through a pipe: it holds 64 KiB, less than the list of a thousand videos, until it is read.
     with tempfile.TemporaryFile() as answer:
@@ -70,7 +68,7 @@ def run_worker(
             stdin=subprocess.PIPE,
             stdout=answer,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
+            env=own_environment(),
             start_new_session=True,  # a group of its own, so that its ffmpeg goes with it
         )
         try:

@@ -20,6 +20,8 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import TypeAdapter
 
+from multitalk.ground.arrow import spare_pandas
+
 STOP_FILE = "stop"
 """Name of the file, beside a worker's job, that ends it early."""
 
@@ -77,16 +79,18 @@ def run_worker(
 def read_signs(path: Path) -> Iterator[dict[str, Any]]:
     """Yield a worker's signs of life, objects of JSON; a last line cut off by a kill is left out."""
     if path.exists():
-        yield from signs_in(path.read_text(encoding="utf-8"))
+        yield from signs_in(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def signs_in(lines: str) -> Iterator[dict[str, Any]]:
     """Yield the objects of JSON lines; what is none is left out."""
     for line in lines.splitlines():
         try:
-            yield json.loads(line)
+            sign = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(sign, dict):
+            yield sign
 
 
 def _watch(process: subprocess.Popen[bytes], signs: Path, timeout_sec: float, stop: Path) -> str | None:
@@ -128,6 +132,7 @@ def work(kind: type[Job], run: Callable[[Job], None]) -> NoReturn:
     """Do the job whose file the command line names, and end the process; it also ends when the parent is gone."""
     _end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    spare_pandas()
     import cv2
 
     cv2.setNumThreads(1)  # several workers share the cores, and OpenCV does not heed OMP_NUM_THREADS

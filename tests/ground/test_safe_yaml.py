@@ -6,7 +6,7 @@ import time
 import pytest
 
 from multitalk.filters.policy import PolicyError, load_policy
-from multitalk.flows.building.settings import ConfigError, read_config
+from multitalk.ground.settings import ConfigError, read_config
 from multitalk.ground.untrusted.safe_yaml import LARGEST_FILE, YamlFileError, parse_yaml, read_yaml_text
 from multitalk.manifests.schema import MANIFEST
 
