@@ -103,7 +103,7 @@ def test_the_command_and_the_public_names_are_there(python, strangers_folder):
     assert "Build a dataset" in run([python.with_name("multitalk"), "--help"], strangers_folder)
     code = "import multitalk; print(multitalk.open_dataset.__module__, multitalk.__file__)"
     name, file = run([python, "-c", code], strangers_folder).split()
-    assert name == "multitalk.manifests.dataset"
+    assert name == "multitalk.manifests"
     assert Path(file).is_relative_to(python.parents[1])
     everything = "import multitalk; [getattr(multitalk, name) for name in multitalk.__all__]"
     run([python, "-c", everything], strangers_folder)
