@@ -163,13 +163,15 @@ def _settled(rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSetting
     return settled
 
 
-_TELLING = ("stage_fingerprints", "config_fingerprint", "status", "clip_path")
+_TELLING = ("stage_fingerprints", "config_fingerprint", "status", "error_code", "clip_path")
+_NOT_BEGUN = [str(ErrorCode.INVALID_ANNOTATION), str(ErrorCode.REMOVED)]
 
 
 def _from_earlier_versions(rows: pa.Table) -> Any:
     unknown = pc.and_(pc.is_null(rows["stage_fingerprints"]), pc.is_valid(rows["config_fingerprint"]))
-    # Imported clips have no picture, and were never on this way.
-    built = pc.or_(pc.is_valid(rows["clip_path"]), pc.equal(rows["status"], "failed"))
+    # Imported clips have no picture, and were never on this way; nor were clips that no stage was done on.
+    begun = pc.invert(pc.is_in(rows["error_code"], pa.array(_NOT_BEGUN, pa.string())))
+    built = pc.or_(pc.is_valid(rows["clip_path"]), pc.and_(pc.equal(rows["status"], "failed"), begun))
     return pc.and_(unknown, built)
 
 
