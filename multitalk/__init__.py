@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from multitalk.eval.motion.evaluate_motion import evaluate_motion
     from multitalk.fit_flame.fit import fit_clip
     from multitalk.flows.building.build import build
+    from multitalk.flows.building.dataset_policy import judge as apply_policy
     from multitalk.flows.building.settings import BuildSettings
-    from multitalk.flows.datasets.dataset_policy import judge as apply_policy
     from multitalk.flows.discovering.discover import discover
     from multitalk.flows.discovering.settings import DiscoverSettings
     from multitalk.flows.modelling.head_models import load_head_model
@@ -42,7 +42,7 @@ _PLACES = {
     "BuildSettings": ("multitalk.flows.building.settings", "BuildSettings"),
     "DiscoverSettings": ("multitalk.flows.discovering.settings", "DiscoverSettings"),
     "TrainSettings": ("multitalk.flows.modelling.settings", "TrainSettings"),
-    "apply_policy": ("multitalk.flows.datasets.dataset_policy", "judge"),
+    "apply_policy": ("multitalk.flows.building.dataset_policy", "judge"),
     "build": ("multitalk.flows.building.build", "build"),
     "create_release": ("multitalk.manifests.releases.release", "create_release"),
     "discover": ("multitalk.flows.discovering.discover", "discover"),

@@ -33,11 +33,11 @@ from multitalk.filters.word_times import TimedWord
 from multitalk.fit_flame.fit import FitDiverged
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
 from multitalk.fit_flame.parameters.motion import Motion
-from multitalk.flows.building.detectors import face_detector
 from multitalk.flows.building.fitting import Fitter
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import STAGES
 from multitalk.flows.building.sync_predictor import load_predictor
+from multitalk.flows.modelling.detectors import face_detector
 from multitalk.ground.wav import read_wav
 from multitalk.manifests.clip_row import ClipRow
 

@@ -18,7 +18,7 @@ from multitalk.extract.errors import ErrorCode, Stage
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.settled import try_fingerprint
-from multitalk.flows.building.stages import STAGES, configuration_fingerprint
+from multitalk.flows.building.stages import STAGES, configuration_fingerprint, downstream
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.store import compact, read_manifest
 
@@ -26,10 +26,10 @@ Mask = npt.NDArray[np.bool_]
 
 _SIDES = ("top", "bottom", "left", "right")
 _COLUMNS = (
-    *("clip_id", "status", "error_code", "error_message", "stage", "source_url"),
+    *("language", "video_id", "clip_id", "status", "error_code", "error_message", "stage", "source_url"),
     *("start_sec", "end_sec", "bbox", "transcript"),
     *("config_fingerprint", "stage_fingerprints"),
-    *("last_try_fingerprint", "last_try_error_code", "last_try_error_message"),
+    *("last_try_fingerprint", "last_try_stage", "last_try_error_code", "last_try_error_message"),
 )
 
 
@@ -78,9 +78,13 @@ class _Found:
 
     def __init__(self, rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> None:
         self._wanted = wanted
-        self._at = {clip: index for index, clip in enumerate(rows["clip_id"].to_pylist())}
+        # Not by the clip alone: one that is annotated of another video or language now is another.
+        names = (rows[name].to_pylist() for name in ("language", "video_id", "clip_id"))
+        self._at = {clip: index for index, clip in enumerate(zip(*names, strict=True))}
         self._settled = _settled(rows, wanted, settings)
-        self._tried = _tried_in_vain(rows, settings)
+        self._tried = _mask(pc.is_valid(rows["last_try_fingerprint"]))
+        self._may_try_again = _may_try_again(rows, settings)
+        self._removed = _removed(rows, settings)
         self._try_fingerprints = rows["last_try_fingerprint"].to_pylist()
         self._messages = [rows[name].to_pylist() for name in ("error_message", "last_try_error_message")]
         boxes = rows["bbox"].combine_chunks()
@@ -92,15 +96,18 @@ class _Found:
 
     def has_all(self, video: AnnotatedVideo) -> bool:
         return all(self._has(clip, video) for clip in video.annotations) and all(
-            self._has_invalid(bad.clip_id, bad.message) for bad in video.invalid
+            self._has_invalid(video, bad.clip_id, bad.message) for bad in video.invalid
         )
 
     def _has(self, clip: Annotation, video: AnnotatedVideo) -> bool:
-        at = self._at.get(clip.clip_id)
+        at = self._at.get((video.language, video.file_id, clip.clip_id))
         if at is None:
             return False
+        if self._removed[at]:
+            return True
         if self._tried[at]:
-            return bool(self._try_fingerprints[at] == try_fingerprint(clip, video, self._wanted))
+            fresh = self._try_fingerprints[at] == try_fingerprint(clip, video, self._wanted)
+            return bool(fresh and not self._may_try_again[at])
         if not self._settled[at]:
             return False
         if self._failed_at_source[at] and self._sources[at] not in (None, video.source_url):
@@ -111,16 +118,29 @@ class _Found:
             column[at] == value for column, value in zip(self._numbers, values, strict=True)
         )
 
-    def _has_invalid(self, clip_id: str, message: str) -> bool:
-        at = self._at.get(clip_id)
+    def _has_invalid(self, video: AnnotatedVideo, clip_id: str, message: str) -> bool:
+        at = self._at.get((video.language, video.file_id, clip_id))
+        if at is not None and self._removed[at]:
+            return True
         return at is not None and any(messages[at] == message for messages in self._messages)
 
 
-def _tried_in_vain(rows: pa.Table, settings: BuildSettings) -> Mask:
-    """Rows of an earlier outcome, after a try that is not made again with the same settings."""
+def _may_try_again(rows: pa.Table, settings: BuildSettings) -> Mask:
+    """Rows of an earlier outcome whose last try is made again with the same settings."""
     again = pa.array([str(code) for code in settings.retry], pa.string())
-    tried = _mask(pc.is_valid(rows["last_try_fingerprint"]))
-    return tried & ~_mask(pc.is_in(rows["last_try_error_code"], again)) & (not settings.redo)
+    transient = _mask(pc.is_in(rows["last_try_error_code"], again))
+    return transient | _mask(pc.is_in(rows["last_try_stage"], _redone(settings)))
+
+
+def _redone(settings: BuildSettings) -> pa.Array:
+    return pa.array([str(stage) for stage in downstream(set(settings.redo))], pa.string())
+
+
+def _removed(rows: pa.Table, settings: BuildSettings) -> Mask:
+    """Tombstones: nothing is left of these clips that could be compared with what is wanted."""
+    if ErrorCode.REMOVED in settings.retry:
+        return np.zeros(len(rows), bool)
+    return _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
 
 
 def _settled(rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> Mask:
@@ -137,12 +157,9 @@ def _settled(rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSetting
     for stage, mask in done.items():
         failed |= _mask(pc.equal(rows["stage"], str(stage))) & mask
     failed |= _mask(pc.equal(rows["config_fingerprint"], whole))  # of those that failed before any stage, too
-    failed |= _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
     failed &= _mask(pc.equal(rows["status"], "failed"))
-    failed &= ~_mask(pc.is_in(rows["error_code"], again))
-    settled: Mask = good | failed
-    if settings.redo:
-        settled &= _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
+    failed &= ~_mask(pc.is_in(rows["error_code"], again)) & ~_mask(pc.is_in(rows["stage"], _redone(settings)))
+    settled: Mask = (good & (not settings.redo)) | failed
     return settled
 
 

@@ -76,7 +76,7 @@ def filter_clips(
     spare_pandas()
     from multitalk.filters.policy import load_policy
     from multitalk.filters.verdicts import evaluate, metric_columns, waterfall, waterfall_by_language
-    from multitalk.flows.datasets.dataset_policy import judge, policy_of
+    from multitalk.flows.building.dataset_policy import judge, policy_of
     from multitalk.manifests.schema import MANIFEST
     from multitalk.manifests.store import read_manifest
 

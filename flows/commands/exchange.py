@@ -70,7 +70,7 @@ def export(
 
 def _card(root: Path, clips: "pa.Table", release: str | None) -> str:
     from multitalk.filters.policy import policy_text
-    from multitalk.flows.datasets.dataset_policy import policy_of
+    from multitalk.flows.building.dataset_policy import policy_of
     from multitalk.manifests.releases.card import card
     from multitalk.manifests.releases.release import ReleaseSettings, release_folder
 

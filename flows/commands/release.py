@@ -66,7 +66,7 @@ def release(
     """Freeze a release and say what is in it."""
     from multitalk.filters.policy import load_policy, policy_text
     from multitalk.filters.verdicts import apply
-    from multitalk.flows.datasets.dataset_policy import policy_of
+    from multitalk.flows.building.dataset_policy import policy_of
     from multitalk.ground.settings import SettingsError
     from multitalk.manifests.releases.release import create_release
     from multitalk.manifests.schema import MANIFEST

@@ -14,7 +14,7 @@ from multitalk.filters.policy import load_policy, policy_text
 from multitalk.filters.verdicts import apply
 from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
 from multitalk.fit_flame.parameters.encode import VertexEncoder, interocular_metres
-from multitalk.flows.datasets.dataset_policy import POLICY_FILE, judge, policy_of
+from multitalk.flows.building.dataset_policy import POLICY_FILE, judge, policy_of
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.running.devices import check_device
 from multitalk.ground.untrusted.pickles import load_pickle

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from multitalk.filters.policy import load_policy
 from multitalk.filters.verdicts import evaluate, explained_rows, metric_columns, waterfall
-from multitalk.flows.datasets.dataset_policy import policy_of
+from multitalk.flows.building.dataset_policy import policy_of
 from multitalk.flows.looking.pictures import clip_picture
 from multitalk.flows.modelling.stored_heads import head_models_here
 from multitalk.manifests.report.report import write_report

@@ -22,7 +22,7 @@ from multitalk.eval.tables import Table
 from multitalk.eval.vertex_files import read_vertices
 from multitalk.filters.policy import load_policy, policy_text
 from multitalk.filters.verdicts import apply
-from multitalk.flows.datasets.dataset_policy import policy_of
+from multitalk.flows.building.dataset_policy import policy_of
 from multitalk.flows.evaluating.talker import evaluate_talker
 from multitalk.flows.looking.curves import read_curve
 from multitalk.flows.modelling.settings import EvaluateTalkerSettings, TrainSettings

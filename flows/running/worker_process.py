@@ -17,7 +17,14 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import TypeAdapter
 
-from multitalk.ground.child_processes import end_group, end_with_parent, how_it_ended, start_module
+from multitalk.ground.arrow import spare_pandas
+from multitalk.ground.child_processes import (
+    end_group,
+    end_with_parent,
+    how_it_ended,
+    own_environment,
+    start_module,
+)
 
 STOP_FILE = "stop"
 """Name of the file, beside a worker's job, that ends it early."""
@@ -71,16 +78,18 @@ def run_worker(
 def read_signs(path: Path) -> Iterator[dict[str, Any]]:
     """Yield a worker's signs of life, objects of JSON; a last line cut off by a kill is left out."""
     if path.exists():
-        yield from signs_in(path.read_text(encoding="utf-8"))
+        yield from signs_in(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def signs_in(lines: str) -> Iterator[dict[str, Any]]:
     """Yield the objects of JSON lines; what is none is left out."""
     for line in lines.splitlines():
         try:
-            yield json.loads(line)
+            sign = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(sign, dict):
+            yield sign
 
 
 def _watch(process: subprocess.Popen[bytes], signs: Path, timeout_sec: float, stop: Path) -> str | None:
@@ -103,13 +112,14 @@ def worker_environment(threads: int) -> dict[str, str]:
     cores twice the processor time; told to wait passively they do not.
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**own_environment(), **dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def work(kind: type[Job], run: Callable[[Job], None]) -> NoReturn:
     """Do the job whose file the command line names, and end the process; it also ends when the parent is gone."""
     end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    spare_pandas()
     import cv2
 
     cv2.setNumThreads(1)  # several workers share the cores, and OpenCV does not heed OMP_NUM_THREADS

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-import multitalk
-
 
 def start_module(
     module: str,
@@ -33,19 +31,23 @@ def start_module(
     stdout, stderr
         As `subprocess.Popen` takes them.
     environment
-        None for our own; this package is found in either.
+        None for `own_environment`.
     """
-    environment = os.environ if environment is None else environment
-    root = str(Path(multitalk.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=stderr,
-        env={**environment, "PYTHONPATH": path},
+        env=own_environment() if environment is None else environment,
         start_new_session=True,  # Ctrl-C is for us, and what it starts (ffmpeg) is ended with it
     )
+
+
+def own_environment() -> dict[str, str]:
+    """Give this process's environment, made so that ``python -P -m multitalk...`` finds this very package."""
+    # This file truly lies in multitalk/ground, also where the other rooms are linked or mapped into the package.
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

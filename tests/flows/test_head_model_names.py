@@ -104,7 +104,7 @@ def test_a_report_on_a_strangers_dataset_opens_none_of_its_files(traps, key):
     command = [
         sys.executable,
         "-m",
-        "multitalk.flows.commands.cli",
+        "multitalk.flows.commands.main",
         "report",
         "--root",
         "root",

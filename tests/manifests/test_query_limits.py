@@ -48,7 +48,7 @@ def test_a_query_within_its_limits_gives_all_its_rows(root):
 
 
 def run(root, *options):
-    command = [sys.executable, "-m", "multitalk.flows.commands.cli", "query", "--root", str(root), *options]
+    command = [sys.executable, "-m", "multitalk.flows.commands.main", "query", "--root", str(root), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -12,8 +12,8 @@ from multitalk.extract.faces.face_alignment import DEPTH_NETWORK, LANDMARK_NETWO
 from multitalk.extract.faces.landmarks import DetectedFace, FrameFaces, LandmarkSettings, MediaPipeDetector
 from multitalk.extract.trim import TrimResult
 from multitalk.flows.building import clip as stages
-from multitalk.flows.building.detectors import detected_layout, face_detector
 from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.modelling.detectors import detected_layout, face_detector
 from multitalk.ground.face_layout import IBUG_68
 from multitalk.manifests import open_dataset
 from multitalk.manifests.store import commit_fragment
