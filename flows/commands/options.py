@@ -109,6 +109,8 @@ def setting_help(settings: type[BaseModel], name: str) -> str:
 def _default_text(field: FieldInfo) -> str:
     if field.is_required():
         return " [required]"
+    if field.default_factory is not None and model_in(field.annotation) is None:
+        return ""  # differs from machine to machine: the description says how
     default = field.get_default(call_default_factory=True)
     if default is None or default is False or default in ((), [], {}) or isinstance(default, BaseModel):
         return ""

@@ -18,13 +18,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import TypeAdapter
 
 from multitalk.ground.arrow import spare_pandas
-from multitalk.ground.child_processes import (
-    end_group,
-    end_with_parent,
-    how_it_ended,
-    own_environment,
-    start_module,
-)
+from multitalk.ground.child_processes import end_group, end_with_parent, how_it_ended, start_module
 
 STOP_FILE = "stop"
 """Name of the file, beside a worker's job, that ends it early."""
@@ -112,7 +106,7 @@ def worker_environment(threads: int) -> dict[str, str]:
     cores twice the processor time; told to wait passively they do not.
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return {**own_environment(), **dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**os.environ, **dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def work(kind: type[Job], run: Callable[[Job], None]) -> NoReturn:

@@ -31,23 +31,20 @@ def start_module(
     stdout, stderr
         As `subprocess.Popen` takes them.
     environment
-        None for `own_environment`.
+        None for our own; this package is found in either.
     """
+    environment = os.environ if environment is None else environment
+    # This file truly lies in multitalk/ground, also where the other rooms are linked or mapped into the package.
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=stderr,
-        env=own_environment() if environment is None else environment,
+        env={**environment, "PYTHONPATH": path},
         start_new_session=True,  # Ctrl-C is for us, and what it starts (ffmpeg) is ended with it
     )
-
-
-def own_environment() -> dict[str, str]:
-    """Give this process's environment, made so that ``python -P -m multitalk...`` finds this very package."""
-    # This file truly lies in multitalk/ground, also where the other rooms are linked or mapped into the package.
-    root = str(Path(__file__).parents[2])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
