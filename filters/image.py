@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from multitalk.extract.faces.tracks import Box, FaceTrack, overlap
 from multitalk.filters.appearance import FaceAppearance, face_appearance
 from multitalk.filters.pose import head_angles
 from multitalk.ground.face_layout import distance, layout_of
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32
 
 __all__ = ["FaceAppearance", "FaceMetrics", "face_appearance", "landmark_jitter", "measure_face"]
 
@@ -67,7 +71,7 @@ def measure_face(
     track: FaceTrack,
     faces: Sequence[Sequence[DetectedFace]],
     appearance: Sequence[Sequence[FaceAppearance]],
-    rotation: FloatArray,
+    rotation: Float32[Array, "frames 3"],
     annotated: Box,
     shot_changes: int,
 ) -> FaceMetrics:

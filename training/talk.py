@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from multitalk.fit_flame.heads.head_model import HeadModel
     from multitalk.fit_flame.parameters.motion import Motion
+    from multitalk.ground.arrays import Array, Float32
     from multitalk.training.model.audio_encoder import AudioEncoder
     from multitalk.training.model.model_files import TalkerFile
     from multitalk.training.model.motion_prior import MotionPrior
@@ -165,7 +166,7 @@ def write_spoken(spoken: Spoken, path: Path) -> None:
         raise TalkError(f"{path}: ends in neither .npy nor .npz")
 
 
-def read_audio(path: Path) -> FloatArray:
+def read_audio(path: Path) -> Float32[Array, " samples"]:
     """Read samples (S,) in -1..1 at 16 kHz, all channels mixed, of any file with sound.
 
     Raises
@@ -245,7 +246,7 @@ class _Speaker:
         for motion in self.talker.generate(self.prior, encoded_audio, styles, self.settings.temperature):
             yield Spoken(self._vertices(self.face(motion)), self._motion(motion))
 
-    def _vertices(self, offsets: Tensor) -> FloatArray:
+    def _vertices(self, offsets: Tensor) -> Float32[Array, "frames vertices 3"]:
         moved: FloatArray = offsets.view(len(offsets), -1, 3).cpu().numpy() + self.head_model.v_template
         return moved
 

@@ -5,18 +5,19 @@ The same numbers as `logfbank` of the package python_speech_features with its de
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 
 from multitalk.ground.mel import SPEECH_BANDS, speech_bands, speech_power
 
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Float32, Float64, Int, Int16
+
 STACK = 4
 
-Float64Array = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
 
-
-def log_filterbank(samples: npt.NDArray[np.integer] | npt.NDArray[np.floating]) -> Float64Array:
+def log_filterbank(samples: Int[Array, ...] | Float[Array, ...]) -> Float64[Array, "steps 26"]:
     """Log energies in 26 mel bands every 10 ms.
 
     Parameters
@@ -40,7 +41,7 @@ def log_filterbank(samples: npt.NDArray[np.integer] | npt.NDArray[np.floating]) 
     return np.asarray(np.log(np.where(energy == 0, np.finfo(np.float64).eps, energy)))
 
 
-def audio_input(samples: npt.NDArray[np.int16], frames: int | None = None) -> Float32Array:
+def audio_input(samples: Int16[Array, " samples"], frames: int | None = None) -> Float32[Array, "frames 104"]:
     """Turn sound into AV-HuBERT's audio input.
 
     Parameters

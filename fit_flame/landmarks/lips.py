@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from multitalk.ground.landmark_layout import LIPS
 
 if TYPE_CHECKING:
     from multitalk.fit_flame.heads.head_model import HeadModel
+    from multitalk.ground.arrays import Array, Int64
 
 FLAME_VERTICES = 5023
 
@@ -27,12 +27,12 @@ _MULTITALK_LIPS = (
 )
 
 
-def flame_lips() -> npt.NDArray[np.int64]:
+def flame_lips() -> Int64[Array, " 250"]:
     """Give the vertices (250,) of FLAME's topology that MultiTalk's test script measures, ascending."""
     return np.array(expand(_MULTITALK_LIPS))
 
 
-def lip_vertices(head_model: HeadModel) -> npt.NDArray[np.int64]:
+def lip_vertices(head_model: HeadModel) -> Int64[Array, " lips"]:
     """Vertices (L,) of a head model's lips, ascending.
 
     On FLAME those of MultiTalk's test script; on any other model those under MediaPipe's lip landmarks.
@@ -42,7 +42,7 @@ def lip_vertices(head_model: HeadModel) -> npt.NDArray[np.int64]:
     return vertices_under(head_model, LIPS)
 
 
-def vertices_under(head_model: HeadModel, landmarks: Iterable[int]) -> npt.NDArray[np.int64]:
+def vertices_under(head_model: HeadModel, landmarks: Iterable[int]) -> Int64[Array, " vertices"]:
     """Vertices (L,) nearest to landmarks of MediaPipe's, ascending; landmarks not on the model are left out."""
     embedding = head_model.embedding
     chosen = np.isin(embedding.landmarks, np.fromiter(landmarks, np.int64))

@@ -6,10 +6,14 @@ numbers: 25 ms every 10 ms without a window function, pre-emphasis 0.97, triangl
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 
 from multitalk.ground.units import AUDIO_RATE
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Float64, Int
 
 SPEECH_BANDS = 26
 
@@ -17,13 +21,15 @@ _WINDOW, _STEP, _FFT = 400, 160, 512  # 25 ms, 10 ms
 _EMPHASIS = 0.97
 
 
-def mel_spaced(low_hz: float, high_hz: float, count: int) -> npt.NDArray[np.float64]:
+def mel_spaced(low_hz: float, high_hz: float, count: int) -> Float64[Array, " frequencies"]:
     """Frequencies (count,) in Hz, equally spaced on the mel scale 2595 log10(1 + f / 700)."""
     low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (low_hz, high_hz))
     return np.asarray(700 * (10 ** (np.linspace(low, high, count) / 2595) - 1))
 
 
-def triangles(corners: npt.NDArray[np.float64], places: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def triangles(
+    corners: Float64[Array, " bands+2"], places: Float64[Array, " places"]
+) -> Float64[Array, "bands places"]:
     """Weights (B, P) of B triangular filters at P places.
 
     Parameters
@@ -39,7 +45,9 @@ def triangles(corners: npt.NDArray[np.float64], places: npt.NDArray[np.floating]
     return np.asarray(np.maximum(0, np.minimum(rising, falling)))
 
 
-def speech_power(samples: npt.NDArray[np.integer] | npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def speech_power(
+    samples: Int[Array, " samples"] | Float[Array, " samples"],
+) -> Float64[Array, "steps 257"]:
     """Power spectrum (F, 257) of samples (N,) at 16 kHz, one row each 10 ms, the last window padded with silence.
 
     F = 1 + ceil((N - 400) / 160), at least 1.
@@ -52,7 +60,7 @@ def speech_power(samples: npt.NDArray[np.integer] | npt.NDArray[np.floating]) ->
     return np.asarray(np.abs(np.fft.rfft(windows, _FFT)) ** 2 / _FFT)
 
 
-def speech_bands() -> npt.NDArray[np.float64]:
+def speech_bands() -> Float64[Array, "26 257"]:
     """Triangles (26, 257) between whole bins, 0 to 8 kHz."""
     corners = np.floor((_FFT + 1) * mel_spaced(0, AUDIO_RATE / 2, SPEECH_BANDS + 2) / AUDIO_RATE)
     return triangles(corners, np.arange(_FFT // 2 + 1, dtype=np.float64))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import wave
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from multitalk.ground.units import AUDIO_RATE
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Int16
 
 
 class WavError(ValueError):
@@ -50,7 +53,7 @@ def wav_form(path: Path) -> WavForm:
     return _read(path, with_samples=False)[0]
 
 
-def read_wav(path: Path) -> npt.NDArray[np.int16]:
+def read_wav(path: Path) -> Int16[Array, " samples"]:
     """Read samples (N,) of a WAV file as a dataset keeps it: 16 kHz, mono, 16 bits.
 
     Raises
@@ -66,7 +69,7 @@ def read_wav(path: Path) -> npt.NDArray[np.int16]:
     return np.frombuffer(content, "<i2")
 
 
-def read_channels(path: Path) -> tuple[WavForm, npt.NDArray[np.int16]]:
+def read_channels(path: Path) -> tuple[WavForm, Int16[Array, "samples channels"]]:
     """Read samples (N, channels) of a 16-bit WAV file, with its form.
 
     Raises
@@ -82,7 +85,7 @@ def read_channels(path: Path) -> tuple[WavForm, npt.NDArray[np.int16]]:
     return form, np.frombuffer(content, "<i2").reshape(-1, form.channels)
 
 
-def write_wav(path: Path, samples: npt.NDArray[np.int16]) -> None:
+def write_wav(path: Path, samples: Int16[Array, " samples"]) -> None:
     """Write samples (N,) as a dataset keeps sound: 16 kHz, mono, 16 bits."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, AUDIO_RATE, 0, "NONE", "not compressed"))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from multitalk.ground.files import atomic
 from multitalk.training.data.packed import PackedMotion
 from multitalk.training.data.sampling import BatchWindows
 from multitalk.training.model.audio_encoder import SAMPLES_PER_FRAME, AudioEncoder, read_speech
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -79,7 +82,7 @@ class Samples:
     root: Path
     packed: PackedMotion
 
-    def __call__(self, clip: int, begin: int, frames: int) -> FloatArray:
+    def __call__(self, clip: int, begin: int, frames: int) -> Float32[Array, ...]:
         """Read samples (640 frames,) of a window; silence where the file ends early."""
         audio = read_speech(self.wav(clip))[begin * SAMPLES_PER_FRAME :][: frames * SAMPLES_PER_FRAME]
         return np.pad(audio, (0, frames * SAMPLES_PER_FRAME - len(audio)))
@@ -98,7 +101,7 @@ class CachedFeatures:
     directory: Path
     packed: PackedMotion
 
-    def __call__(self, clip: int, begin: int, frames: int) -> FloatArray:
+    def __call__(self, clip: int, begin: int, frames: int) -> Float32[Array, ...]:
         """Features (2 frames, A) of a window."""
         features = np.load(self.path(clip), mmap_mode="r")
         window: FloatArray = features[2 * begin : 2 * (begin + frames)].astype(np.float32)

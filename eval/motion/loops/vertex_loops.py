@@ -7,11 +7,16 @@ there is no numba.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.motion.loops import arrays
 from multitalk.eval.motion.loops.compiled import compiled, compiled_else
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Float64, Integer
 
 FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
@@ -22,8 +27,10 @@ FRAMES_AT_ONCE = 8
 
 
 def largest_squared_distance(
-    ground_truth: FloatArray, prediction: FloatArray, vertices: IdArray
-) -> Float64Array:
+    ground_truth: Float[Array, "frames vertices 3"],
+    prediction: Float[Array, "frames vertices 3"],
+    vertices: Integer[Array, " chosen"],
+) -> Float64[Array, " frames"]:
     """Largest squared distance over some vertices, frame by frame.
 
     Parameters
@@ -47,7 +54,11 @@ def largest_squared_distance(
     return _largest_squared_distance(true, predicted, _ids_of(vertices, true))
 
 
-def spread_of_squared_offsets(sequence: FloatArray, vertices: IdArray, origin: FloatArray) -> Float64Array:
+def spread_of_squared_offsets(
+    sequence: Float[Array, "frames vertices 3"],
+    vertices: Integer[Array, " chosen"],
+    origin: Float[Array, "... 3"],
+) -> Float64[Array, " chosen"]:
     """Measure how far some vertices' squared distance from their origins spreads: its standard deviation.
 
     Parameters
@@ -72,7 +83,11 @@ def spread_of_squared_offsets(sequence: FloatArray, vertices: IdArray, origin: F
     return _spread(sequence, vertices, origin, root=False)
 
 
-def spread_of_offsets(sequence: FloatArray, vertices: IdArray, origin: FloatArray) -> Float64Array:
+def spread_of_offsets(
+    sequence: Float[Array, "frames vertices 3"],
+    vertices: Integer[Array, " chosen"],
+    origin: Float[Array, "... 3"],
+) -> Float64[Array, " chosen"]:
     """Do as `spread_of_squared_offsets` with the distance itself: (N,) in the sequence's unit."""
     return _spread(sequence, vertices, origin, root=True)
 
@@ -88,7 +103,7 @@ def mean_distances(ground_truth: FloatArray, prediction: FloatArray) -> tuple[Fl
     return _mean_distances(*_readable_pair(ground_truth, prediction))
 
 
-def mean_acceleration(sequence: FloatArray) -> float:
+def mean_acceleration(sequence: Float[Array, "frames vertices 3"]) -> float:
     """Mean length of the second difference over time of (T, V, 3); NaN below three frames."""
     return float(_mean_acceleration(_readable(sequence)))
 
