@@ -28,7 +28,7 @@ def mel_spaced(low_hz: float, high_hz: float, count: int) -> Float64[Array, " fr
 
 
 def triangles(
-    corners: Float64[Array, " bands+2"], places: Float64[Array, " places"]
+    corners: Float64[Array, " corners"], places: Float64[Array, " places"]
 ) -> Float64[Array, "bands places"]:
     """Weights (B, P) of B triangular filters at P places.
 

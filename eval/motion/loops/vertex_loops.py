@@ -7,16 +7,11 @@ there is no numba.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.motion.loops import arrays
 from multitalk.eval.motion.loops.compiled import compiled, compiled_else
-
-if TYPE_CHECKING:
-    from multitalk.ground.arrays import Array, Float, Float64, Integer
 
 FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
@@ -27,10 +22,8 @@ FRAMES_AT_ONCE = 8
 
 
 def largest_squared_distance(
-    ground_truth: Float[Array, "frames vertices 3"],
-    prediction: Float[Array, "frames vertices 3"],
-    vertices: Integer[Array, " chosen"],
-) -> Float64[Array, " frames"]:
+    ground_truth: FloatArray, prediction: FloatArray, vertices: IdArray
+) -> Float64Array:
     """Largest squared distance over some vertices, frame by frame.
 
     Parameters
@@ -54,11 +47,7 @@ def largest_squared_distance(
     return _largest_squared_distance(true, predicted, _ids_of(vertices, true))
 
 
-def spread_of_squared_offsets(
-    sequence: Float[Array, "frames vertices 3"],
-    vertices: Integer[Array, " chosen"],
-    origin: Float[Array, "... 3"],
-) -> Float64[Array, " chosen"]:
+def spread_of_squared_offsets(sequence: FloatArray, vertices: IdArray, origin: FloatArray) -> Float64Array:
     """Measure how far some vertices' squared distance from their origins spreads: its standard deviation.
 
     Parameters
@@ -83,11 +72,7 @@ def spread_of_squared_offsets(
     return _spread(sequence, vertices, origin, root=False)
 
 
-def spread_of_offsets(
-    sequence: Float[Array, "frames vertices 3"],
-    vertices: Integer[Array, " chosen"],
-    origin: Float[Array, "... 3"],
-) -> Float64[Array, " chosen"]:
+def spread_of_offsets(sequence: FloatArray, vertices: IdArray, origin: FloatArray) -> Float64Array:
     """Do as `spread_of_squared_offsets` with the distance itself: (N,) in the sequence's unit."""
     return _spread(sequence, vertices, origin, root=True)
 
@@ -103,7 +88,7 @@ def mean_distances(ground_truth: FloatArray, prediction: FloatArray) -> tuple[Fl
     return _mean_distances(*_readable_pair(ground_truth, prediction))
 
 
-def mean_acceleration(sequence: Float[Array, "frames vertices 3"]) -> float:
+def mean_acceleration(sequence: FloatArray) -> float:
     """Mean length of the second difference over time of (T, V, 3); NaN below three frames."""
     return float(_mean_acceleration(_readable(sequence)))
 
