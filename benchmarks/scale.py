@@ -160,8 +160,12 @@ def built(
         stderr=errors,
         cwd=ROOT,
     )
-    asked = _asked_half_way(process, root)
-    if process.wait() != 0:
+    try:
+        asked = _asked_half_way(process, root)
+        status = process.wait()
+    finally:
+        process.kill()
+    if status != 0:
         raise RuntimeError((folder / "stderr").read_text()[-2000:])
     found: dict[str, float] = json.loads(job.with_suffix(".figures").read_text())
     return found | asked | {"stderr_lines": len((folder / "stderr").read_text().splitlines())}

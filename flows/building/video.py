@@ -482,6 +482,8 @@ def _kept(before: ClipRow, tried: ClipRow, fingerprint: str) -> ClipRow:
 def _invalid_row(
     bad: InvalidAnnotation, video: AnnotatedVideo, before: ClipRow | None, whole: str
 ) -> ClipRow:
+    if before is not None and bad.message in (before.error_message, before.last_try_error_message):
+        return before  # told already
     row = ClipRow(bad.clip_id, video.file_id, video.language)
     row.status, row.error_code = "failed", str(ErrorCode.INVALID_ANNOTATION)
     row.error_message, row.stage = bad.message, str(Stage.ANNOTATION)

@@ -15,7 +15,7 @@ from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.settled import is_settled, try_fingerprint
 from multitalk.flows.building.stages import configuration_fingerprint, stage_fingerprints
 from multitalk.manifests.clip_row import ClipRow
-from multitalk.manifests.store import claim_video, commit_video
+from multitalk.manifests.store import claim_video, commit_video, read_manifest
 
 BOX = BoundingBox(0.1, 0.9, 0.2, 0.8)
 ANNOTATION = Annotation("v_0", "v", "german", 1.0, 3.0, 25, 50, BOX, "so")
@@ -148,3 +148,45 @@ def test_an_invalid_annotation_is_told_once(tmp_path):
 def test_no_dataset_is_nothing_to_take_over(tmp_path):
     assert adopt_older_rows(tmp_path, WANTED) == 0
     assert is_pending(tmp_path)
+
+
+def test_rows_that_no_stage_was_done_on_are_of_no_earlier_version(tmp_path):
+    """Else each build would rewrite the manifest for them."""
+    commit(tmp_path, failed_row("annotation", "invalid_annotation", stage_fingerprints=None))
+    buried = done_row(status="failed", error_code="removed", stage_fingerprints=None)
+    commit(tmp_path, replace(buried, clip_id="w_0", video_id="w"))
+    assert adopt_older_rows(tmp_path, WANTED) == 0
+
+
+def test_rows_of_an_earlier_version_are_taken_over_as_they_are(tmp_path):
+    """A clip that came out well has all but what it has no columns of; one that failed has what it failed at."""
+    good = done_row(
+        stage_fingerprints=None, config_fingerprint="old", clip_path="c", av_confidence=0.5,
+        fit_landmark_error=0.25,
+    )  # fmt: skip
+    commit(tmp_path, good)
+    bad = failed_row(Stage.LANDMARKS, ErrorCode.NO_FACE, stage_fingerprints=None, config_fingerprint="old")
+    commit(tmp_path, replace(bad, clip_id="w_0", video_id="w"))
+    gone = failed_row(Stage.SOURCE, ErrorCode.NETWORK, stage_fingerprints=None, config_fingerprint="old")
+    commit(tmp_path, replace(gone, clip_id="x_0", video_id="x"))
+    assert adopt_older_rows(tmp_path, WANTED) == 3
+    assert adopt_older_rows(tmp_path, WANTED) == 0
+    found = {row.clip_id: row for row in ClipRow.from_arrow(read_manifest(tmp_path))}
+    assert (found["v_0"].fit_landmark_error, found["v_0"].status) == (0.25, "ok")
+    carried = {stage: value for stage, value in found["v_0"].stage_fingerprints.items() if value}
+    assert carried == {str(stage): value for stage, value in WANTED.items() if stage is not Stage.SPEAKING}
+    failed = {stage for stage, value in found["w_0"].stage_fingerprints.items() if value}
+    assert failed == {"source", "trim", "landmarks"}
+
+    def named(name):
+        clip = replace(ANNOTATION, clip_id=f"{name}_0", video_id=name)
+        return replace(VIDEO, file_id=name, video_id=name, annotations=(clip,))
+
+    def pending(wanted):
+        videos = [named(name) for name in ("v", "w", "x")]
+        return {video.file_id for video in pending_videos(videos, wanted, BuildSettings(root=tmp_path))}
+
+    assert pending(WANTED) == ({"x", "v"} if Stage.SPEAKING in WANTED else {"x"})
+    plain = {"speaking_score": False}
+    assert pending(stage_fingerprints(BuildSettings(**plain))) == {"x"}
+    assert pending(stage_fingerprints(BuildSettings(fit={"smooth_face": 0.7}, **plain))) == {"v", "x"}
