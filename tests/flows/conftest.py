@@ -185,10 +185,10 @@ def talking_models(tmp_path):
     from multitalk.training.presets import PRIORS, TALKERS
 
     torch.manual_seed(0)
-    head, ears = canonical_head_model(require("face_landmarker")), audio_encoder(None)
+    head, encoder = canonical_head_model(require("face_landmarker")), audio_encoder(None)
     still = torch.zeros(head.expression_size + 3)
     prior = MotionPrior(PRIORS["tiny"].model, still, still + 1)
-    talker = Talker(TALKERS["tiny"].model, ears.width, prior.settings)
+    talker = Talker(TALKERS["tiny"].model, encoder.width, prior.settings)
     save_prior(PriorFile(prior, head.key), tmp_path / "prior.pt")
-    save_talker(TalkerFile(talker, digest(prior), ears.fingerprint), tmp_path / "talker.pt")
+    save_talker(TalkerFile(talker, digest(prior), encoder.fingerprint), tmp_path / "talker.pt")
     return ["--prior", str(tmp_path / "prior.pt"), "--talker", str(tmp_path / "talker.pt")]

@@ -134,8 +134,8 @@ def reference_models(tmp_path):
     head = canonical_head_model(require("face_landmarker"))
     sizes = {"vertex_values": head.v_template.size, "hidden": 16, "layers": 1, "heads": 2}
     codes = {"feed_forward": 16, "codes_per_frame": 4, "codebook_size": 8, "code_dim": 4}
-    ears = {"conv_dim": 4, "hidden": 8, "layers": 1, "heads": 1, "feed_forward": 8}
-    audio = Wav2Vec2Settings(**ears, position_kernel=8, position_groups=2)
+    audio_sizes = {"conv_dim": 4, "hidden": 8, "layers": 1, "heads": 1, "feed_forward": 8}
+    audio = Wav2Vec2Settings(**audio_sizes, position_kernel=8, position_groups=2)
     prior = ReferencePrior(ReferencePriorSettings(**sizes, **codes))
     talker = ReferenceTalker(
         ReferenceTalkerSettings(**sizes, latent=16, languages=("german", "japanese"), audio=audio)
