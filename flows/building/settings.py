@@ -140,7 +140,7 @@ def build_settings(**values: Any) -> BuildSettings:
 
     Raises
     ------
-    ConfigError
+    SettingsError
         One line a wrong field.
     """
     return validated(BuildSettings, values)

@@ -9,7 +9,7 @@ from multitalk.assets.fetch import require
 from multitalk.extract.annotations import Annotation, BoundingBox
 from multitalk.extract.errors import Stage
 from multitalk.extract.faces.face_alignment import DEPTH_NETWORK, LANDMARK_NETWORK, SFD_NETWORK
-from multitalk.extract.faces.landmarks import Face, FrameFaces, LandmarkSettings, MediaPipeDetector
+from multitalk.extract.faces.landmarks import DetectedFace, FrameFaces, LandmarkSettings, MediaPipeDetector
 from multitalk.flows.building import clip as stages
 from multitalk.flows.building import stages as stage_rules
 from multitalk.flows.building.settings import BuildSettings
@@ -27,7 +27,7 @@ class FewerPoints(MediaPipeDetector):
 
     def faces(self, clip):
         for seen in super().faces(clip):
-            few = tuple(Face(face.points[list(IBUG_68.mediapipe)]) for face in seen.faces)
+            few = tuple(DetectedFace(face.points[list(IBUG_68.mediapipe)]) for face in seen.faces)
             yield FrameFaces(seen.index, seen.frame, few)
 
 
