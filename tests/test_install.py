@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -107,9 +108,17 @@ def test_the_command_and_the_public_names_are_there(python, strangers_folder):
     assert Path(file).is_relative_to(python.parents[1])
     everything = "import multitalk; [getattr(multitalk, name) for name in multitalk.__all__]"
     run([python, "-c", everything], strangers_folder)
-    for package, file in (("filters", "policies/default.yaml"), ("manifests.report", "page/earlier.html")):
-        code = f"from importlib.resources import files; files('multitalk.{package}').joinpath({file!r}).read_text()"
-        run([python, "-c", code], strangers_folder)
+
+
+def test_the_wheel_has_every_file_of_the_rooms(wheel):
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts:
+                name = f"multitalk/{file.relative_to(ROOT)}"
+                assert name in packed, (
+                    f"{name}: data belong under [tool.setuptools.package-data] in pyproject.toml"
+                )
 
 
 def test_our_models_agree_with_the_originals(python, strangers_folder):
