@@ -9,7 +9,13 @@ from setuptools import find_packages, setup
 ROOMS = ("assets", "extract", "fit_flame", "filters", "manifests", "training", "eval", "flows")
 
 found = find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)])
+ground = find_packages("multitalk/ground")
 setup(
-    packages=["multitalk", "multitalk.ground", *(f"multitalk.{package}" for package in found)],
+    packages=[
+        "multitalk",
+        "multitalk.ground",
+        *(f"multitalk.ground.{package}" for package in ground),
+        *(f"multitalk.{package}" for package in found),
+    ],
     package_dir={f"multitalk.{room}": room for room in ROOMS},
 )

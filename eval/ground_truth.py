@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.vertex_files import VertexFileError, find_vertex_files, read_vertices, sources_of
-from multitalk.ground.pickles import load_arrays
+from multitalk.ground.untrusted.array_files import read_npy
+from multitalk.ground.untrusted.pickles import load_arrays
 
 if TYPE_CHECKING:
     from multitalk.fit_flame.heads.head_model import HeadModel
@@ -37,6 +38,10 @@ class TrueClip:
 
 class GroundTruth(Protocol):
     """Clips with their true motion."""
+
+    @property
+    def head_model(self) -> HeadModel | None:
+        """Whose mesh the vertices are; None where only their number tells."""
 
     @property
     def clip_ids(self) -> Sequence[str]:
@@ -70,6 +75,9 @@ class FolderTruth:
     VertexFileError
         The folder can not be used.
     """
+
+    head_model = None
+    """Not known: files hold vertices alone."""
 
     def __init__(
         self,
@@ -141,13 +149,13 @@ class ReleaseTruth:
     def __init__(self, root: Path, release: str, head_model: HeadModel, split: str = "test") -> None:
         from multitalk.manifests import open_dataset
         from multitalk.manifests.releases.release import read_release
-        from multitalk.training.model.face import Face
+        from multitalk.training.model.face_decoder import FaceDecoder
 
         table = read_release(root, release).select(["clip_id", "video_id", "language", "split"])
         self._rows = {str(row["clip_id"]): row for row in table.to_pylist() if row["split"] == split}
         self._dataset = open_dataset(root)
-        self._face = Face(head_model)
-        self._head_model = head_model
+        self._face = FaceDecoder(head_model)
+        self.head_model = head_model
 
     @property
     def clip_ids(self) -> Sequence[str]:
@@ -177,19 +185,19 @@ class ReleaseTruth:
             motion = self._dataset.motion(clip_id)
         except DatasetError as error:
             raise VertexFileError(str(error)) from error
-        if motion["head_model"] != self._head_model.key:
+        if motion["head_model"] != self.head_model.key:
             raise VertexFileError(
-                f"{clip_id}: its motion belongs to head model {motion['head_model']}, not {self._head_model.key}"
+                f"{clip_id}: its motion belongs to head model {motion['head_model']}, not {self.head_model.key}"
             )
-        if motion["expression"].shape[1] != self._head_model.expression_size:
+        if motion["expression"].shape[1] != self.head_model.expression_size:
             raise VertexFileError(
                 f"{clip_id}: its motion has {motion['expression'].shape[1]} expressions, "
-                f"{self._head_model.key} has {self._head_model.expression_size}: build the dataset again"
+                f"{self.head_model.key} has {self.head_model.expression_size}: build the dataset again"
             )
         values = np.concatenate([motion["expression"], motion["jaw"]], axis=1).astype(np.float32)
         with torch.inference_mode():
             offsets = self._face(torch.from_numpy(values)).numpy()
-        template = self._head_model.v_template
+        template = self.head_model.v_template
         sound = audio_path(self._dataset.root, str(row["language"]), clip_id)
         return TrueClip(
             clip_id,
@@ -212,9 +220,10 @@ def read_template(path: Path, metres_per_unit: float = 1.0) -> Float32Array:
     """
     try:
         pickled = path.suffix != ".npy"
-        array = next(iter(load_arrays(path).values())) if pickled else np.load(path, allow_pickle=False)
+        array = next(iter(load_arrays(path).values())) if pickled else read_npy(path)
     except (OSError, ValueError, StopIteration) as error:
         raise VertexFileError(f"{path}: not a readable template ({error})") from error
     if array.size % 3 or not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
         raise VertexFileError(f"{path}: {array.dtype} {array.shape} is not a neutral face (V, 3)")
-    return np.asarray(array.reshape(-1, 3) * metres_per_unit, dtype=np.float32)
+    metres = array.reshape(-1, 3).astype(np.float64) * metres_per_unit
+    return metres.astype(np.float32)

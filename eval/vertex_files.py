@@ -10,6 +10,7 @@ samples of a clip. The language is the folder the file lies in, or the first wor
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from multitalk.ground.untrusted.array_files import LARGEST_ARRAYS, read_npy, read_npz
+from multitalk.ground.untrusted.files import open_untrusted
 from multitalk.training.settings import LANGUAGES as MULTITALK_LANGUAGES
 from multitalk.training.settings import REFERENCE_LANGUAGES
 
@@ -104,13 +107,16 @@ def read_vertices(path: Path, metres_per_unit: float = 1.0) -> Float32Array:
         It can not be read, or its array is not a sequence of finite vertices.
     """
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.lib.npyio.NpzFile):
-            with content:
-                content = content[_array_name(path, content.files)]
+        with open_untrusted(path, LARGEST_ARRAYS) as file:
+            packed = zipfile.is_zipfile(file)
+        if packed:
+            arrays = read_npz(path)
+            content = arrays[_array_name(path, arrays)]
+        else:
+            content = read_npy(path)
     except VertexFileError:
         raise
-    except Exception as error:  # zipfile, zlib, tokenize: a damaged file raises almost anything
+    except (OSError, ValueError) as error:
         raise VertexFileError(f"{path}: can not be read ({error})") from error
     vertices = _sequence(path, content)
     if metres_per_unit != 1.0:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.extract.faces.landmarks import Face
+from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.tracks import Box, FaceTrack, overlap
 from multitalk.filters.appearance import FaceAppearance, face_appearance
 from multitalk.filters.pose import head_angles
@@ -65,7 +65,7 @@ class FaceMetrics:
 
 def measure_face(
     track: FaceTrack,
-    faces: Sequence[Sequence[Face]],
+    faces: Sequence[Sequence[DetectedFace]],
     appearance: Sequence[Sequence[FaceAppearance]],
     rotation: FloatArray,
     annotated: Box,

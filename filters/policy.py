@@ -33,6 +33,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from multitalk.ground.nearest import did_you_mean
+from multitalk.ground.untrusted.safe_yaml import YamlFileError, parse_yaml, read_yaml_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,20 +143,11 @@ def load_policy(source: str | Path, schema: pa.Schema) -> PolicySettings:
     """
     where, text = _text(source)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = parse_yaml(text)
+        root, content = document.root, document.content
         _refuse_repeated_keys(root)
-        content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PolicyError(f"{where}, line {line}: {error.problem}") from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        what = f"the character #x{error.character:02x} may not stand in a YAML file: remove it"
-        raise PolicyError(f"{where}, line {line}: {what}") from error
-    except RecursionError as error:
-        raise PolicyError(f"{where}, line 1: groups lie too deep in one another") from error
-    except ValueError as error:  # a date that is none
-        raise PolicyError(f"{where}: one of its values can not be read: {error}") from error
+    except YamlFileError as error:
+        raise PolicyError(f"{where}{', ' if error.line else ': '}{error}") from error
     try:
         policy = PolicySettings.model_validate(content)
     except ValidationError as error:
@@ -184,8 +176,8 @@ def _text(source: str | Path) -> tuple[str, str]:
         name = f"{source}.yaml"
         return name, (resources.files("multitalk.filters") / "policies" / name).read_text("utf-8")
     try:
-        return str(source), Path(source).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return str(source), read_yaml_text(Path(source))
+    except (OSError, UnicodeDecodeError, YamlFileError) as error:
         shipped = shipped_policies()
         raise PolicyError(
             f"no policy {str(source)!r} ({error}): name a YAML file, or one of {', '.join(shipped)}"
@@ -193,21 +185,17 @@ def _text(source: str | Path) -> tuple[str, str]:
         ) from error
 
 
-def _refuse_repeated_keys(node: yaml.Node | None, around: tuple[yaml.Node, ...] = ()) -> None:
-    """YAML lets a later key silently replace an earlier one, and by its aliases a list hold itself."""
-    if node in around:
-        raise yaml.MarkedYAMLError(problem="this holds itself", problem_mark=around[-1].start_mark)
+def _refuse_repeated_keys(node: yaml.Node | None) -> None:
+    """YAML lets a later key silently replace an earlier one."""
     if isinstance(node, yaml.MappingNode):
         keys = [key.value for key, _ in node.value]
         for index, (key, value) in enumerate(node.value):
             if key.value in keys[:index]:
-                raise yaml.MarkedYAMLError(
-                    problem=f"{key.value!r} is given twice", problem_mark=key.start_mark
-                )
-            _refuse_repeated_keys(value, (*around, node))
+                raise YamlFileError(f"{key.value!r} is given twice", key.start_mark.line + 1)
+            _refuse_repeated_keys(value)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(item, (*around, node))
+            _refuse_repeated_keys(item)
 
 
 Location = tuple[int | str, ...]

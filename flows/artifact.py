@@ -50,6 +50,8 @@ def build_markdown(summary: BuildSummary) -> str:
         ]
     if data.failures:
         parts += ["### Clips that failed", _table(data.failures)]
+    if data.earlier:
+        parts += ["### Clips that keep an earlier outcome, and what was tried in vain", _table(data.earlier)]
     return "\n\n".join(parts)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from multitalk.manifests import paths
-from multitalk.manifests.query import query
+from multitalk.manifests.query import QueryError, query
 from multitalk.manifests.store import read_manifest
 from multitalk.manifests.tables import naming_damage, open_file, read_row, row_arrays
 
@@ -51,7 +51,11 @@ class Dataset:
 
     def query(self, sql: str) -> pd.DataFrame:
         """Run one SELECT over `clips`, `motion` and `landmarks`; see `multitalk.manifests.query.query`."""
-        return _to_pandas(query(self.root, sql))
+        found = query(self.root, sql)
+        try:
+            return _to_pandas(found)
+        except (OverflowError, ValueError, pa.ArrowException) as error:
+            raise QueryError(f"the result is no DataFrame ({error}): cast that column to VARCHAR") from error
 
     def motion(self, clip_id: str) -> dict[str, Any]:
         """Motion of one clip of T frames: float32 arrays by column, `valid` bool; see `multitalk.manifests.schema`.

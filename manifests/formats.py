@@ -40,12 +40,18 @@ def write_result(result: pa.Table, out: BinaryIO, form: Format) -> None:
     Raises
     ------
     QueryError
-        When Parquet has no type for a column.
+        When Parquet has no type for a column, or Python none for a value.
     """
     if form == "parquet":
         _parquet(result, out)
         return
-    text = {"table": _table, "csv": _csv, "json": _json}[form](result)
+    try:
+        text = {"table": _table, "csv": _csv, "json": _json}[form](result)
+    except (OverflowError, ValueError, pa.ArrowException) as error:
+        # Python knows no date after the year 9999, for instance.
+        raise QueryError(
+            f"the result holds what can not be shown ({error}): cast that column to VARCHAR"
+        ) from error
     out.write(text.encode())
 
 

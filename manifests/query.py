@@ -13,6 +13,7 @@ import pyarrow as pa
 from multitalk.ground.files import reading
 from multitalk.manifests import paths
 from multitalk.manifests.migrations import RENAMED_STAGES
+from multitalk.manifests.query_limits import GIB, ROWS_AT_ONCE, QueryLimits, Stopwatch, collected
 from multitalk.manifests.schema import LANDMARKS, MANIFEST, MOTION
 from multitalk.manifests.tables import footer_videos, is_current, open_file
 
@@ -28,7 +29,7 @@ class QueryError(ValueError):
     """A query that can not be run; the message says why."""
 
 
-def query(root: Path, sql: str) -> pa.Table:
+def query(root: Path, sql: str, limits: QueryLimits | None = None) -> pa.Table:
     """Run one SELECT over the views of `VIEWS`.
 
     Parameters
@@ -36,6 +37,8 @@ def query(root: Path, sql: str) -> pa.Table:
     sql
         One statement in DuckDB's SQL that reads: SELECT, FROM, WITH, DESCRIBE, SUMMARIZE or SHOW. It reaches
         no other file, database or extension.
+    limits
+        Time and memory that it may take; `QueryLimits()` if None.
 
     Returns
     -------
@@ -46,29 +49,38 @@ def query(root: Path, sql: str) -> pa.Table:
     Raises
     ------
     QueryError
-        When it is no such statement, or DuckDB refuses it.
+        When it is no such statement, DuckDB refuses it, or it takes more than it may.
     DatasetError
         When there is no dataset at `root`, or it needs a newer version of this program.
     """
     import duckdb
 
+    limits = limits or QueryLimits()
+    watch = Stopwatch()
     try:
         statements = duckdb.extract_statements(sql)
         if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
             raise QueryError("a query is one SELECT statement: the dataset can be read here, not changed")
-        with duckdb.connect() as connection, reading(root):
-            _confine(connection, root)
+        with duckdb.connect() as connection, reading(root), watch.running(connection, limits.seconds):
+            _confine(connection, root, limits)
             for name in _mentioned(sql):
                 connection.execute(f"CREATE VIEW {name} AS {_definition(name, root.resolve())}")
             _refuse_writing(connection, statements[0].query)
-            result = connection.sql(statements[0].query).to_arrow_table()
-    except duckdb.Error as error:
-        raise QueryError(str(error)) from error
+            reader = connection.sql(statements[0].query).to_arrow_reader(ROWS_AT_ONCE)
+            result = collected(reader, limits.memory_gib * GIB)
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise QueryError(limits.too_long() if watch.over else limits.too_large()) from error
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # Arrow passes DuckDB's errors on as its own
+        if watch.over:
+            raise QueryError(limits.too_long()) from error
+        raise QueryError(limits.too_large() if "Out of Memory" in str(error) else str(error)) from error
     return _plain_numbers(result.rename_columns(_unique(result.column_names)))
 
 
-def _confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
-    """Leave a connection nothing but reading this dataset's tables, and no way back."""
+def _confine(connection: duckdb.DuckDBPyConnection, root: Path, limits: QueryLimits) -> None:
+    """Leave a connection nothing but reading this dataset's tables in so much memory, and no way back."""
+    connection.execute(f"SET memory_limit = '{limits.memory_gib:.3f}GiB'")
+    connection.execute("SET temp_directory = ''")  # what does not fit is told, not spilled over the disk
     folders = [(root / kind).resolve() for kind in ("manifest", "motion", "landmarks", "releases")]
     connection.execute(f"SET allowed_directories = {_texts(folders)}")
     connection.execute("SET parquet_metadata_cache = true")  # binding and running read the same footers

@@ -41,31 +41,31 @@ def remove_videos(root: Path, video_ids: Iterable[str], reason: str = "") -> lis
     # The list comes first: from here on, no build can bring the videos back, whatever happens to this run.
     extend_takedown(root, dict.fromkeys(video_ids, reason))
     listed = read_takedown(root)
-    compact(root, lambda table: _bury(table, listed))
+    compact(root, lambda table: _with_tombstones(table, listed))
     # Read after the burial: of what a running build committed meanwhile, nothing may be overlooked.
     clips = read_manifest(root, ["language", "video_id", "clip_id"])
     return _delete_files(root, clips.filter(pc.is_in(clips["video_id"], pa.array(list(listed), pa.string()))))
 
 
-def _bury(table: pa.Table, listed: dict[str, str]) -> pa.Table:
+def _with_tombstones(table: pa.Table, listed: dict[str, str]) -> pa.Table:
     gone = pc.is_in(table["video_id"], pa.array(list(listed), pa.string()))
-    graves = [tombstone(row, listed[row["video_id"]]) for row in table.filter(gone).to_pylist()]
-    if not graves:
+    tombstones = [tombstone(row, listed[row["video_id"]]) for row in table.filter(gone).to_pylist()]
+    if not tombstones:
         return table
-    both = pa.concat_tables([table.filter(pc.invert(gone)), _verdict(manifest_table(graves), table)])
+    both = pa.concat_tables([table.filter(pc.invert(gone)), _verdict(manifest_table(tombstones), table)])
     return both.sort_by([("video_id", "ascending"), ("clip_id", "ascending")])
 
 
-def _verdict(graves: pa.Table, table: pa.Table) -> pa.Table:
+def _verdict(tombstones: pa.Table, table: pa.Table) -> pa.Table:
     """Reject tombstones where a policy has spoken, so that no clip is left without a verdict."""
     if table["accepted"].null_count == table.num_rows:
-        return graves
+        return tombstones
     for name, value in (("accepted", False), ("rejected_by", ["status"])):
         index = MANIFEST.get_field_index(name)
-        graves = graves.set_column(
-            index, MANIFEST.field(name), pa.array([value] * len(graves), MANIFEST.types[index])
+        tombstones = tombstones.set_column(
+            index, MANIFEST.field(name), pa.array([value] * len(tombstones), MANIFEST.types[index])
         )
-    return graves
+    return tombstones
 
 
 def _delete_files(root: Path, clips: pa.Table) -> list[Path]:

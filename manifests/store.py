@@ -1,7 +1,7 @@
 """The storage of a dataset in one place: what other rooms import of it.
 
-`manifests.storage.commit` makes a source video part of the dataset, `manifests.storage.redo_log` lets that survive kills,
-`multitalk.manifests.storage.reading` reads, `multitalk.manifests.storage.compaction` merges and changes.
+`manifests.storage.commit` makes a source video part of the dataset, `manifests.storage.redo_log` lets that survive
+kills, `multitalk.manifests.storage.reading` reads, `multitalk.manifests.storage.compaction` merges and changes.
 """
 
 from multitalk.manifests.clip_row import ClipRow

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from multitalk.eval.motion.evaluate_motion import evaluate_motion
     from multitalk.fit_flame.fit import fit_clip
     from multitalk.flows.building.build import build
+    from multitalk.flows.building.dataset_policy import judge as apply_policy
     from multitalk.flows.building.settings import BuildSettings
-    from multitalk.flows.datasets.dataset_policy import judge as apply_policy
     from multitalk.flows.discovering.discover import discover
     from multitalk.flows.discovering.settings import DiscoverSettings
     from multitalk.flows.modelling.head_models import load_head_model
-    from multitalk.flows.modelling.models import train
     from multitalk.flows.modelling.settings import TrainSettings
+    from multitalk.flows.modelling.trained_models import train
     from multitalk.manifests import open_dataset
     from multitalk.manifests.releases.release import create_release
     from multitalk.training.talk import talk
@@ -42,7 +42,7 @@ _PLACES = {
     "BuildSettings": ("multitalk.flows.building.settings", "BuildSettings"),
     "DiscoverSettings": ("multitalk.flows.discovering.settings", "DiscoverSettings"),
     "TrainSettings": ("multitalk.flows.modelling.settings", "TrainSettings"),
-    "apply_policy": ("multitalk.flows.datasets.dataset_policy", "judge"),
+    "apply_policy": ("multitalk.flows.building.dataset_policy", "judge"),
     "build": ("multitalk.flows.building.build", "build"),
     "create_release": ("multitalk.manifests.releases.release", "create_release"),
     "discover": ("multitalk.flows.discovering.discover", "discover"),
@@ -51,7 +51,7 @@ _PLACES = {
     "load_head_model": ("multitalk.flows.modelling.head_models", "load_head_model"),
     "open_dataset": ("multitalk.manifests", "open_dataset"),
     "talk": ("multitalk.training.talk", "talk"),
-    "train": ("multitalk.flows.modelling.models", "train"),
+    "train": ("multitalk.flows.modelling.trained_models", "train"),
 }
 
 __all__ = [

@@ -19,3 +19,10 @@ def test_it_says_what_it_measures(name, tmp_path):
         done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         assert "--quick" in done.stdout
+
+
+@pytest.mark.slow
+def test_no_model_file_crashes_or_hangs_what_reads_it(tmp_path):
+    command = [sys.executable, str(FOLDER / "hostile_models.py"), "--files", "60", "--seed", "1"]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr

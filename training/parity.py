@@ -19,7 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from multitalk.training.model.checkpoints import CheckpointError, load_reference_prior, load_reference_talker
+from multitalk.ground.untrusted.checkpoint_file import CheckpointError
+from multitalk.training.model.checkpoints import load_reference_prior, load_reference_talker
 from multitalk.training.model.pretrained import settings_of
 from multitalk.training.reference.decoding import ReferenceDecoder
 from multitalk.training.reference.prior import ReferencePrior

@@ -196,7 +196,7 @@ class _Speaker:
         import torch
 
         from multitalk.training.model.audio_encoder import Wav2Vec2Encoder
-        from multitalk.training.model.face import Face
+        from multitalk.training.model.face_decoder import FaceDecoder
         from multitalk.training.model.tuning import lower_part
         from multitalk.training.reference.decoding import ReferenceDecoder
         from multitalk.training.reference.prior import ReferencePrior
@@ -204,7 +204,7 @@ class _Speaker:
 
         self.settings, self.head_model, self.encoder = settings, head_model, audio_encoder
         self.prior, self.talker = prior.to(settings.device), file.talker.to(settings.device)
-        self.face = Face(head_model).to(settings.device)
+        self.face = FaceDecoder(head_model).to(settings.device)
         self.style = self.talker.style(settings.languages).detach()
         self.decoder = None
         if isinstance(self.talker, ReferenceTalker):
@@ -223,9 +223,9 @@ class _Speaker:
         elif audio_encoder is None or audio_encoder.fingerprint != file.audio_encoder:
             given = audio_encoder.fingerprint if audio_encoder else "none"
             raise TalkError(f"the talker hears through audio encoder {file.audio_encoder}; given: {given}")
-        elif self.talker.ears is not None:
+        elif self.talker.tuned_encoder is not None:
             assert isinstance(audio_encoder, Wav2Vec2Encoder)
-            self.encoder = lower_part(audio_encoder, self.talker.ears.tuning)
+            self.encoder = lower_part(audio_encoder, self.talker.tuned_encoder.tuning)
         self.tensor = partial(torch.as_tensor, dtype=torch.float32, device=settings.device)
 
     def speak(self, audio: list[FloatArray]) -> Iterator[Spoken]:
@@ -241,8 +241,8 @@ class _Speaker:
             return
         assert isinstance(self.prior, MotionPrior) and isinstance(self.talker, Talker)
         assert self.encoder is not None
-        heard = [self.tensor(self.encoder.features(a, len(a) // SAMPLES_PER_FRAME)) for a in audio]
-        for motion in self.talker.generate(self.prior, heard, styles, self.settings.temperature):
+        encoded_audio = [self.tensor(self.encoder.features(a, len(a) // SAMPLES_PER_FRAME)) for a in audio]
+        for motion in self.talker.generate(self.prior, encoded_audio, styles, self.settings.temperature):
             yield Spoken(self._vertices(self.face(motion)), self._motion(motion))
 
     def _vertices(self, offsets: Tensor) -> FloatArray:

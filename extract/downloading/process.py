@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -14,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import multitalk
 from multitalk.extract.downloading.errors import Failure
+from multitalk.ground.child_processes import end_group, how_it_ended, start_module
 
 _POLL_SEC = 0.2
 
@@ -31,7 +29,7 @@ class Limits:
     """Longest pause before a transfer: it counts as no stall."""
 
 
-def run_worker(
+def run_yt_dlp(
     url: str,
     options: Mapping[str, Any],
     folder: Path,
@@ -60,27 +58,16 @@ def run_worker(
         ``path``, ``format_id``, ``language``, ``duration`` of what came, ``fps`` where only parts did
         (``videos`` with ``id`` and ``url`` where the address was expanded), or what went wrong.
     """
-    package_root = str(Path(multitalk.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     job = json.dumps({"url": url, "options": options, "expand": expand, "parts": list(parts)})
     # Not through a pipe: it holds 64 KiB, less than the list of a thousand videos, until it is read.
     with tempfile.TemporaryFile() as answer:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "multitalk.extract.downloading.worker"],
-            stdin=subprocess.PIPE,
-            stdout=answer,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # a group of its own, so that its ffmpeg goes with it
+        process = start_module(
+            "multitalk.extract.downloading.worker", stdout=answer, stderr=subprocess.DEVNULL
         )
         try:
             return _converse(process, job, answer, folder, limits)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
+            end_group(process)
 
 
 def _converse(
@@ -141,5 +128,5 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _died(process: subprocess.Popen[bytes]) -> Failure:
-    status = process.wait()
-    return Failure(message=f"the download process died (status {status})", types=("ChildProcessError",))
+    ending = how_it_ended(process.wait())
+    return Failure(message=f"the download process {ending}", types=("ChildProcessError",))

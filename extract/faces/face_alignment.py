@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.faces.clip_frames import ClipFrames, Frame
-from multitalk.extract.faces.landmarks import Face, FrameFaces, LandmarkSettings
+from multitalk.extract.faces.landmarks import DetectedFace, FrameFaces, LandmarkSettings
 
 LANDMARK_NETWORK, DEPTH_NETWORK = "3DFAN4-7835d9f11d.pth.tar", "depth-2a464da4ea.pth.tar"
 """File names of the two networks (asset `face_alignment`)."""
@@ -29,7 +29,6 @@ SFD_NETWORK = "s3fd-619a316812.pth"
 BLAZEFACE_NETWORK, BLAZEFACE_ANCHORS = "blazefaceback.pth", "anchorsback.npy"
 """File names of the detector BlazeFace (asset `blazeface`)."""
 
-_CORES = ("numpy.core", "numpy._core")  # numpy's old and new name for where its scalars are made
 _LEAST_SIDE = 8  # pixels of a box that can be looked at
 # The library's depth grows towards the viewer (in its own test picture the nose is at +63 pixels, the ear at -86).
 _OUR_AXES = np.array([1, 1, -1], np.float32)
@@ -78,12 +77,12 @@ class FaceAlignmentDetector:
             for index, frame in enumerate(frames):
                 yield FrameFaces(index, frame, self._find(frame))
 
-    def _find(self, frame: Frame) -> tuple[Face, ...]:
+    def _find(self, frame: Frame) -> tuple[DetectedFace, ...]:
         boxes = self._boxes(frame)
         if not len(boxes):
             return ()
         found = self._library.get_landmarks_from_image(frame, detected_faces=list(boxes))
-        return tuple(Face(np.asarray(points, np.float32) * _OUR_AXES) for points in found)
+        return tuple(DetectedFace(np.asarray(points, np.float32) * _OUR_AXES) for points in found)
 
     def _boxes(self, frame: Frame) -> Boxes:
         """Boxes (F, 5) of the surest finds: left, top, right, bottom, confidence; inside the frame."""
@@ -160,15 +159,10 @@ def _network(kind: Literal["FAN", "ResNetDepth"], file: Path, *size: int) -> Any
 
 
 def _tensors(file: Path) -> dict[str, Any]:
-    """Tensors of a checkpoint by name; nothing but tensors and plain numbers is ever unpickled."""
-    import torch
+    """Tensors of a checkpoint by name; nothing but tensors and plain numbers is ever made."""
+    from multitalk.ground.untrusted.checkpoint_file import read_content
 
-    # A checkpoint of those years keeps its best score beside the tensors, a number of numpy's.
-    scalar = np.float64(0).__reduce__()[0]
-    numbers: list[Any] = [np.dtype, np.dtypes.Float64DType]
-    numbers += [(scalar, f"{core}.multiarray.scalar") for core in _CORES]
-    with torch.serialization.safe_globals(numbers):
-        stored = torch.load(file, map_location="cpu", weights_only=True)
+    stored = read_content(file)
     tensors = stored.get("state_dict", stored)
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
 

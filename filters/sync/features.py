@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from multitalk.filters.speech import Interval, as_float
 from multitalk.ground.face_layout import distance, layout_of
+from multitalk.ground.mel import mel_spaced, triangles
 from multitalk.ground.units import AUDIO_RATE, FPS
 
 MEL_BANDS = 20
@@ -97,13 +98,9 @@ def log_mel(samples: npt.NDArray[Any], frames: int) -> npt.NDArray[np.float32]:
 
 
 def _mel_bank() -> npt.NDArray[np.float64]:
-    """Triangular filters (20, 257), equally spaced on the mel scale 2595 log10(1 + f / 700)."""
-    low, high = (2595 * np.log10(1 + f / 700) for f in _MEL_RANGE_HZ)
-    edges = 700 * (10 ** (np.linspace(low, high, MEL_BANDS + 2) / 2595) - 1)
-    frequency = np.arange(_FFT // 2 + 1) * AUDIO_RATE / _FFT
-    rising = (frequency - edges[:-2, None]) / np.diff(edges)[:-1, None]
-    falling = (edges[2:, None] - frequency) / np.diff(edges)[1:, None]
-    return np.asarray(np.maximum(0, np.minimum(rising, falling)))
+    """Triangular filters (20, 257)."""
+    bins = np.arange(_FFT // 2 + 1) * AUDIO_RATE / _FFT
+    return triangles(mel_spaced(*_MEL_RANGE_HZ, MEL_BANDS + 2), bins)
 
 
 def _moving(gap: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

@@ -200,14 +200,21 @@ def load_lr_asd(weights: Path) -> LrAsd:
 
     Raises
     ------
+    FileNotFoundError
+        There is no such file.
     ValueError
         The file holds other weights.
     """
+    from multitalk.ground.untrusted.checkpoint_file import CheckpointError, read_content
+
+    weights.stat()
     network = LrAsd()
     try:
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # torch raises many kinds for a file that is not its own
-        raise ValueError(f"{weights} does not hold LR-ASD's weights") from error
+        network.load_state_dict(read_content(weights))
+    except (CheckpointError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{weights} does not hold LR-ASD's weights ({_first_line(error)})") from error
     return network.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

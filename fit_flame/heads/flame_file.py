@@ -1,6 +1,6 @@
 """FLAME's files: 2017, 2019, 2020, 2023 (with and without jaw) and 2023 Open.
 
-All releases share the keys and shapes below. A file is read once by an allow-list unpickler, checked, and
+All releases share the keys and shapes below. A file is read once (`multitalk.ground.untrusted.pickles`), checked, and
 kept as a plain `.npz` in the cache under the SHA-256 of the original.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.fit_flame.heads.head_model import PARENTS, HeadModel, HeadModelError, LandmarkEmbedding
-from multitalk.ground.pickles import array_of, load_pickle
+from multitalk.ground.untrusted.array_files import read_npy, read_npz
+from multitalk.ground.untrusted.files import UntrustedFileError, read_untrusted
+from multitalk.ground.untrusted.pickles import LARGEST_PICKLE, array_of, unpickled
 
 VERTICES, TRIANGLES, IDENTITIES, EXPRESSIONS = 5023, 9976, 300, 100
 _SHAPES = {
@@ -74,17 +75,22 @@ def read_flame(path: Path, cache: Path | None = None) -> FlameArrays:
         When the file cannot be read, is refused, lacks a key, or has one of another shape.
     """
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        data = read_untrusted(path, LARGEST_PICKLE)
+    except UntrustedFileError as error:
+        raise HeadModelError(str(error)) from error
     except OSError as error:
         raise HeadModelError(f"cannot read {path}: {error.strerror}") from error
+    digest = hashlib.sha256(data).hexdigest()
     kept = cache / f"flame_{digest}.npz" if cache else None
     if kept and kept.exists():
         try:
-            with np.load(kept, allow_pickle=False) as stored:
-                return _checked({name: stored[name] for name in stored.files}, path, digest)
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+            return _checked(read_npz(kept), path, digest)
+        except (OSError, KeyError, ValueError):
             kept.unlink(missing_ok=True)  # a damaged copy is made again
-    loaded = load_pickle(path)
+    try:
+        loaded = unpickled(data, path)
+    except UntrustedFileError as error:
+        raise HeadModelError(str(error)) from error
     if not isinstance(loaded, dict):
         raise HeadModelError(f"{path} holds a {type(loaded).__name__} instead of FLAME's dictionary")
     arrays = {}
@@ -108,6 +114,8 @@ def _checked(arrays: dict[str, npt.NDArray[np.generic]], path: Path, digest: str
             raise HeadModelError(f"{path}: {name!r} is {found}, FLAME's is {shape}")
         if not np.isfinite(arrays[name]).all():
             raise HeadModelError(f"{path}: {name!r} holds values that are not finite")
+    if arrays["kintree_table"].ndim != 2 or arrays["kintree_table"].dtype.kind not in "iuf":
+        raise HeadModelError(f"{path}: 'kintree_table' is no table of joints")
     parents = arrays["kintree_table"][0].astype(np.int64)[1:].tolist()
     if parents != list(PARENTS[1:]):
         raise HeadModelError(f"{path}: joints hang on {parents}, FLAME's on {list(PARENTS[1:])}")
@@ -166,8 +174,8 @@ def read_eyelids(folder: Path) -> npt.NDArray[np.float64] | None:
     lids = []
     for place in places:
         try:
-            lid = np.load(place, allow_pickle=False)
-        except (OSError, EOFError, ValueError) as error:
+            lid = read_npy(place)
+        except (OSError, ValueError) as error:
             raise HeadModelError(f"{place} cannot be read: {error}") from error
         if lid.shape != (VERTICES, 3) or lid.dtype.kind != "f" or not np.isfinite(lid).all():
             raise HeadModelError(f"{place} is {lid.dtype} {lid.shape}, an eyelid's shape is ({VERTICES}, 3)")

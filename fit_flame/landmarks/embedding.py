@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.fit_flame.heads.head_model import HeadModelError, LandmarkEmbedding
-from multitalk.ground.pickles import load_array_pickle
+from multitalk.ground.untrusted.array_files import read_npz
+from multitalk.ground.untrusted.files import UntrustedFileError
+from multitalk.ground.untrusted.pickles import load_array_pickle
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -66,11 +67,11 @@ def read_mediapipe_embedding(
         When the file is not such an embedding.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            triangles = stored["lmk_face_idx"].astype(np.int64)
-            barycentric = stored["lmk_b_coords"].astype(np.float64)
-            landmarks = stored["landmark_indices"].astype(np.int64)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        stored = read_npz(path)
+        triangles = stored["lmk_face_idx"].astype(np.int64)
+        barycentric = stored["lmk_b_coords"].astype(np.float64)
+        landmarks = stored["landmark_indices"].astype(np.int64)
+    except (OSError, ValueError, KeyError) as error:
         raise HeadModelError(f"{path} is no MediaPipe landmark embedding: {error}") from error
     yaw = None
     if contour is not None:
@@ -94,14 +95,17 @@ def read_mediapipe_embedding(
 def read_contour_embedding(path: Path, faces: IntArray) -> ContourEmbedding:
     """Read DECA's `landmark_embedding.npy`, or VHAP's `landmark_embedding_with_eyes.npy` without its irises.
 
-    The file is a pickle with torch tensors in it; the allow-list unpickler opens it.
+    The file is a pickle with torch tensors in it, read by `multitalk.ground.untrusted.pickles`.
 
     Raises
     ------
     HeadModelError
         When the file is not such an embedding, or asks for more than arrays and tensors.
     """
-    stored = load_array_pickle(path)
+    try:
+        stored = load_array_pickle(path)
+    except UntrustedFileError as error:
+        raise HeadModelError(str(error)) from error
     try:
         embedding = ContourEmbedding(
             static_faces=_ints(stored["static_lmk_faces_idx"]),
@@ -196,7 +200,7 @@ def _floats(value: object) -> FloatArray:
 
 def _check(path: Path, triangles: IntArray, barycentric: FloatArray, faces: IntArray) -> None:
     fits = barycentric.shape == (*triangles.shape, 3) and np.allclose(barycentric.sum(axis=-1), 1, atol=1e-3)
-    if not fits or triangles.min() < 0 or triangles.max() >= len(faces):
+    if not fits or not triangles.size or triangles.min() < 0 or triangles.max() >= len(faces):
         raise HeadModelError(f"{path}: the embedding does not fit the head model's {len(faces)} triangles")
 
 

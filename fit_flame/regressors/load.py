@@ -13,6 +13,7 @@ from multitalk.fit_flame.regressors.deca import Deca
 from multitalk.fit_flame.regressors.interface import Regressor
 from multitalk.fit_flame.regressors.smirk import Smirk
 from multitalk.fit_flame.regressors.spectre import Spectre
+from multitalk.ground.untrusted.checkpoint_file import CheckpointError, read_content
 
 _NETWORKS: dict[str, type[Deca] | type[Smirk] | type[Spectre]] = {
     "deca": Deca,
@@ -49,13 +50,9 @@ def load_regressor(name: str, path: Path, device: str) -> Regressor:
     """
     network = _NETWORKS[name]()
     try:
-        # weights_only: whatever else the file's pickle names is refused, not run
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise HeadModelError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:  # torch raises anything for a damaged or hostile file
-        reason = str(error).partition("\n")[0]
-        raise HeadModelError(f"{path} is no checkpoint of {name}: {reason}") from error
+        content = read_content(path)
+    except CheckpointError as error:
+        raise HeadModelError(f"{path} is no checkpoint of {name}: {error}") from error
     parts = tuple(f"{part}." for part, _ in network.named_children())
     state = {key: value for key, value in _tensors(content) if key.startswith(parts)}
     if not state:

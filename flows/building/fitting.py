@@ -12,8 +12,8 @@ from multitalk.assets.fetch import require
 from multitalk.fit_flame.fit import FitResult, fit_clip
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.regressors.settings import RegressorSettings
-from multitalk.flows.building.detectors import detected_layout
 from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.modelling.detectors import detected_layout
 from multitalk.flows.modelling.head_models import CANONICAL, load_head_model
 from multitalk.manifests.media import read_frames
 

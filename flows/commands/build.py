@@ -1,10 +1,12 @@
 """The command ``build``: a dataset out of annotations."""
 
 import json as json_text
+import sys
 from dataclasses import asdict
 
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.commands.checks import check_annotations, check_head_model, check_policy, check_root
+from multitalk.flows.commands.data import spare_pandas
 from multitalk.flows.commands.options import Option, takes
 from multitalk.flows.commands.words import AsJson
 
@@ -37,7 +39,8 @@ def build(
 
 
 def run_build(settings: BuildSettings, *, as_json: bool = False) -> int:
-    """Build, here or on the cluster that the settings name, and print the summary."""
+    """Build, here or on the cluster that the settings name, and print the summary; 1 where no clip came out."""
+    spare_pandas()
     from multitalk.flows.looking.tables import print_summary
 
     if settings.task_runner == "local":
@@ -55,4 +58,7 @@ def run_build(settings: BuildSettings, *, as_json: bool = False) -> int:
         print(json_text.dumps(asdict(summary), ensure_ascii=False, indent=2))
     else:
         print_summary(summary)
-    return 0
+    if any(language.ok for language in summary.languages):
+        return 0
+    print("multitalk: no clip of the dataset came out; the reasons are in the summary", file=sys.stderr)
+    return 1

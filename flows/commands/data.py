@@ -25,12 +25,26 @@ def query(
     format: Annotated[
         Literal["table", "csv", "json", "parquet"], Parameter(help="How the result is written to stdout")
     ] = "table",
+    time_limit: Annotated[
+        float | None, Parameter(metavar="SECONDS", help="Stop the query after so long; none: 300")
+    ] = None,
+    memory_limit: Annotated[
+        float | None,
+        Parameter(
+            metavar="GIB",
+            help="Stop it when it or its result takes more; none: half of the machine's memory, at most 8",
+        ),
+    ] = None,
 ) -> int:
     """Run a query and write its result."""
     from multitalk.manifests import query as queries
     from multitalk.manifests.formats import write_result
+    from multitalk.manifests.query_limits import QueryLimits, confined_process
 
-    write_result(queries.query(root, sql), sys.stdout.buffer, format)
+    given = {"seconds": time_limit, "memory_gib": memory_limit}
+    limits = QueryLimits(**{name: value for name, value in given.items() if value is not None})
+    with confined_process(limits):
+        write_result(queries.query(root, sql, limits), sys.stdout.buffer, format)
     sys.stdout.flush()
     return 0
 
@@ -62,7 +76,7 @@ def filter_clips(
     spare_pandas()
     from multitalk.filters.policy import load_policy
     from multitalk.filters.verdicts import evaluate, metric_columns, waterfall, waterfall_by_language
-    from multitalk.flows.datasets.dataset_policy import judge, policy_of
+    from multitalk.flows.building.dataset_policy import judge, policy_of
     from multitalk.manifests.schema import MANIFEST
     from multitalk.manifests.store import read_manifest
 

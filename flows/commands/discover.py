@@ -35,7 +35,7 @@ def discover(
 
 
 def run_discover(settings: DiscoverSettings, *, as_json: bool = False) -> int:
-    """Find clips, and print the summary."""
+    """Find clips, and print the summary; 1 where there are none."""
     from multitalk.flows.discovering import discover as discovery
 
     summary = discovery.discover(settings)
@@ -43,7 +43,7 @@ def run_discover(settings: DiscoverSettings, *, as_json: bool = False) -> int:
         print(json_text.dumps(asdict(summary), ensure_ascii=False, indent=2))
     else:
         _print(summary)
-    return 0
+    return 0 if summary.clips else 1
 
 
 def _print(summary: "DiscoverSummary") -> None:

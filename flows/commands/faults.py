@@ -14,7 +14,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _USAGE_ERRORS = (
     "HeadModelError",
-    "ConfigError",
+    "UntrustedFileError",
+    "SettingsError",
     "AnnotationFileError",
     "PolicyError",
     "QueryError",

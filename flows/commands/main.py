@@ -1,7 +1,8 @@
 """The ``multitalk`` command: its commands in the order of the work, and what becomes of their errors.
 
 Progress goes to stderr, results to stdout. Exit status: 0 when the run finished, 2 for unusable arguments
-or configuration, 1 when the run could not finish. A command's module is imported when the command is called.
+or configuration, 1 when the run could not finish, or nothing came out of it. A command's module is imported
+when the command is called.
 """
 
 import os

@@ -29,10 +29,10 @@ def report(
 ) -> int:
     """Write the report page."""
     from multitalk.flows.datasets.report import write_dataset_report
-    from multitalk.ground.settings import ConfigError
+    from multitalk.ground.settings import SettingsError
 
     if clips < 0:
-        raise ConfigError("--clips: a number of clips, 0 or more")
+        raise SettingsError("--clips: a number of clips, 0 or more")
     place = out or root / "report.html"
     notes = write_dataset_report(root, place, title=title, gallery_size=clips, head_model=head_model)
     for note in notes:
@@ -66,14 +66,14 @@ def release(
     """Freeze a release and say what is in it."""
     from multitalk.filters.policy import load_policy, policy_text
     from multitalk.filters.verdicts import apply
-    from multitalk.flows.datasets.dataset_policy import policy_of
-    from multitalk.ground.settings import ConfigError
+    from multitalk.flows.building.dataset_policy import policy_of
+    from multitalk.ground.settings import SettingsError
     from multitalk.manifests.releases.release import create_release
     from multitalk.manifests.schema import MANIFEST
     from multitalk.manifests.splits import read_lists
 
     if like and lists:
-        raise ConfigError("--like and --lists both say how to divide the clips: give one of them")
+        raise SettingsError("--like and --lists both say how to divide the clips: give one of them")
     source = policy or policy_of(root)
     rules = load_policy(source, MANIFEST)
     frozen = create_release(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from multitalk.assets.fetch import cache_directory, find, require, sha256_of, version_of
+from multitalk.assets.registry import REGISTRY
 from multitalk.extract.faces.landmarks import LandmarkSettings
 from multitalk.fit_flame.heads.canonical import RECIPE, canonical_head_model
 from multitalk.fit_flame.heads.flame_file import (
@@ -21,6 +22,11 @@ from multitalk.ground.face_layout import IBUG_68, MEDIAPIPE_478, FaceLayout
 CANONICAL = "canonical"
 
 
+def head_model_names() -> list[str]:
+    """Names of the head models that are no files of the user's: what a dataset may name by itself."""
+    return [CANONICAL, *(name for name, asset in REGISTRY.items() if asset.purpose.startswith("head model "))]
+
+
 def load_head_model(name: str, layout: FaceLayout = MEDIAPIPE_478) -> HeadModel:
     """Load a head model.
 
@@ -31,7 +37,8 @@ def load_head_model(name: str, layout: FaceLayout = MEDIAPIPE_478) -> HeadModel:
     ----------
     name
         ``canonical``; the name of a FLAME release in the asset registry, such as ``flame_2023_open``; or the path
-        of a FLAME file.
+        of a FLAME file. Only what the user gives belongs here: for names out of datasets and models, there is
+        `multitalk.flows.modelling.stored_heads.model_of`.
     layout
         Of the landmarks that it will be fitted to.
 

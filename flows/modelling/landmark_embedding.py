@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.assets.fetch import cache_directory, find, require
+from multitalk.assets.registry import REGISTRY
 from multitalk.fit_flame.draw import draw_overlay, draw_shaded
 from multitalk.fit_flame.heads.canonical_mesh import CanonicalMesh, read_canonical_mesh
 from multitalk.fit_flame.heads.flame_file import FlameArrays, read_flame
@@ -19,7 +20,9 @@ _ACROSS = 0.2  # metres of the head in it
 
 
 def flame_path(name: str) -> Path:
-    """Return a FLAME file given by its path, or by its name in the asset registry."""
+    """Return a FLAME file given by its name in the asset registry, or by its path."""
+    if name in REGISTRY:
+        return require(name)
     return Path(name) if Path(name).suffix == ".pkl" or Path(name).exists() else require(name)
 
 

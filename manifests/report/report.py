@@ -61,6 +61,7 @@ def write_report(
         ("distributions", "Distributions", "distributions.html"),
         ("policy", "What the policy takes away", "policy.html"),
         ("failures", "Clips that failed", "failures.html"),
+        *([("earlier", "Clips that keep an earlier outcome", "earlier.html")] if data.earlier else []),
         *(
             [("evaluations", "Evaluations", "evaluations.html")]
             if any(found.complaint or found.tables for found in evaluations)

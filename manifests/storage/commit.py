@@ -1,8 +1,8 @@
 """Committing a source video: its rows, motion, landmarks and media become visible together, or not at all.
 
-Everything new is staged and moved into place by a redo log (`manifests.storage.redo_log`), so that an attempt that fails or
-is killed never touches what is good. The manifest keeps every clip that was ever annotated: rows that are there and
-not committed anew stay, with all that belongs to them.
+Everything new is staged and moved into place by a redo log (`manifests.storage.redo_log`), so that an attempt that
+fails or is killed never touches what is good. The manifest keeps every clip that was ever annotated: rows that are
+there and not committed anew stay, with all that belongs to them.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from multitalk.manifests.storage.redo_log import (
 )
 from multitalk.manifests.tables import (
     Row,
+    all_row_arrays,
     landmarks_table,
     manifest_table,
     motion_table,
     naming_damage,
     open_file,
-    row_arrays,
     videos_footer,
     write_landmarks,
     write_manifest,
@@ -64,10 +64,10 @@ def commit_video(
 ) -> Path:
     """Make new rows of a source video, and all media in its staging folder, part of the dataset together.
 
-    The caller holds the video (`manifests.storage.redo_log.claim_video`). `motion_path`, `motion_xxh3` and `landmarks_xxh3`
-    of the rows follow from what the files hold afterwards; `config_fingerprint` and `created_at` are filled in where
-    a row has none. Clips of the video that are in the manifest and not among `rows` keep their row, motion and
-    landmarks. A video on the take-down list becomes tombstones, and all its files go.
+    The caller holds the video (`manifests.storage.redo_log.claim_video`). `motion_path`, `motion_xxh3` and
+    `landmarks_xxh3` of the rows follow from what the files hold afterwards; `config_fingerprint` and `created_at`
+    are filled in where a row has none. Clips of the video that are in the manifest and not among `rows` keep their
+    row, motion and landmarks. A video on the take-down list becomes tombstones, and all its files go.
 
     Parameters
     ----------
@@ -112,7 +112,8 @@ def commit_video(
     landmarks = _stage(_LANDMARKS, root, staging, language, video_id, landmark_rows, sums)
     # The list is read under the lock: a removal comes wholly before this commit, or finds all of it.
     with locked(root, exclusive=False):
-        everything = _with_present(root, language, video_id, rows)
+        # Verdicts of clips that stay may have changed meanwhile; which clips there are has not.
+        everything = _with_present(root, language, video_id, rows) if untouched else list(rows)
         reason = read_takedown(root).get(video_id)
         if reason is None:
             everything = [_completed(row, motion, landmarks, fingerprint) for row in everything]
@@ -255,7 +256,7 @@ def _kept_rows(kind: _Kind, place: Path, keep: Collection[str]) -> pa.Table:
 
 
 def _checksums(table: pa.Table) -> dict[str, str]:
-    return {table["clip_id"][i].as_py(): row_xxh3(row_arrays(table, i)) for i in range(len(table))}
+    return {row["clip_id"]: row_xxh3(row) for row in all_row_arrays(table)}
 
 
 def _with_present(root: Path, language: str, video_id: str, rows: Sequence[ClipRow]) -> list[ClipRow]:

@@ -3,9 +3,10 @@
 While a run is under way, `compact_videos` merges the fragments of each batch into a new part: it costs what the batch
 costs, however much is there already. At its end, `compact` merges each language into one part.
 
-A fragment outranks all parts, and of parts the newer outranks the older (`manifests.storage.reading`). So a compaction that is
-killed between writing a part and deleting what it was made of leaves each clip exactly once, for readers of this
-package. In a settled state, with no compaction under way or killed, that holds for everyone who reads the folder.
+A fragment outranks all parts, and of parts the newer outranks the older (`manifests.storage.reading`). So a
+compaction that is killed between writing a part and deleting what it was made of leaves each clip exactly once, for
+readers of this package. In a settled state, with no compaction under way or killed, that holds for everyone who
+reads the folder.
 """
 
 from __future__ import annotations
@@ -75,12 +76,12 @@ def compact_videos(root: Path, language: str, video_ids: Collection[str]) -> Non
     while True:
         with reading(root):
             found = {place: _version(place) for place in _fragments_of(root, language, video_ids)}
-            tables = [read_file(place, language) for place in found]
-            videos = {video: fp for place in found for video, fp in footer_videos(open_file(place)).items()}
+            read = [read_file(place, language) for place in found]
         if not found:
             return
         with temporary_beside(paths.part_path(root, language)) as temporary:
-            write_manifest(merged(tables), temporary, videos_footer(videos))
+            videos = {video: fingerprint for _, videos in read for video, fingerprint in videos.items()}
+            write_manifest(merged([rows for rows, _ in read]), temporary, videos_footer(videos))
             with locked(root, exclusive=True):
                 if all(_version_or_none(place) == version for place, version in found.items()):
                     parts = paths.parts(root, language)

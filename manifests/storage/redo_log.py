@@ -92,13 +92,10 @@ def claim_video(root: Path, language: str, video_id: str, *, wait: bool = False)
         _finish(root, language, video_id)
         yield True
     finally:
-        if read_log(folder, language, video_id) is None:  # nothing decided: whoever had it gave it up
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.with_name(f"{video_id}.lock").unlink(missing_ok=True)
-        with suppress(OSError):  # others work there still
-            folder.parent.rmdir()
-            folder.parent.parent.rmdir()
-        os.close(handle)
+        try:
+            _tidy(folder, language, video_id)
+        finally:
+            os.close(handle)
 
 
 def finish_commits(root: Path) -> None:
@@ -112,6 +109,8 @@ def finish_commits(root: Path) -> None:
         for video_id in sorted(filter(paths.is_name, names)):
             with claim_video(root, language.name, video_id):
                 pass  # claiming a video finishes it
+        _remove_empty(language)
+    _remove_empty(root / _STAGED)
 
 
 def decide(root: Path, language: str, video_id: str, decision: Decision) -> None:
@@ -193,6 +192,20 @@ def _finish(root: Path, language: str, video_id: str) -> None:
         return
     with locked(root, exclusive=False):
         roll_forward(root, language, video_id, decision)
+
+
+def _tidy(folder: Path, language: str, video_id: str) -> None:
+    """Leave nothing of a video that was worked on, unless its commit is decided and not done."""
+    if read_log(folder, language, video_id) is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.with_name(f"{video_id}.lock").unlink(missing_ok=True)
+    _remove_empty(folder.parent)
+    _remove_empty(folder.parent.parent)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # others work there still, or there is none
+        folder.rmdir()
 
 
 def _lock(place: Path, *, wait: bool) -> int | None:

@@ -178,7 +178,7 @@ def talking_models(tmp_path):
     """Arguments that name a prior and a talker of random weights that belong together."""
     import torch
 
-    from multitalk.flows.modelling.models import audio_encoder
+    from multitalk.flows.modelling.trained_models import audio_encoder
     from multitalk.training.model.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
     from multitalk.training.model.motion_prior import MotionPrior
     from multitalk.training.model.talker import Talker

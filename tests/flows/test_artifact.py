@@ -1,8 +1,8 @@
 """Prefect's artifact of a build says what the report page says."""
 
 from multitalk.flows.artifact import build_markdown
+from multitalk.flows.building.dataset_policy import judge
 from multitalk.flows.building.summary import summarise
-from multitalk.flows.datasets.dataset_policy import judge
 from multitalk.manifests.store import commit_fragment
 
 

@@ -6,23 +6,31 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from multitalk.manifests.store import compact
+from multitalk.manifests import paths
+from multitalk.manifests.store import compact, compact_videos
 
 CLIPS = ["_de_0", "_de_1", "de2_0", "de2_1", "de2_2", "ja1_0", "ja1_1"]
 LANGUAGES = ["german"] * 5 + ["japanese"] * 2
 FITTED = ["_de_0", "de2_0", "de2_1", "ja1_0"]
 
 
-@pytest.fixture
-def settled(root):
-    compact(root)
-    return root
+@pytest.fixture(params=["compacted", "several parts"])
+def settled(request, root, commit_video, tmp_path):
+    if request.param == "compacted":
+        compact(root)
+        return root
+    growing = tmp_path / "it's a [growing] root"
+    for language, video_id, clips in (("german", "de2", 3), ("german", "_de", 2), ("japanese", "ja1", 2)):
+        commit_video(growing, language, video_id, clips)
+        compact_videos(growing, language, [video_id])
+    assert len(paths.parts(growing, "german")) == 2
+    return growing
 
 
-def check(clips):
+def check(clips, languages=LANGUAGES):
     clips = sorted(clips, key=lambda row: row["clip_id"])
     assert [row["clip_id"] for row in clips] == CLIPS
-    assert [row["language"] for row in clips] == LANGUAGES
+    assert [row.get("language") for row in clips] == languages
     assert list(clips[0]["yaw_deg"]) == [-10.0, 1.5, 12.0]
     assert clips[0]["bbox"]["left"] == 0.25
     assert clips[0]["tool_versions"][1]["value"] == "7.1"
@@ -38,11 +46,18 @@ def test_pandas(settled):
 
 def test_pyarrow(settled):
     check(pq.read_table(settled / "manifest").to_pylist())
-    check(ds.dataset(settled / "manifest").to_table().to_pylist())
+    check(ds.dataset(settled / "manifest", partitioning="hive").to_table().to_pylist())
     # By default a dataset skips files that begin with _, and so do one in 64 YouTube ids.
     motion = ds.dataset(settled / "motion", partitioning="hive", ignore_prefixes=["."]).to_table()
     assert sorted(motion["clip_id"].to_pylist()) == FITTED
     assert set(motion["language"].to_pylist()) == {"german", "japanese"}
+
+
+def test_dask(settled, tmp_path):
+    dataframe = pytest.importorskip("dask.dataframe")
+    plain = settled.rename(tmp_path / "plain")  # Dask takes brackets for a pattern
+    clips = dataframe.read_parquet(plain / "manifest").compute(scheduler="synchronous")
+    check(clips.to_dict("records"))
 
 
 def test_duckdb(settled, monkeypatch):
@@ -79,4 +94,4 @@ def test_hugging_face_datasets(settled, tmp_path):
         )
         assert len(rows) == count
         if kind == "manifest":
-            check(list(rows))
+            check(list(rows), [None] * 7)  # it does not look at folders

@@ -4,9 +4,10 @@ import threading
 
 import pytest
 
-from multitalk.manifests import paths, store, takedown
+from multitalk.manifests import paths, takedown
 from multitalk.manifests.query import query
 from multitalk.manifests.remove import remove_videos
+from multitalk.manifests.storage import commit
 from multitalk.manifests.store import committed, compact, read_manifest
 from multitalk.manifests.takedown import extend_takedown, read_takedown
 
@@ -83,7 +84,7 @@ def overtaken(monkeypatch, module, name, other):
 
 
 def test_a_removal_finds_what_a_running_build_is_committing(root, commit_video, monkeypatch):
-    thread = overtaken(monkeypatch, store, "write_motion", lambda: remove_videos(root, ["new"]))
+    thread = overtaken(monkeypatch, commit, "write_manifest", lambda: remove_videos(root, ["new"]))
     commit_video(root, "thai", "new")
     thread.join()
     rows = [row for row in read_manifest(root).to_pylist() if row["video_id"] == "new"]

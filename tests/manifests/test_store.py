@@ -16,15 +16,8 @@ import pytest
 from multitalk.ground.files import sweep_temporary
 from multitalk.manifests import open_dataset, paths
 from multitalk.manifests.query import query
-from multitalk.manifests.schema import MANIFEST, SCHEMA_VERSION, VERSION_KEY
-from multitalk.manifests.store import (
-    commit_fragment,
-    committed,
-    committed_videos,
-    compact,
-    forget,
-    read_manifest,
-)
+from multitalk.manifests.schema import MANIFEST, MANIFEST_FILE, SCHEMA_VERSION, VERSION_KEY
+from multitalk.manifests.store import commit_fragment, committed, committed_videos, compact, read_manifest
 from multitalk.manifests.tables import open_file, row_arrays
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -75,7 +68,8 @@ def test_a_fragment_holds_its_rows_with_the_full_schema(tmp_path):
     place = commit_fragment(tmp_path, "german", "v", rows, motion_rows=[motion_row("v_1")], fingerprint="f1")
     assert place == tmp_path / "manifest/language=german/v.parquet"
     file = pq.ParquetFile(place)
-    assert file.schema_arrow.equals(MANIFEST)
+    assert file.schema_arrow.equals(MANIFEST_FILE)
+    assert "language" not in file.schema_arrow.names, "the folder has it"
     assert file.schema_arrow.metadata[VERSION_KEY] == str(SCHEMA_VERSION).encode()
     assert b"inter-ocular" in file.schema_arrow.field("face_size_px").metadata[b"meaning"]
     assert all(b"meaning" in field.metadata for field in file.schema_arrow)
@@ -106,7 +100,7 @@ def test_a_fragment_holds_its_rows_with_the_full_schema(tmp_path):
         ([clip_row("a", sharpnes=1.0)], [], "no such column: sharpnes"),
         ([clip_row("a", frame_count="many")], [], "column frame_count of clip 'a'"),
         ([clip_row("a", frame_count=1.5)], [], "column frame_count of clip 'a'"),
-        ([{"clip_id": "a"}], [], "column status of clip 'a' is missing"),
+        ([clip_row("a", status=None)], [], "column status of clip 'a' is missing"),
         ([clip_row("a")], [motion_row("b")], "motion of 'b'"),
         ([], [], "no rows"),
     ],
@@ -144,15 +138,15 @@ def test_committed_answers_before_and_after_compaction(tmp_path):
 
 
 def test_a_video_committed_again_replaces_its_compacted_rows(tmp_path):
-    commit(tmp_path, "a", clips=3)
+    commit(tmp_path, "a", clips=2)
     commit(tmp_path, "b")
     compact(tmp_path)
-    commit(tmp_path, "a", clips=1, fingerprint="f2")
-    assert clip_ids(tmp_path) == ["a_0", "b_0", "b_1"]
-    assert committed(tmp_path, "german", "a") == "f2"
-    compact(tmp_path)
-    assert clip_ids(tmp_path) == ["a_0", "b_0", "b_1"]
-    assert committed(tmp_path, "german", "a") == "f2"
+    commit(tmp_path, "a", clips=2, fingerprint="f2", transcript="new")
+    for _ in range(2):
+        assert clip_ids(tmp_path) == ["a_0", "a_1", "b_0", "b_1"]
+        assert committed(tmp_path, "german", "a") == "f2"
+        assert read_manifest(tmp_path)["transcript"].to_pylist() == ["new", "new", None, None]
+        compact(tmp_path)
 
 
 def test_bytes_do_not_depend_on_the_order_of_work(tmp_path):
@@ -184,17 +178,6 @@ def test_a_change_rewrites_rows_and_keeps_what_is_committed(tmp_path):
     assert part.stat().st_ino == before, "an equal result must not be written again"
     with pytest.raises(paths.DatasetError, match="keep every row"):
         compact(tmp_path, lambda table: table.slice(1))
-
-
-def test_a_forgotten_video_is_as_if_never_committed(tmp_path):
-    commit(tmp_path, "a")
-    compact(tmp_path)
-    commit(tmp_path, "b")
-    commit(tmp_path, "c")
-    forget(tmp_path, "german", ["a", "b", "unknown"])
-    assert clip_ids(tmp_path) == ["c_0", "c_1"]
-    assert committed_videos(tmp_path, "german") == {"c": "f1"}
-    assert committed(tmp_path, "german", "a") is None
 
 
 def test_motion_and_landmarks_are_read_back_as_they_were(tmp_path):
@@ -309,6 +292,30 @@ def test_offsets_of_schema_version_1_are_read_as_whole_frames_and_brought_up_to_
     assert stored.field("av_offset_frames").type == pa.int32()
     assert stored.metadata[VERSION_KEY] == str(SCHEMA_VERSION).encode()
     assert committed(tmp_path, "german", "va_0") == "f"
+
+
+def test_files_of_version_2_which_repeat_the_language_are_read_and_brought_up_to_date(tmp_path):
+    for video_id, stage in (("a", "download"), ("b", "filters"), ("c", "trim")):
+        commit(tmp_path, video_id, clips=1, stage=stage)
+        if video_id == "a":
+            compact(tmp_path)
+    for place in (tmp_path / "manifest").rglob("*.parquet"):
+        table = pq.ParquetFile(place).read()
+        metadata = {**table.schema.metadata, VERSION_KEY: b"2"}
+        language = pa.array(["german"] * len(table)).dictionary_encode()
+        old = table.drop_columns(["stage_fingerprints", "audio_xxh3", "last_try_at"])
+        pq.write_table(old.append_column("language", language).replace_schema_metadata(metadata), place)
+    for _ in range(2):
+        rows = read_manifest(tmp_path, ["language", "stage", "audio_xxh3"]).to_pylist()
+        assert [(row["language"], row["stage"]) for row in rows] == [
+            ("german", "source"),
+            ("german", "speech"),
+            ("german", "trim"),
+        ]
+        answer = query(tmp_path, "SELECT language, stage, audio_xxh3 FROM clips ORDER BY clip_id")
+        assert answer.to_pylist() == rows
+        compact(tmp_path, lambda rows: rows)
+    assert pq.ParquetFile(paths.part_path(tmp_path, "german")).schema_arrow.equals(MANIFEST_FILE)
 
 
 def test_leftovers_are_invisible_and_swept_once_old(tmp_path):

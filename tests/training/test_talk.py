@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from multitalk.training.model.checkpoints import CheckpointError
+from multitalk.ground.untrusted.checkpoint_file import CheckpointError
 from multitalk.training.model.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.talker import Talker

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.ground.units import AUDIO_RATE
+from multitalk.ground.wav import WavError, read_wav
 from multitalk.training.run_settings import AudioSettings
 from multitalk.training.settings import AudioEncoderError
 
@@ -24,7 +25,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class AudioEncoder(Protocol):
-    """What a talker needs to know of its ears."""
+    """What a talker needs to know of its audio encoder."""
 
     width: int
     """A, values of a row of features."""
@@ -165,7 +166,7 @@ def load_audio_encoder(settings: AudioSettings, threads: int = 0) -> AudioEncode
     return Wav2Vec2Encoder(settings.directory)
 
 
-def read_wav(path: Path) -> FloatArray:
+def read_speech(path: Path) -> FloatArray:
     """Read samples (S,) in -1..1 of a WAV file as the dataset has them: 16 kHz, mono, 16 bits.
 
     Raises
@@ -173,17 +174,12 @@ def read_wav(path: Path) -> FloatArray:
     AudioEncoderError
         When the file is missing or is something else.
     """
-    import wave
-
     try:
-        with wave.open(str(path), "rb") as file:
-            kind = (file.getframerate(), file.getnchannels(), file.getsampwidth())
-            if kind != (AUDIO_RATE, 1, 2):
-                raise AudioEncoderError(f"{path}: is {kind}, not 16 kHz mono of 16 bits; run build again")
-            data = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        raise AudioEncoderError(f"{path}: not a readable WAV file ({error})") from error
-    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+        return read_wav(path).astype(np.float32) / np.float32(32768)
+    except OSError as error:
+        raise AudioEncoderError(f"{path}: can not be read ({error.strerror or error})") from error
+    except WavError as error:
+        raise AudioEncoderError(f"{error}; run build again") from error
 
 
 def _digest(path: Path) -> str:

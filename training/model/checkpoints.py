@@ -2,8 +2,7 @@
 
 The reference's files hold a state dict and nothing else, so their sizes are read off the tensors' shapes;
 what no shape tells (heads, names of languages) is the published models' unless given. Ours hold their
-settings too. Pickles are opened by torch's allow-list unpickler (`weights_only`), so a file can do nothing
-but hold tensors.
+settings too. Files are read by `multitalk.ground.untrusted.checkpoint_file`, so one can do nothing but hold tensors.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from multitalk.ground.files import atomic
+from multitalk.ground.untrusted.checkpoint_file import CheckpointError, read_content
 from multitalk.training.reference.prior import ReferencePrior
 from multitalk.training.reference.talker import ReferenceTalker
 from multitalk.training.settings import (
@@ -35,10 +35,6 @@ _NORM_NAMES = {  # torch's old name: its new one
 }
 
 
-class CheckpointError(ValueError):
-    """A checkpoint is missing, unreadable, or does not fit the model."""
-
-
 def read_file(path: Path) -> dict[str, Any]:
     """Read what `torch.save` wrote, tensors on the CPU.
 
@@ -47,20 +43,11 @@ def read_file(path: Path) -> dict[str, Any]:
     CheckpointError
         When there is no such file, or it is not a checkpoint, or holds more than tensors and plain values.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
+    if not path.exists():
         raise CheckpointError(
             f"{path}: no such file. Links to the published stage1.pth.tar and stage2.pth.tar: {OFFICIAL_PAGE}"
-        ) from error
-    except Exception as error:  # a broken stream makes the unpickler raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint ({reason}); download or copy it again"
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
-    return content
+        )
+    return read_content(path)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from multitalk.ground.untrusted.checkpoint_file import read_safetensors
 from multitalk.training.layers.wav2vec2 import Wav2Vec2
-from multitalk.training.model.checkpoints import CheckpointError, load_strictly, read_state_dict
+from multitalk.training.model.checkpoints import load_strictly, read_state_dict
 from multitalk.training.settings import AudioEncoderError, Wav2Vec2Settings
 
 PAGE = "https://huggingface.co/facebook/wav2vec2-large-xlsr-53"
@@ -76,15 +77,7 @@ def settings_of(config: Mapping[str, object]) -> Wav2Vec2Settings:
 
 def _weights(directory: Path) -> dict[str, Tensor]:
     tensors = directory / "model.safetensors"
-    if tensors.exists():
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            state = load_file(tensors)
-        except SafetensorError as error:
-            raise CheckpointError(f"{tensors}: not a readable safetensors file ({error})") from error
-    else:
-        state = read_state_dict(directory / "pytorch_model.bin")
+    pickled = directory / "pytorch_model.bin"
+    state = read_safetensors(tensors) if tensors.exists() else read_state_dict(pickled)
     plain = {name.removeprefix("wav2vec2."): tensor for name, tensor in state.items()}
     return {_NORM_NAMES.get(n, n): tensor for n, tensor in plain.items() if not n.startswith(_HEADS)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from multitalk.ground.untrusted.checkpoint_file import read_content
 from multitalk.training.model.checkpoints import save
 
 
@@ -22,3 +23,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Write a checkpoint that is whole or not there."""
         save(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint as every file is read that may come from others; tensors on the CPU."""
+        return read_content(Path(path))

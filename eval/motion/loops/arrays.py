@@ -60,7 +60,7 @@ def mean_acceleration(sequence: FloatArray) -> np.float64:
 
 
 def spread(sequence: FloatArray, ids: IdArray, origin: FloatArray, root: bool) -> Float64Array:
-    """Return the standard deviation over time of the vertices' (squared, unless `root`) distances from their origins: (N,)."""
+    """Return the spread over time of the vertices' (squared, unless `root`) distances from their origins: (N,)."""
     # Relative to the first frame and in float64: a spread over time is a small difference of larger numbers.
     first = _offsets(sequence[:1], ids, origin, root)
     sums, squares = np.zeros(len(ids)), np.zeros(len(ids))

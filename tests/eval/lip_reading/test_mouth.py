@@ -111,7 +111,7 @@ def test_input_is_the_middle_normalised():
 )
 def test_flames_vertices_are_those_of_the_68_landmarks():
     from multitalk.eval.lip_reading import mouth
-    from multitalk.ground.pickles import load_arrays
+    from multitalk.ground.untrusted.pickles import load_arrays
 
     template = load_arrays(SHARED / "flame/templates.pkl")["id"]
     faces = np.array(

@@ -11,7 +11,7 @@ import scipy.sparse
 
 from multitalk.fit_flame.heads.flame_file import flame_head_model, read_flame, write_npz
 from multitalk.fit_flame.heads.head_model import HeadModelError, LandmarkEmbedding
-from multitalk.ground.pickles import SparseMatrix
+from multitalk.ground.untrusted.stored_arrays import dense_matrix
 
 NOWHERE = LandmarkEmbedding(np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros((0, 3), np.float32))
 
@@ -122,7 +122,9 @@ def test_hostile_pickles_are_refused_and_run_nothing(tmp_path, arrays, trap):
         ({"weights": np.zeros((5023, 5))}, "sum to 1"),
         ({"posedirs": np.full((5023, 3, 36), np.nan)}, "not finite"),
         ({"kintree_table": np.zeros((2, 5), np.uint32)}, "joints"),
+        ({"kintree_table": np.array(0)}, "no table of joints"),
         ({"f": np.full((9976, 3), 5023)}, "triangles"),
+        ({"v_template": [2**70] * 3}, "too large"),
     ],
 )
 def test_wrong_content_is_named(tmp_path, arrays, change, message):
@@ -189,19 +191,16 @@ def test_an_array_file_bears_its_name_only_once_its_content_is_on_disk(tmp_path,
         {"indices": np.array([0.0, 1.0, 2.0, 3.0])},
         {"data": np.ones(5)},
         {"data": np.array([{}] * 4)},
-        {"indptr": np.array([2, 4, 6])},
-        {"indptr": np.array([0, 5, 4])},
-        {"indptr": np.array([0, 4])},
+        {"starts": np.array([2, 4, 6])},
+        {"starts": np.array([0, 5, 4])},
+        {"starts": np.array([0, 4])},
     ],
 )
 def test_sparse_matrices_that_do_not_fit_are_refused(change):
-    matrix = SparseMatrix()
-    state = {"_shape": (5, 2), "data": np.ones(4), "indices": np.arange(4), "indptr": np.array([0, 2, 4])}
-    matrix.__setstate__(state)
-    assert matrix.dense().sum() == 4
-    matrix.__setstate__(state | change)
+    state = {"data": np.ones(4), "indices": np.arange(4), "starts": np.array([0, 2, 4])}
+    assert dense_matrix((5, 2), **state, by_column=True).sum() == 4
     with pytest.raises(ValueError, match="sparse matrix"):
-        matrix.dense()
+        dense_matrix((5, 2), **(state | change), by_column=True)
 
 
 def test_releases_differ_in_key(tmp_path, arrays):

@@ -122,7 +122,8 @@ def test_a_build_of_hostile_clips_ends_well(tmp_path):
     text = ",".join(f"{json.dumps(clip_id)}: {entry}" for clip_id, entry in clips)
     (tmp_path / "annotations.json").write_text("{" + text + "}")
     done = build(tmp_path, tmp_path / "annotations.json")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr  # it finished, and nothing came out
+    assert "no clip of the dataset came out" in done.stderr
     assert "Traceback" not in done.stderr
     rows = open_dataset(tmp_path / "dataset").clips()
     assert len(rows) == len({clip_id for clip_id, _ in clips})

@@ -16,7 +16,7 @@ from multitalk.flows.building.plan import (
     write_batches,
 )
 from multitalk.flows.building.settings import BuildSettings, build_settings
-from multitalk.ground.settings import ConfigError, read_config
+from multitalk.ground.settings import SettingsError, read_settings
 
 
 def annotation(video_id="vid", start=0.0, language="german", **changes):
@@ -135,12 +135,12 @@ def test_limit_and_languages(videos_of):
 def test_a_language_that_is_not_annotated_is_an_error(tmp_path):
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps({"a_0": annotation("a")}))
-    with pytest.raises(ConfigError, match=r"klingon.*german"):
+    with pytest.raises(SettingsError, match=r"klingon.*german"):
         annotated_videos(BuildSettings(annotations=[str(path)], root=tmp_path, languages=["klingon"]))
 
 
 def test_a_pattern_that_fits_nothing_is_an_error():
-    with pytest.raises(ConfigError, match="no file fits"):
+    with pytest.raises(SettingsError, match="no file fits"):
         annotation_files(["nowhere/*.json"])
 
 
@@ -154,7 +154,7 @@ def test_a_pattern_that_fits_nothing_is_an_error():
     ],
 )
 def test_wrong_settings_name_the_field(values, words):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         build_settings(**values)
 
 
@@ -162,5 +162,5 @@ def test_wrong_settings_name_the_field(values, words):
 def test_an_unusable_configuration_file_is_one_clear_error(tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"config\.yaml"):
-        read_config(path)
+    with pytest.raises(SettingsError, match=r"config\.yaml"):
+        read_settings(path)

@@ -149,8 +149,8 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
     reference_models, talking_dataset, tmp_path, monkeypatch
 ):
     from multitalk.flows.evaluating.talker import _timed
-    from multitalk.flows.modelling.models import speak
     from multitalk.flows.modelling.settings import EvaluateTalkerSettings
+    from multitalk.flows.modelling.trained_models import speak
     from multitalk.manifests.paths import audio_path
     from multitalk.training.talk import TalkSettings
 
@@ -158,9 +158,9 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
         raise AssetError(f"{name} can not be downloaded")
 
     (head, prior, talker), out = reference_models, tmp_path / "said.npz"
-    monkeypatch.setattr("multitalk.flows.modelling.models.require", gone)
+    monkeypatch.setattr("multitalk.flows.modelling.trained_models.require", gone)
     sound = audio_path(talking_dataset, "german", "video00_0")
-    monkeypatch.setattr("multitalk.flows.modelling.models.load_head_model", lambda name: head)
+    monkeypatch.setattr("multitalk.flows.modelling.trained_models.load_head_model", lambda name: head)
     german = TalkSettings(languages={"german": 1})
     assert list(speak([sound], german, prior, talker, [out])) == [19]  # so many pairs of tokens
     files = {"prior": prior, "talker": talker}

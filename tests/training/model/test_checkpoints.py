@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
+from multitalk.ground.untrusted.checkpoint_file import CheckpointError
 from multitalk.training.model.checkpoints import (
-    CheckpointError,
     export_reference,
     load_reference_prior,
     load_reference_talker,

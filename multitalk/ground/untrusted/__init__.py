@@ -1,0 +1,1 @@
+"""Files of strangers: pickles, checkpoints, arrays and YAML, read in bounded memory without running anything."""
