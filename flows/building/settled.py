@@ -57,15 +57,10 @@ def stands(
     if row.status == "ok":
         done = all(carried.get(str(stage)) == fingerprint for stage, fingerprint in wanted.items())
         return done and not redo
-    return row.error_code not in again and row.stage not in redo and _would_fail_again(row, video, wanted)
-
-
-def _would_fail_again(row: ClipRow, video: AnnotatedVideo, wanted: Mapping[Stage, str]) -> bool:
-    """Whether a clip failed with the settings and the source that are wanted now."""
-    # The user pointed at another source: what could not be had from the old one may be there.
-    if row.stage == str(Stage.SOURCE) and row.source_url not in (None, video.source_url):
+    # Where the user points at another source, what could not be had from the old one may be there.
+    moved = row.stage == str(Stage.SOURCE) and row.source_url not in (None, video.source_url)
+    if row.error_code in again or row.stage in redo or moved:
         return False
-    carried = row.stage_fingerprints or {}
     return row.config_fingerprint == configuration_fingerprint(wanted) or any(
         row.stage == str(stage) and carried.get(str(stage)) == wanted[stage] for stage in wanted
     )

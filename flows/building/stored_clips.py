@@ -45,7 +45,7 @@ class StoredClips:
         return {row.clip_id: row for row in self._rows.get(video_id, ())}
 
     def _state(self, video_id: str) -> tuple[object, ...]:
-        """Return what tells whether a video's rows lie where they lay: its fragment, and the language's parts."""
+        """Return what tells whether a video's rows lie where they lay: its fragment and all parts."""
         places = [
             paths.fragment_path(self._root, self._language, video_id),
             *paths.parts(self._root, self._language),
