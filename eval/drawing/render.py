@@ -47,6 +47,8 @@ class MeshRenderer:
         Colour behind the head.
     smooth_edges
         Smooth outlines in a pass over the picture; on a CPU it costs as much again as the drawing.
+    colours
+        (V, 3) RGB of the vertices, uint8; one colour for all if None.
 
     Raises
     ------
@@ -66,12 +68,16 @@ class MeshRenderer:
         ground: Ground = "black",
         *,
         smooth_edges: bool = True,
+        colours: Picture | None = None,
     ) -> None:
         if faces.ndim != 2 or faces.shape[1] != 3 or faces.min() < 0 or faces.max() >= vertex_count:
             raise ValueError(f"faces {faces.shape} must be (F, 3) ids of {vertex_count} vertices")
         self.camera = camera
         self.width, self.height = width, height
+        if colours is not None and colours.shape != (vertex_count, 3):
+            raise ValueError(f"colours {colours.shape} must be {(vertex_count, 3)}")
         self._faces = faces.astype(np.int64)
+        self._colours = colours
         self._points = np.zeros((vertex_count, 3), np.float32)
         self._normals = np.zeros((vertex_count, 3), np.float32)
         self._incidence = _incidence(self._faces, vertex_count)
@@ -207,6 +213,8 @@ class MeshRenderer:
         data.SetPoints(points)
         data.SetPolys(triangles)
         data.GetPointData().SetNormals(normals)
+        if self._colours is not None:
+            data.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(self._colours), deep=1))  # type: ignore[no-untyped-call]
         self._changing = (points, normals, data)
         return data
 

@@ -1,1 +1,1 @@
-"""Head models: their files, meshes and bases."""
+"""Head models by the files that they are made of."""

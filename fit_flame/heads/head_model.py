@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from multitalk.fit_flame.heads.expression_rules import ExpressionRules
 from multitalk.ground.landmark_layout import LANDMARK_COUNT
 
 FloatArray = npt.NDArray[np.float32]
@@ -48,7 +49,7 @@ class HeadModel:
     """A head as template, linear bases and joints, in metres; float32 numpy arrays."""
 
     name: str
-    """`canonical`, or the FLAME release, e.g. `flame_2023_open`."""
+    """`canonical`, `anny`, or the FLAME release, e.g. `flame_2023_open`."""
     hash: str
     """16 hexadecimal digits of the SHA-256 of what the model was made from."""
     v_template: FloatArray
@@ -58,7 +59,7 @@ class HeadModel:
     shapedirs: FloatArray
     """(V, 3, S) identity directions at one standard deviation."""
     expressiondirs: FloatArray
-    """(V, 3, E) expression directions at one standard deviation."""
+    """(V, 3, E) expression directions at one standard deviation, or at weight 1 where there are rules."""
     posedirs: FloatArray
     """(V, 3, 36) pose correctives, per entry of the four non-root rotation matrices minus identity."""
     joint_regressor: FloatArray
@@ -67,6 +68,16 @@ class HeadModel:
     """(V, 5) linear blend skinning, rows sum to 1."""
     embedding: LandmarkEmbedding
     """Where the detected landmarks lie on the surface."""
+    rules: ExpressionRules | None = None
+    """What expression weights must keep to; None: free Gaussian coefficients."""
+    correctiondirs: FloatArray | None = None
+    """(V, 3, C) directions of what expressions cannot reach, at one standard deviation; None: none."""
+    colours: npt.NDArray[np.uint8] | None = None
+    """(V, 3) RGB of the surface, where it is known."""
+    uv: FloatArray | None = None
+    """(U, 2) texture coordinates, v up, where they are known."""
+    uv_faces: IntArray | None = None
+    """(F, 3) rows of `uv` at the triangles' corners."""
 
     def __post_init__(self) -> None:
         v = len(self.v_template)
@@ -78,6 +89,8 @@ class HeadModel:
             "joint_regressor": (5, v),
             "skinning_weights": (v, 5),
         }
+        if self.correctiondirs is not None:
+            wanted["correctiondirs"] = (v, 3, self.correction_size)
         for name, shape in wanted.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype != np.float32:
@@ -97,3 +110,13 @@ class HeadModel:
     def expression_size(self) -> int:
         """E."""
         return int(self.expressiondirs.shape[2])
+
+    @property
+    def correction_size(self) -> int:
+        """C."""
+        return 0 if self.correctiondirs is None else int(self.correctiondirs.shape[2])
+
+    @property
+    def has_jaw(self) -> bool:
+        """Whether a jaw joint moves anything; where it does not, the jaw is within the expressions."""
+        return bool(self.skinning_weights[:, JAW].any())

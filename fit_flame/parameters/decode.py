@@ -53,17 +53,19 @@ class ForwardModel:
         def tensor(array: npt.NDArray[np.generic]) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(array), device=device).to(dtype)
 
-        regressor = model.joint_regressor.astype(np.float64)
+        hung = np.flatnonzero(model.joint_regressor.any(axis=0))
+        regressor = model.joint_regressor[:, hung].astype(np.float64)
         self.template = tensor(model.v_template[chosen])
-        self.bases = tensor(np.concatenate([model.shapedirs, model.expressiondirs], axis=2)[chosen])
+        self.bases = tensor(np.concatenate([model.shapedirs[chosen], model.expressiondirs[chosen]], axis=2))
+        self.corrections = None if model.correctiondirs is None else tensor(model.correctiondirs[chosen])
         self.posedirs = tensor(model.posedirs[chosen])
         self.weights = tensor(model.skinning_weights[chosen])
-        self.joint_template = tensor(regressor @ model.v_template)
+        self.joint_template = tensor(regressor @ model.v_template[hung])
         self.joint_bases = tensor(
             np.concatenate(
                 [
-                    np.einsum("jv,vck->jck", regressor, model.shapedirs),
-                    np.einsum("jv,vck->jck", regressor, model.expressiondirs),
+                    np.einsum("jv,vck->jck", regressor, model.shapedirs[hung]),
+                    np.einsum("jv,vck->jck", regressor, model.expressiondirs[hung]),
                 ],
                 axis=2,
             )
@@ -81,6 +83,7 @@ class ForwardModel:
         jaw: Tensor | None = None,
         eyes: Tensor | None = None,
         translation: Tensor | None = None,
+        correction: Tensor | None = None,
     ) -> Tensor:
         """Evaluate B heads.
 
@@ -94,6 +97,8 @@ class ForwardModel:
             (B, 6) left, right.
         translation
             (B, 3) metres, added last.
+        correction
+            (B, C) of a head model that has such directions; they move no joint.
 
         Returns
         -------
@@ -104,6 +109,9 @@ class ForwardModel:
 
         coefficients = torch.cat([_padded(shape, self.sizes[0]), _padded(expression, self.sizes[1])], -1)
         vertices = self.template + (coefficients @ self.bases.flatten(0, 1).mT).reshape(len(shape), -1, 3)
+        if correction is not None and self.corrections is not None:
+            offsets = correction @ self.corrections.flatten(0, 1).mT
+            vertices = vertices + offsets.reshape(len(shape), -1, 3)
         joints = self.joint_template + (coefficients @ self.joint_bases.flatten(0, 1).mT).reshape(-1, 5, 3)
         matrices = _local_rotations(shape, rotation, neck, jaw, eyes)
         if self._has_correctives:
@@ -212,6 +220,8 @@ def decode(
     pose = (
         {"rotation": tensor(motion.rotation), "translation": tensor(motion.translation)} if head_pose else {}
     )
+    if motion.correction is not None:
+        pose["correction"] = tensor(motion.correction)
     decoded = forward(
         shape, tensor(motion.expression), jaw=tensor(motion.jaw), eyes=tensor(motion.eyes), **pose
     )

@@ -38,7 +38,7 @@ class Motion:
     shape: FloatArray
     """(S,) identity coefficients of the clip, in standard deviations."""
     expression: FloatArray
-    """(T, E) expression coefficients, in standard deviations."""
+    """(T, E) expression coefficients, in standard deviations; or weights 0 to 1, where the head model names them."""
     jaw: FloatArray
     """(T, 3) axis-angle of the jaw joint, radians; opening is +x."""
     eyes: FloatArray
@@ -53,6 +53,8 @@ class Motion:
     """(T,) False where no landmarks supported the frame: its values come from the temporal prior alone."""
     residual: FloatArray
     """(T,) mean landmark error as a share of the clip's inter-ocular distance; NaN where not valid."""
+    correction: FloatArray | None = None
+    """(T, C) what the expressions cannot reach, in standard deviations; None where the head model has no such."""
 
     def __post_init__(self) -> None:
         frames = len(self.valid)
@@ -64,6 +66,8 @@ class Motion:
             raise MotionError(f"expression {self.expression.shape} must be ({frames}, E)")
         if self.residual.shape != (frames,):
             raise MotionError(f"residual {self.residual.shape} must be ({frames},)")
+        if self.correction is not None and (self.correction.ndim != 2 or len(self.correction) != frames):
+            raise MotionError(f"correction {self.correction.shape} must be ({frames}, C)")
         for name, width in _FRAME_COLUMNS.items():
             if getattr(self, name).shape != (frames, width):
                 raise MotionError(f"{name} {getattr(self, name).shape} must be ({frames}, {width})")
@@ -74,8 +78,9 @@ class Motion:
         return len(self.valid)
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic] | str | float]:
-        """Every field by name, as it goes into a motion row or an npz."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """Every field by name, as it goes into a motion row or an npz; no `correction` where there is none."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
     def require_model(self, head_model: str) -> None:
         """Refuse to be decoded on another head model.

@@ -70,8 +70,10 @@ def _nearest(seen: IntArray, count: int) -> IntArray:
 
 def _combine(motion: Motion, model: HeadModel, row: Array) -> Array:
     """(T, 3) a fixed combination (V,) of the vertices before any joint turns."""
+    used = np.flatnonzero(row)
     template, shape, expression = (
-        np.tensordot(row, part, axes=1) for part in (model.v_template, model.shapedirs, model.expressiondirs)
+        np.tensordot(row[used], part[used], axes=1)
+        for part in (model.v_template, model.shapedirs, model.expressiondirs)
     )
     combined: Array = template + shape @ motion.shape + motion.expression @ expression.T
     return combined

@@ -5,13 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from multitalk.fit_flame.solving.bounds import Bounds, limited_minimum, tied, ties, within
 from multitalk.fit_flame.solving.jacobian import Columns
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
 from multitalk.fit_flame.solving.objective import Evaluation, Prior, damped, evaluate, frame_hessian
-from multitalk.fit_flame.solving.residuals import ClipState, FrameState, Observations, move, pull_back
+from multitalk.fit_flame.solving.residuals import (
+    JAW_SIZE,
+    POSE_SIZE,
+    ClipState,
+    FrameState,
+    Observations,
+    move,
+    pull_back,
+)
 from multitalk.fit_flame.solving.solver import Arrow
 
 _DAMPING = 1e-3
+_WITHIN_LIMITS = (0, 1, 3, 6, 9)  # iterations that take second derivatives where expressions have limits
 _KEEP_HESSIAN = 3  # iterations for which second derivatives are kept: gradients cost a tenth
 
 
@@ -108,16 +118,16 @@ def fit_shared(
 
     here = evaluate(basis, seen, prior, clip, frame)
     for i in range(iterations):
-        if i % _KEEP_HESSIAN == 0:
+        if i % _KEEP_HESSIAN == 0 if prior.bounds is None else i in _WITHIN_LIMITS:
             full = frame_hessian(basis, seen, prior, clip, frame, here, Columns.frame_and_shared)
-            arrow = _factorised(full, here.gradient.shape[-1], log_kappa_precision)
+            arrow = _ArrowSystem(full, here.gradient.shape[-1], log_kappa_precision, prior.bounds)
         shared_gradient = _shared_gradient(basis, seen, clip, frame, here)
         shared_gradient[:, -1] += log_kappa_precision * (clip.kappa.log() - log_kappa_mean)
-        step, shared = arrow.solve(-here.gradient, -shared_gradient)
+        step, shared = arrow.step(frame.expression, here.gradient, shared_gradient)
         log_kappa = clip.kappa.log() + reach * shared[:, -1]
         log_kappa = torch.clamp(log_kappa, kappa_bounds[0].log(), kappa_bounds[1].log())
         new_clip = ClipState(clip.shape + reach[:, None] * shared[:, :-1], log_kappa.exp())
-        new_frame = move(frame, reach[:, None, None] * step)
+        new_frame = within(prior.bounds, move(frame, reach[:, None, None] * step))
         new = evaluate(basis, seen, prior, new_clip, new_frame)
         better = new.cost + shared_cost(new_clip) <= here.cost + shared_cost(clip)
         reach = torch.where(better, (2 * reach).clamp_max(1), reach / 4)
@@ -144,11 +154,44 @@ def _shared_gradient(
     return torch.cat([by_shape + clip.shape, (here.found.force * by_focal).sum((1, 2, 3))[:, None]], 1)
 
 
-def _factorised(full: Tensor, n: int, log_kappa_precision: float) -> Arrow:
-    """Factorise second derivatives (C, K, n + S + 1, n + S + 1), the shared unknowns' priors added."""
-    corner = full[..., n:, n:].sum(1)
-    diagonal = corner.diagonal(dim1=-2, dim2=-1)
-    diagonal[:, :-1] += 1
-    diagonal[:, -1] += log_kappa_precision
-    diagonal *= 1 + _DAMPING
-    return Arrow(damped(full[..., :n, :n], _DAMPING), full[..., :n, n:], corner)
+class _ArrowSystem:
+    """Second derivatives of key frames and of what they share, priors added, and Newton steps within the limits.
+
+    Parameters
+    ----------
+    full
+        (C, K, n + S + 1, n + S + 1) of each frame's own and the shared unknowns.
+    n
+        Unknowns of a frame.
+    log_kappa_precision
+        Prior of the last shared unknown.
+    bounds
+        Limits of the expressions, if any.
+    """
+
+    def __init__(self, full: Tensor, n: int, log_kappa_precision: float, bounds: Bounds | None) -> None:
+        corner = full[..., n:, n:].sum(1)
+        diagonal = corner.diagonal(dim1=-2, dim2=-1)
+        diagonal[:, :-1] += 1
+        diagonal[:, -1] += log_kappa_precision
+        diagonal *= 1 + _DAMPING
+        blocks = damped(full[..., :n, :n], _DAMPING)
+        self._bounds = bounds
+        self._ties = ties(blocks, n - JAW_SIZE - POSE_SIZE)
+        self._arrow = Arrow(blocks if bounds is None else tied(blocks, self._ties), full[..., :n, n:], corner)
+
+    def step(self, expression: Tensor, gradient: Tensor, shared_gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Return steps of the frames' unknowns (C, K, n) and of the shared ones (C, S + 1) down these gradients."""
+        if self._bounds is None:
+            return self._arrow.solve(-gradient, -shared_gradient)
+        e = expression.shape[-1]
+        n = gradient.shape[-1]
+
+        def solve(pull: Tensor) -> Tensor:
+            pulled = torch.nn.functional.pad(pull, (0, n - e))
+            return self._arrow.solve(pulled - gradient, -shared_gradient)[0][..., :e]
+
+        limited = limited_minimum(self._bounds, expression, self._ties, solve)
+        pulled = torch.nn.functional.pad(self._ties * limited, (0, n - e))
+        own, shared = self._arrow.solve(pulled - gradient, -shared_gradient)
+        return torch.cat([limited, own[..., e:]], -1), shared

@@ -114,8 +114,15 @@ def jacobian(
 def _fill(target: Tensor, rest: Tensor, jaw: Tensor, by_head: Tensor, by_jaw: Tensor) -> None:
     """Write the (C, T, L, 2, K) columns of coefficients that move both the head's and the jaw's part."""
     moving = len(jaw)
-    target[:, :, :moving] = by_jaw @ torch.cat([rest[:moving], jaw], 1)
-    target[:, :, moving:] = by_head[:, :, moving:] @ rest[moving:]
+    target[:, :, :moving] = _by_landmark(by_jaw, torch.cat([rest[:moving], jaw], 1))
+    target[:, :, moving:] = _by_landmark(by_head[:, :, moving:], rest[moving:])
+
+
+def _by_landmark(rows: Tensor, directions: Tensor) -> Tensor:
+    """Multiply (C, T, L, 2, k) by (L, k, K), one product a landmark: a batch of tall ones, not of tiny ones."""
+    clips, frames, landmarks, _, k = rows.shape
+    tall = rows.permute(2, 0, 1, 3, 4).reshape(landmarks, clips * frames * 2, k) @ directions
+    return tall.view(landmarks, clips, frames, 2, directions.shape[-1]).permute(1, 2, 0, 3, 4)
 
 
 def depth_jacobian(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from multitalk.fit_flame.parameters.rotation import to_axis_angle
+from multitalk.fit_flame.solving.bounds import Bounds
 from multitalk.fit_flame.solving.jacobian import Columns, normal_matrices
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
 from multitalk.fit_flame.solving.residuals import (
@@ -26,12 +27,18 @@ from multitalk.fit_flame.solving.solver import Chain
 
 
 class Prior(NamedTuple):
-    """Gaussian prior of a frame's unknowns."""
+    """Prior of a frame's unknowns."""
 
     jaw_mean: Tensor
     """(3,) axis-angle."""
     jaw_precision: Tensor
     """(3,)."""
+    precision: Tensor = torch.ones(())
+    """(E,) of the expression about 0, or one for all."""
+    pull: Tensor = torch.zeros(())
+    """(E,) of the expression towards 0, by its value: none where it has no limits."""
+    bounds: Bounds | None = None
+    """Limits of the expression, if any."""
 
 
 class Temporal(NamedTuple):
@@ -68,9 +75,10 @@ def evaluate(
     gradient = pull_back(basis, clip, frame, points, found, seen, with_shape=False).frame
     e = frame.expression.shape[-1]
     jaw = to_axis_angle(frame.jaw) - prior.jaw_mean
-    gradient[..., :e] += frame.expression
+    gradient[..., :e] += prior.precision * frame.expression + prior.pull
     gradient[..., e : e + JAW_SIZE] += prior.jaw_precision * jaw
-    cost = found.cost + 0.5 * (frame.expression**2).sum(-1) + 0.5 * (prior.jaw_precision * jaw**2).sum(-1)
+    rest = (0.5 * prior.precision * frame.expression + prior.pull) * frame.expression
+    cost = found.cost + rest.sum(-1) + 0.5 * (prior.jaw_precision * jaw**2).sum(-1)
     return Evaluation(points, cost.sum(-1), cost, gradient, found)
 
 
@@ -87,7 +95,8 @@ def frame_hessian(
     e = 0 if columns is Columns.jaw_and_pose else frame.expression.shape[-1]
     result = normal_matrices(basis, clip, frame, here.points, here.found, seen, columns)
     diagonal = result.diagonal(dim1=-2, dim2=-1)
-    diagonal[..., :e] += 1
+    if e:
+        diagonal[..., :e] += prior.precision
     diagonal[..., e : e + JAW_SIZE] += prior.jaw_precision
     return result
 

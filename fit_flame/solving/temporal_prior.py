@@ -32,16 +32,16 @@ def temporal_prior(
     information = (blocks.diagonal(dim1=-2, dim2=-1) * share).sum(1)
     n = information.shape[1]
     face, head = information[:, : n - POSE_SIZE], information[:, n - POSE_SIZE :]
-    resting = _resting(basis, batch, clip, frame, settings.resting)
+    resting = rest(basis, batch, clip, frame, settings.resting)
     velocity = frame.log_scale.new_zeros(*valid.shape, POSE_SIZE)
     rest_weight = settings.smooth_face * resting[..., None] * face[:, None]
     steady = _steady(batch, frame, head, settings.steady)
     head_weight = settings.smooth_head * steady[..., None] * head[:, None]
     precision = torch.cat([rest_weight, 30 * head_weight, head_weight], -1)
-    return Temporal(precision * _inside(batch)[:, 1:, None], velocity)
+    return Temporal(precision * inside(batch)[:, 1:, None], velocity)
 
 
-def _inside(batch: ClipBatch) -> Tensor:
+def inside(batch: ClipBatch) -> Tensor:
     """(C, T) frames that a clip has, not those that pad it."""
     frames = torch.arange(batch.valid.shape[1], device=batch.valid.device)
     return frames < torch.as_tensor(batch.lengths, device=batch.valid.device)[:, None]
@@ -59,11 +59,11 @@ def _steady(batch: ClipBatch, frame: FrameState, information: Tensor, threshold:
     return (1 + spread / threshold**2) ** -2
 
 
-def _resting(
+def rest(
     basis: LandmarkBasis, batch: ClipBatch, clip: ClipState, frame: FrameState, threshold: float
 ) -> Tensor:
     """(C, T-1) 1 while lips, lids and brows rest, towards 0 while they move."""
-    scale = torch.where(_inside(batch), frame.log_scale.exp(), torch.nan).nanmedian(dim=1).values
+    scale = torch.where(inside(batch), frame.log_scale.exp(), torch.nan).nanmedian(dim=1).values
     head = place(basis, clip, frame).head * scale[:, None, None, None]
     moved = head.diff(dim=1).square().sum(-1)
     names = layout.regions()[basis.numbers]

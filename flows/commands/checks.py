@@ -103,7 +103,11 @@ def head_model_names() -> list[str]:
     from multitalk.assets.registry import REGISTRY
 
     parts = ("flame_landmark_embedding", "flame_mediapipe_embedding", "flame_masks")
-    return ["canonical", *(name for name in REGISTRY if name.startswith("flame_") and name not in parts)]
+    return [
+        "canonical",
+        "anny",
+        *(name for name in REGISTRY if name.startswith("flame_") and name not in parts),
+    ]
 
 
 def check_preset(name: str) -> None:

@@ -19,9 +19,10 @@ def export(
     *,
     root: Root,
     layout: Annotated[
-        Literal["multitalk", "huggingface", "webdataset"],
+        Literal["multitalk", "huggingface", "webdataset", "gltf", "livelink", "audio2face"],
         Parameter(
-            help="multitalk: vertices and sound for the published trainer; the others: manifest rows and motion"
+            help="multitalk: vertices and sound for the published trainer; huggingface, webdataset: manifest rows "
+            "and motion; gltf, livelink, audio2face: a file a clip, of ARKit's weights (head model `anny`)"
         ),
     ],
     out: Annotated[Path, Parameter(metavar="DIR", help="Folder to write; new or empty")],
@@ -61,8 +62,12 @@ def export(
         count = export_multitalk(root, clips, out, decode=vertices, template=model.v_template)
     elif layout == "huggingface":
         count = export_huggingface(root, clips, out, card=_card(root, clips, release), sound=sound)
-    else:
+    elif layout == "webdataset":
         count = export_webdataset(root, clips, out, sound=sound)
+    else:
+        from multitalk.flows.datasets.export_files import export_files
+
+        count = export_files(root, clips, out, layout, sound=sound, named=head_model)
     sides = Counter(clips["split"].to_pylist())
     print(f"{out}: {count} clips ({', '.join(f'{n} {side}' for side, n in sorted(sides.items()))})")
     return 0

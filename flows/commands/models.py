@@ -195,15 +195,21 @@ def sync(
 
 
 @head_model.command(
-    help="MediaPipe's 468 points on FLAME's surface.\n\n"
+    help="MediaPipe's 468 points on FLAME's surface, or on the head `anny`.\n\n"
     "Register MediaPipe's canonical face mesh to a FLAME file's mean head, so that fits need no landmark "
-    "embedding of FLAME's. Beside the FLAME file, which is the default, fits use it."
+    "embedding of FLAME's. Beside the FLAME file, which is the default, fits use it. On `anny`, which comes with its "
+    "own, the detector itself is asked, by pictures of the head; that takes minutes."
 )
 def embed(
-    flame: Annotated[str, Parameter(metavar="FLAME.pkl", help="A FLAME file, or the name of a release")],
+    flame: Annotated[
+        str, Parameter(metavar="FLAME.pkl|anny", help="A FLAME file, the name of a release, or `anny`")
+    ],
     /,
     *,
-    out: Annotated[Path | None, Parameter(metavar="FILE.npz", help="None: beside the FLAME file")] = None,
+    out: Annotated[
+        Path | None,
+        Parameter(metavar="FILE.npz", help="None: beside the FLAME file; anny_landmarks.npz here"),
+    ] = None,
     picture: Annotated[
         Path | None, Parameter(metavar="FILE.png", help="Draw the points on the mean head")
     ] = None,
@@ -214,9 +220,15 @@ def embed(
     if picture is not None:
         check_suffix(picture, ".png", option="--picture")
     check_head_model(flame)
-    from multitalk.flows.modelling.landmark_embedding import embed as make_embedding
+    if flame == "anny":
+        from multitalk.flows.modelling.asked_embedding import embed_anny
 
-    place, figures = make_embedding(flame, out, picture)
+        place = out or Path("anny_landmarks.npz")
+        figures = embed_anny(place, picture)
+    else:
+        from multitalk.flows.modelling.landmark_embedding import embed as make_embedding
+
+        place, figures = make_embedding(flame, out, picture)
     print(place)
     for name, value in figures.items():
         print(f"{name:62} {value:.2f}")

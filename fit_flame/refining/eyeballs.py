@@ -1,0 +1,66 @@
+"""Eyeballs that stay behind the lids: landmarks do not tell where they are, but nothing may cut through a lid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from multitalk.fit_flame.heads.head_model import LEFT_EYE, RIGHT_EYE, HeadModel
+from multitalk.fit_flame.parameters.decode import decode
+from multitalk.fit_flame.parameters.motion import Motion
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_FRAMES = 24  # that are looked at
+_SHARE = 0.97  # of lid vertices and frames that must lie before the eyeball
+_MOST = 0.006  # metres
+_TOUCHING = 0.002  # metres off the eyeball within which skin counts as lid
+
+
+def behind_lids(motion: Motion, model: HeadModel) -> Motion:
+    """Set the eyeballs back as far as the lids of a clip ask for; nothing changes where the model cannot.
+
+    Parameters
+    ----------
+    motion
+        The fitted motion.
+    model
+        Its head model.
+    """
+    rules = model.rules
+    if rules is None or max(rules.eyes_back) >= len(motion.shape) or not motion.shape.any():
+        return motion
+    frames = np.unique(np.linspace(0, motion.frame_count - 1, _FRAMES).round().astype(np.int64))
+    shape = motion.shape.copy()
+    parts: list[IntArray] = []
+    for joint in (LEFT_EYE, RIGHT_EYE):
+        ball = np.flatnonzero(model.skinning_weights[:, joint] > 0.5)
+        ball = ball[np.isin(ball, model.faces)]
+        parts += [ball, _lids(model, ball)]
+    placed = decode(motion, model, frames=frames, vertices=np.concatenate(parts), head_pose=False)
+    pieces = np.split(placed.astype(np.float64), np.cumsum([len(part) for part in parts])[:-1], axis=1)
+    for balls, skin, direction in zip(pieces[::2], pieces[1::2], rules.eyes_back, strict=True):
+        middle = balls.mean(axis=1, keepdims=True)
+        radius = np.linalg.norm(balls - middle, axis=2).mean()
+        off = skin - middle
+        beside = (off[..., :2] ** 2).sum(axis=2)
+        needed = np.sqrt(np.maximum(radius**2 - beside, 0)) - off[..., 2]
+        needed = needed[beside < (0.8 * radius) ** 2]  # at the rim a step back would be a long one
+        if len(needed):
+            back = float(np.clip(np.quantile(needed, _SHARE), 0, _MOST))
+            shape[direction] += np.float32(back / rules.eye_step)
+    return replace(motion, shape=shape)
+
+
+def _lids(model: HeadModel, ball: IntArray) -> IntArray:
+    """Vertices of the skin that lie on an eyeball's front in the mean head, not behind its surface."""
+    vertices = model.v_template.astype(np.float64)
+    middle = vertices[ball].mean(axis=0)
+    radius = np.linalg.norm(vertices[ball] - middle, axis=1).mean()
+    off = np.linalg.norm(vertices - middle, axis=1) - radius
+    eyes = model.skinning_weights[:, [LEFT_EYE, RIGHT_EYE]].any(axis=1)
+    front = vertices[:, 2] > middle[2] + 0.3 * radius
+    return np.flatnonzero(~eyes & front & (off > 0) & (off < _TOUCHING))
