@@ -8,8 +8,8 @@ from multitalk.assets.registry import REGISTRY
 from multitalk.extract.faces.landmarks import LandmarkSettings
 from multitalk.fit_flame.heads.anny import LANDMARKS as ANNY_LANDMARKS
 from multitalk.fit_flame.heads.anny import NAME as ANNY
-from multitalk.fit_flame.heads.anny_head import RECIPE as ANNY_RECIPE
 from multitalk.fit_flame.heads.anny import anny_head_model
+from multitalk.fit_flame.heads.anny_head import RECIPE as ANNY_RECIPE
 from multitalk.fit_flame.heads.canonical import RECIPE, canonical_head_model
 from multitalk.fit_flame.heads.flame_file import (
     FlameArrays,
