@@ -21,12 +21,13 @@ from multitalk.flows.building.settled import try_fingerprint
 from multitalk.flows.building.stages import STAGES, configuration_fingerprint
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.store import compact, read_manifest
+from multitalk.manifests.takedown import Takedown, read_takedown
 
 Mask = npt.NDArray[np.bool_]
 
 _SIDES = ("top", "bottom", "left", "right")
 _COLUMNS = (
-    *("clip_id", "status", "error_code", "error_message", "stage", "source_url"),
+    *("clip_id", "video_id", "status", "error_code", "error_message", "stage", "source_url"),
     *("start_sec", "end_sec", "bbox", "transcript"),
     *("config_fingerprint", "stage_fingerprints"),
     *("last_try_fingerprint", "last_try_error_code", "last_try_error_message"),
@@ -49,7 +50,7 @@ def pending_videos(
     if not (settings.root / "manifest").is_dir():
         return list(videos)
     rows = read_manifest(settings.root, list(_COLUMNS))
-    found = _Found(rows, wanted, settings)
+    found = _Found(rows, wanted, settings, read_takedown(settings.root))
     return [video for video in videos if not found.has_all(video)]
 
 
@@ -76,8 +77,13 @@ def adopt_older_rows(root: Path, wanted: Mapping[Stage, str]) -> int:
 class _Found:
     """The manifest's clips, looked up by id; what `multitalk.flows.building.settled` says of one, for all."""
 
-    def __init__(self, rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> None:
+    def __init__(
+        self, rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings, listed: Takedown
+    ) -> None:
         self._wanted = wanted
+        self._buried = _mask(
+            pc.and_(listed.holds(rows), pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
+        )
         self._at = {clip: index for index, clip in enumerate(rows["clip_id"].to_pylist())}
         self._settled = _settled(rows, wanted, settings)
         self._tried = _tried_in_vain(rows, settings)
@@ -99,6 +105,8 @@ class _Found:
         at = self._at.get(clip.clip_id)
         if at is None:
             return False
+        if self._buried[at]:
+            return True
         if self._tried[at]:
             return bool(self._try_fingerprints[at] == try_fingerprint(clip, video, self._wanted))
         if not self._settled[at]:
@@ -113,7 +121,9 @@ class _Found:
 
     def _has_invalid(self, clip_id: str, message: str) -> bool:
         at = self._at.get(clip_id)
-        return at is not None and any(messages[at] == message for messages in self._messages)
+        return at is not None and (
+            bool(self._buried[at]) or any(messages[at] == message for messages in self._messages)
+        )
 
 
 def _tried_in_vain(rows: pa.Table, settings: BuildSettings) -> Mask:

@@ -119,6 +119,7 @@ class VideoBuilder:
             return work
         before = self.stored.rows(video.language, video.file_id)
         work.clips = [self._clip(annotation, video, before) for annotation in video.annotations]
+        self._refuse_removed(work)
         if any(Stage.TRIM in clip.todo for clip in work.clips):
             work.source = self._source(video, work.clips)
         return work
@@ -145,6 +146,16 @@ class VideoBuilder:
                 # Before the video counts as done: nobody would come back for a file that a kill left here.
                 self._raw_path(work.video).unlink(missing_ok=True)
             return self._commit(work)
+
+    def _refuse_removed(self, work: VideoInWork) -> None:
+        """Leave nothing to do for clips on the take-down list: nothing is fetched for what becomes tombstones."""
+        listed = read_takedown(self.settings.root)
+        for clip in work.clips:
+            reason = listed.reason(work.video.file_id, clip.annotation.clip_id)
+            if reason is not None:
+                message = f"{clip.annotation.clip_id} is on the take-down list takedown.txt: {reason}"
+                clip.todo = set()
+                clip.fail(ClipError(ErrorCode.REMOVED, message, Stage.SOURCE), Stage.SOURCE)
 
     def give_up(self, video: AnnotatedVideo, error: ClipError) -> VideoOutcome:
         """Commit a source video under which worker processes died: rows that failed, or what was there before."""
@@ -219,15 +230,8 @@ class VideoBuilder:
     # Source and clip
 
     def _source(self, video: AnnotatedVideo, clips: Sequence[_Clip]) -> DownloadedVideo | ClipError:
-        """Fetch a source video to its place, or take the one that is kept; a failure is returned, for the rows.
-
-        Videos on the take-down list are not fetched.
-        """
+        """Fetch a source video to its place, or take the one that is kept; a failure is returned, for the rows."""
         root = self.settings.root
-        reason = read_takedown(root).get(video.file_id)
-        if reason is not None:
-            message = f"{video.file_id} is on the take-down list {root / 'takedown.txt'}: {reason}"
-            return ClipError(ErrorCode.REMOVED, message, Stage.SOURCE)
         place = self._raw_path(video)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)

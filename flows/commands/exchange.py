@@ -35,6 +35,7 @@ def export(
 ) -> int:
     """Write the clips in a layout, and say how many."""
     from multitalk.ground.settings import ConfigError
+    from multitalk.manifests.exports import note_export
     from multitalk.manifests.layouts.export import (
         divided_clips,
         export_huggingface,
@@ -63,6 +64,7 @@ def export(
         count = export_huggingface(root, clips, out, card=_card(root, clips, release), sound=sound)
     else:
         count = export_webdataset(root, clips, out, sound=sound)
+    note_export(root, out, layout)  # a take-down tells where the person still is
     sides = Counter(clips["split"].to_pylist())
     print(f"{out}: {count} clips ({', '.join(f'{n} {side}' for side, n in sorted(sides.items()))})")
     return 0

@@ -115,8 +115,9 @@ COMMANDS: dict[str, tuple[Listed, ...]] = {
         Listed(
             "remove",
             "release:remove",
-            "Take source videos out for good.\n\n"
-            "Delete media and motion of source videos; a tombstone row stays, and no later build brings them back.",
+            "Take source videos or clips out for good.\n\n"
+            "Delete all that is there of them; a tombstone row stays, and no later build brings them back. "
+            "Exit status 1 where nothing was removed.",
         ),
     ),
     "Train and talk": (

@@ -184,11 +184,15 @@ _OF_VIDEO: tuple[Callable[[Path, str, str], Path], ...] = (paths.motion_path, pa
 
 
 def _removed(root: Path, clips: pa.Table) -> Iterator[Finding]:
-    listed = pa.array(list(read_takedown(root)), pa.string())
+    listed = read_takedown(root)
     alive = pc.fill_null(pc.not_equal(clips["error_code"], "removed"), True)
-    rows = clips.filter(pc.and_(pc.is_in(clips["video_id"], listed), alive))
-    for video_id in sorted(set(rows["video_id"].to_pylist())):
-        message = f"video {video_id!r} is listed and still in the dataset: run `multitalk remove`"
+    rows = clips.filter(pc.and_(listed.holds(clips), alive))
+    still = {
+        f"video {row['video_id']!r}" if row["video_id"] in listed.videos else f"clip {row['clip_id']!r}"
+        for row in rows.to_pylist()
+    }
+    for what in sorted(still):
+        message = f"{what} is listed and still in the dataset: run `multitalk remove`"
         yield Finding("contradiction", root / "takedown.txt", message)
 
 
