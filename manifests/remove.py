@@ -112,7 +112,8 @@ def _told_apart(
     """Divide ids into source videos and clips."""
     of_clip = dict(zip(rows["clip_id"].to_pylist(), rows["video_id"].to_pylist(), strict=True))
     known, listed = set(of_clip.values()), read_takedown(root)
-    videos, clips = [], []
+    videos: list[str] = []
+    clips: list[str] = []
     for name in ids:
         if name in known or name in listed.videos:
             videos.append(paths.check_name(name, "video id"))

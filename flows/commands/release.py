@@ -105,15 +105,18 @@ def verify(
     forget: Annotated[
         bool,
         Parameter(
-            help="Let the next build make damaged source videos again", negative=(), show_default=False
+            help="Let the next build make again what is damaged, and what stands on it",
+            negative=(),
+            show_default=False,
         ),
     ] = False,
     json: AsJson = False,
 ) -> int:
     """Check every file, and print what is not as it should be."""
     from multitalk.flows.looking.tables import print_table
+    from multitalk.manifests.releases.verify import to_forget
     from multitalk.manifests.releases.verify import verify as findings_of
-    from multitalk.manifests.store import forget as forget_videos
+    from multitalk.manifests.store import forget as forget_clips
 
     findings = findings_of(root, hashes=not fast)
     if json:
@@ -126,10 +129,12 @@ def verify(
         if not rows:
             print("every file is as the manifest says")
     if forget:
-        videos = sorted({f.video for f in findings if f.video and f.kind != "stray"})
-        for language in sorted({language for language, _ in videos}):
-            forget_videos(root, language, [video for where, video in videos if where == language])
-        print(f"{len(videos)} source videos forgotten: the next build makes them again", file=sys.stderr)
+        forgotten = [
+            f"{forget_clips(root, language, ids, stage=stage)} clips of {language} from {stage} on"
+            for (language, stage), ids in sorted(to_forget(findings).items())
+        ]
+        told = f"the next build makes again: {', '.join(forgotten)}" if forgotten else "nothing to make again"
+        print(told, file=sys.stderr)
     return 1 if any(finding.kind != "stray" for finding in findings) else 0
 
 

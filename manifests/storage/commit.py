@@ -107,7 +107,7 @@ def commit_video(
     while True:
         gone = read_takedown(root).among(video_id, clips)
         # Written before the lock is taken: of a video that is held, nobody else makes motion or landmarks.
-        arrays = [
+        motion, landmarks = [
             _stage_kept(
                 kind, root, staging, before, [row for row in new if row["clip_id"] not in gone], kept - gone
             )
@@ -124,7 +124,7 @@ def commit_video(
             # Verdicts of clips that stay may have changed meanwhile; which clips there are has not.
             everything = _with_present(root, language, video_id, rows) if untouched else list(rows)
             everything = [
-                _completed(row, *arrays, fingerprint)
+                _completed(row, motion, landmarks, fingerprint)
                 if (reason := listed.reason(video_id, row.clip_id)) is None
                 else _buried(row, reason, fingerprint)
                 for row in everything
@@ -140,7 +140,7 @@ def commit_video(
             deletes = [path.as_posix() for clip in sorted(gone) for path in files_of_clip(language, clip)]
             if video_id in listed.videos:
                 deletes += [path.as_posix() for path in files_of_video(language, video_id)]
-            for file in arrays:
+            for file in (motion, landmarks):
                 moves += file.moves
                 deletes += [path for path in file.deletes if path not in deletes]
             decision = Decision((*moves, fragment.as_posix()), tuple(deletes))
