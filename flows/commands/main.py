@@ -85,6 +85,13 @@ COMMANDS: dict[str, tuple[Listed, ...]] = {
             "Write one self-contained page: sizes, distributions, what the policy takes away, failures, clips.",
         ),
         Listed(
+            "status",
+            "build:status",
+            "Say how far a build is.\n\n"
+            "Say how far the newest build at a root is, how fast, how long still, what failed and what is slow; from "
+            "any shell that sees the root.",
+        ),
+        Listed(
             "preview",
             "models:preview",
             "Write a video that shows how one clip was fitted.\n\n"

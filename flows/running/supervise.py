@@ -5,6 +5,7 @@ supervisor say to each other, and it is what progress is counted from.
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,9 @@ class Events:
         self._write("finished", item, **counts)
 
     def _write(self, event: str, item: str, **details: float) -> None:
-        self._file.write(json.dumps({"event": event, "item": item, **details}) + "\n")
+        self._file.write(
+            json.dumps({"event": event, "item": item, "at": round(time.time(), 2), **details}) + "\n"
+        )
         self._file.flush()
 
 
