@@ -106,7 +106,8 @@ def _print_status(found: "RunStatus") -> None:
     left = f", about {duration(found.left_sec)} left" if found.left_sec is not None else ""
     print(
         f"{found.run}: {found.state}; {found.videos_done}/{found.videos} videos, "
-        f"{found.ok + found.failed}/{found.clips} clips ({found.failed} failed, {found.kept} kept) in {duration(found.seconds)}{pace}{left}"
+        f"{found.ok + found.failed}/{found.clips} clips ({found.failed} failed, {found.kept} kept) "
+        f"in {duration(found.seconds)}{pace}{left}"
     )
     print_table([asdict(reason) for reason in found.failures], title="failed")
     for title, times in (("at work", found.at_work), ("slowest so far", found.slowest)):

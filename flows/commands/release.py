@@ -153,11 +153,13 @@ def remove(
     json: AsJson = False,
 ) -> int:
     """Delete source videos and clips for good, and prove it; say which releases and exports hold them."""
+    from multitalk.flows.commands.checks import check_dataset
     from multitalk.ground.settings import ConfigError
     from multitalk.manifests import remove as removing
     from multitalk.manifests.takedown import read_takedown
 
     if not ids:
+        check_dataset(root)
         listed = read_takedown(root)
         if not (listed.videos or listed.clips):
             raise ConfigError("remove: no id is given, and takedown.txt has none: nothing is to be removed")
