@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo demo-train test tests test-quick test-all chaos lint system-libraries clean
+.PHONY: setup demo demo-train test tests test-quick test-all chaos lint docs system-libraries clean
 
 setup: $(READY)
 
@@ -54,6 +54,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages of docs/ that are tables, from the code that they tell of
+docs: setup
+	$(BIN)/python -c 'from pathlib import Path; from multitalk.flows.commands.reference_pages import write; write(Path("docs"))'
 
 clean:
 	rm -rf $(VENV) demo-dataset demo-dataset-source demo-dataset-models

@@ -28,7 +28,7 @@ from multitalk.filters.sync.active_speaker import ActiveSpeaker
 from multitalk.filters.sync.features import SyncClip, sync_clip
 from multitalk.filters.sync.predictor import SyncPredictor, train_predictor, video_statistics
 from multitalk.filters.sync.score import SyncMetrics, measure_sync
-from multitalk.manifests.media import read_wav
+from multitalk.ground.wav import read_wav
 
 TRUE = ("enAOCsynced", "ruSyncedJJJ", "enSyncedLow", "enSyncedKKK")
 DUBBED = ("deTalkerAAA", "frTalkerBBB", "ruTalkerCCC", "zhTalkerDDD", "jaTalkerEEE")

@@ -34,7 +34,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import training_baseline as plain
 
-from multitalk.training.data.motion_data import Batch, BatchDataset
+from multitalk.training.data.motion_data import BatchDataset, MotionBatch
 from multitalk.training.data.packed import PackedMotion
 from multitalk.training.data.sampling import Sampler
 from multitalk.training.layers.wav2vec2 import Wav2Vec2
@@ -129,7 +129,7 @@ def count_operations() -> Figures:
         ours = MotionPrior(PRIORS["multitalk"].model, mean, mean)  # type: ignore[arg-type]
         speaker = Talker(TALKERS["multitalk"].model, WHISPER_WIDTH, ours.settings).eval()  # type: ignore[arg-type]
         features, styles = torch.empty(2 * FRAMES, WHISPER_WIDTH), torch.empty(1, speaker.settings.hidden)
-        ears = Wav2Vec2(Wav2Vec2Settings()).eval()
+        tuned_encoder = Wav2Vec2(Wav2Vec2Settings()).eval()
 
         def plainly(frames: int) -> None:
             plain.predict(*weights, memory[: 2 * frames], style, plain.Heads(), frames)
@@ -147,7 +147,7 @@ def count_operations() -> Figures:
                 lambda frames: speaker.generate(ours, [features[: 2 * frames]], styles), FRAMES
             ),
             "audio encoder XLSR-53": operations(
-                lambda t: ears([torch.empty(t * 640 + 80)]), FRAMES, (FRAMES,)
+                lambda t: tuned_encoder([torch.empty(t * 640 + 80)]), FRAMES, (FRAMES,)
             ),
         }
     plain_total, kept_total = figures["reference, plain"], figures["reference, kept work"]
@@ -254,7 +254,7 @@ def time_training(quick: bool, device: str) -> Figures:
                     else:
                         truth = prior.quantise(motion)
                         styles = talker.languages.weight[:1].expand(len(motion), -1)
-                        logits = talker(prior, talker.hear(sound), styles, truth.latents.detach())
+                        logits = talker(prior, talker.encode_audio(sound), styles, truth.latents.detach())
                         loss = torch.nn.functional.cross_entropy(
                             logits.float().flatten(0, 2), truth.codes.flatten()
                         )
@@ -293,12 +293,12 @@ def _read_packed(clips: int) -> Figures:
             frames, np.zeros(clips, np.int8), language, language, language, np.array("toy"),
         )  # fmt: skip
         sampler = Sampler(np.arange(clips), frames.astype(np.int64), language, DataSettings(), 0)
-        plans = sampler.epoch(0)
-        dataset = BatchDataset(packed, plans, {}, None)
+        batches = sampler.epoch(0)
+        dataset = BatchDataset(packed, batches, {}, None)
         before = anonymous_megabytes()
         start = time.perf_counter()
-        for index in range(len(plans)):
-            read: Batch = dataset[index]  # the one before is let go, as a trainer does
+        for index in range(len(batches)):
+            read: MotionBatch = dataset[index]  # the one before is let go, as a trainer does
         elapsed = time.perf_counter() - start
         return {
             "clips/s": clips / elapsed,

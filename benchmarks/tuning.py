@@ -24,7 +24,7 @@ from torch.nn import functional
 from multitalk.training.layers.wav2vec2 import Wav2Vec2, normalise
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.talker import Talker
-from multitalk.training.model.tuning import Ears, frozen_layers
+from multitalk.training.model.tuning import TunedEncoder, frozen_layers
 from multitalk.training.run.optimiser import make_optimiser
 from multitalk.training.run_settings import OptimiserSettings
 from multitalk.training.settings import MotionPriorSettings, TalkerSettings, TuningSettings, Wav2Vec2Settings
@@ -71,15 +71,15 @@ def measure(kind: str, sizes: Wav2Vec2Settings, steps: int, device: str) -> Figu
     model = Wav2Vec2(sizes).to(device).eval().requires_grad_(False)
     tuning = TuningSettings(kind=kind, layers=sizes.layers // 3)  # type: ignore[arg-type]
     prior = MotionPrior(PRIOR, torch.zeros(6), torch.ones(6)).to(device).eval().requires_grad_(False)
-    ears = None if kind == "frozen" else Ears(model, tuning)
-    torch.manual_seed(1)  # the same talker, whatever was drawn for its ears
-    talker = Talker(TALKER, sizes.hidden, PRIOR, ears).to(device)
+    tuned_encoder = None if kind == "frozen" else TunedEncoder(model, tuning)
+    torch.manual_seed(1)  # the same talker, whatever was drawn for its audio encoder
+    talker = Talker(TALKER, sizes.hidden, PRIOR, tuned_encoder).to(device)
     sounds, motion = (part.to(device) for part in speech(CLIPS + HELD_OUT))
     features, truth = heard_below(model, sounds, tuning), prior.quantise(motion)
 
     def loss(clips: slice | Tensor) -> Tensor:
         styles = talker.languages.weight[:1].expand(len(features[clips]), -1)
-        logits = talker(prior, talker.hear(features[clips]), styles, truth.latents[clips])
+        logits = talker(prior, talker.encode_audio(features[clips]), styles, truth.latents[clips])
         codes = truth.codes.view(len(features), -1)[clips].flatten()
         return functional.cross_entropy(logits.flatten(0, 2), codes)
 

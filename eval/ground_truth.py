@@ -40,6 +40,10 @@ class GroundTruth(Protocol):
     """Clips with their true motion."""
 
     @property
+    def head_model(self) -> HeadModel | None:
+        """Whose mesh the vertices are; None where only their number tells."""
+
+    @property
     def clip_ids(self) -> Sequence[str]:
         """Every clip."""
 
@@ -71,6 +75,9 @@ class FolderTruth:
     VertexFileError
         The folder can not be used.
     """
+
+    head_model = None
+    """Not known: files hold vertices alone."""
 
     def __init__(
         self,
@@ -142,13 +149,13 @@ class ReleaseTruth:
     def __init__(self, root: Path, release: str, head_model: HeadModel, split: str = "test") -> None:
         from multitalk.manifests import open_dataset
         from multitalk.manifests.releases.release import read_release
-        from multitalk.training.model.face import Face
+        from multitalk.training.model.face_decoder import FaceDecoder
 
         table = read_release(root, release).select(["clip_id", "video_id", "language", "split"])
         self._rows = {str(row["clip_id"]): row for row in table.to_pylist() if row["split"] == split}
         self._dataset = open_dataset(root)
-        self._face = Face(head_model)
-        self._head_model = head_model
+        self._face = FaceDecoder(head_model)
+        self.head_model = head_model
 
     @property
     def clip_ids(self) -> Sequence[str]:
@@ -178,19 +185,19 @@ class ReleaseTruth:
             motion = self._dataset.motion(clip_id)
         except DatasetError as error:
             raise VertexFileError(str(error)) from error
-        if motion["head_model"] != self._head_model.key:
+        if motion["head_model"] != self.head_model.key:
             raise VertexFileError(
-                f"{clip_id}: its motion belongs to head model {motion['head_model']}, not {self._head_model.key}"
+                f"{clip_id}: its motion belongs to head model {motion['head_model']}, not {self.head_model.key}"
             )
-        if motion["expression"].shape[1] != self._head_model.expression_size:
+        if motion["expression"].shape[1] != self.head_model.expression_size:
             raise VertexFileError(
                 f"{clip_id}: its motion has {motion['expression'].shape[1]} expressions, "
-                f"{self._head_model.key} has {self._head_model.expression_size}: build the dataset again"
+                f"{self.head_model.key} has {self.head_model.expression_size}: build the dataset again"
             )
         values = np.concatenate([motion["expression"], motion["jaw"]], axis=1).astype(np.float32)
         with torch.inference_mode():
             offsets = self._face(torch.from_numpy(values)).numpy()
-        template = self._head_model.v_template
+        template = self.head_model.v_template
         sound = audio_path(self._dataset.root, str(row["language"]), clip_id)
         return TrueClip(
             clip_id,

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import signal
-import wave
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from multitalk.extract.crop import CropBox, crop_box
 from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from multitalk.extract.ffmpeg import FfmpegError, run_ffmpeg
 from multitalk.extract.probe import SourceVideo
-from multitalk.extract.trim_command import MISSING_FRAMES_FILLED, Cut, Encoder, trim_command
+from multitalk.extract.trim_command import MISSING_FRAMES_FILLED, Cut, VideoEncoding, trim_command
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 from multitalk.ground.units import AUDIO_RATE, CLIP_SIDE, FPS
+from multitalk.ground.wav import wav_form
 
 __all__ = ["CropBox", "TrimRequest", "TrimResult", "TrimSettings", "crop_box", "trim_clips"]
 
@@ -218,7 +218,7 @@ def _run(source: Path, video: SourceVideo, cuts: Sequence[Cut], settings: TrimSe
         Cut(cut.start_frame, cut.frame_count, cut.crop, _part(cut.clip_path), _part(cut.audio_path))
         for cut in cuts
     ]
-    command = trim_command(source, video, parts, Encoder(settings.crf, settings.preset))
+    command = trim_command(source, video, parts, VideoEncoding(settings.crf, settings.preset))
     try:
         run_ffmpeg(command, settings.timeout_base_sec + settings.timeout_per_clip_second * seconds)
     except FfmpegError as error:
@@ -281,9 +281,7 @@ def _check_lengths(source: Path, cut: Cut, clip: Path, audio: Path) -> None:
             f"{source.name}: only {frames} of the {cut.frame_count} frames from "
             f"{cut.start_frame / FPS:.2f} s on can be decoded, though the file claims to be longer",
         )
-    with wave.open(str(audio)) as sound:
-        samples = sound.getnframes()
-    if samples != cut.frame_count * AUDIO_RATE // FPS:
+    if wav_form(audio).samples != cut.frame_count * AUDIO_RATE // FPS:
         raise _error(
             ErrorCode.CORRUPT_MEDIA, f"{source.name}: its sound can not be decoded where the clip lies"
         )

@@ -43,14 +43,14 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class VideoEncoding:
     """How the clip is encoded; see `multitalk.extract.trim.TrimSettings`."""
 
     crf: int
     preset: str
 
 
-def trim_command(source: Path, video: SourceVideo, cuts: Sequence[Cut], encoder: Encoder) -> list[str]:
+def trim_command(source: Path, video: SourceVideo, cuts: Sequence[Cut], encoder: VideoEncoding) -> list[str]:
     """Return ffmpeg's arguments, without the program's name.
 
     Every cut has an input of its own that seeks to its beginning: the cost follows the clips and
@@ -67,7 +67,7 @@ def trim_command(source: Path, video: SourceVideo, cuts: Sequence[Cut], encoder:
     return arguments
 
 
-def _outputs(source: Path, video: SourceVideo, cut: Cut, encoder: Encoder) -> list[OutputStream]:
+def _outputs(source: Path, video: SourceVideo, cut: Cut, encoder: VideoEncoding) -> list[OutputStream]:
     import ffmpeg
 
     start_sec = cut.start_frame / FPS

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.extract.faces.landmarks import Face
+from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.ground.face_layout import layout_of
 
 FloatArray = npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ class FaceAppearance:
     """Share of the lips' contour, 0..1, along which lips stand out from the skin beside them."""
 
 
-def face_appearance(frame: Picture, face: Face) -> FaceAppearance:
+def face_appearance(frame: Picture, face: DetectedFace) -> FaceAppearance:
     """Measure one face in one frame.
 
     Parameters

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.extract.faces.landmarks import Face
+from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.tracks import Box, FaceTrack, overlap
 from multitalk.filters.appearance import FaceAppearance, face_appearance
 from multitalk.filters.pose import head_angles
 from multitalk.ground.face_layout import distance, layout_of
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32
 
 __all__ = ["FaceAppearance", "FaceMetrics", "face_appearance", "landmark_jitter", "measure_face"]
 
@@ -65,9 +69,9 @@ class FaceMetrics:
 
 def measure_face(
     track: FaceTrack,
-    faces: Sequence[Sequence[Face]],
+    faces: Sequence[Sequence[DetectedFace]],
     appearance: Sequence[Sequence[FaceAppearance]],
-    rotation: FloatArray,
+    rotation: Float32[Array, "frames 3"],
     annotated: Box,
     shot_changes: int,
 ) -> FaceMetrics:

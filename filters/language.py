@@ -201,15 +201,15 @@ class LanguageIdentifier:
             return []
         return timed_words(self._whisper, self._tokenizer(code), as_float(samples), text)
 
-    def _encode(self, windows: list[SpeechWindow]) -> "_Batch":
+    def _encode(self, windows: list[SpeechWindow]) -> "_WindowBatch":
         steps = int(windows[0].length_sec * _STEPS_PER_SEC)
         features = [self._whisper.feature_extractor(window.padded())[:, :steps] for window in windows]
         encoded = self._whisper.encode(np.stack(features))
         languages = self._whisper.model.detect_language(encoded)
-        return _Batch(windows, encoded, [{token[2:-2]: p for token, p in found} for found in languages])
+        return _WindowBatch(windows, encoded, [{token[2:-2]: p for token, p in found} for found in languages])
 
     @staticmethod
-    def _language_probabilities(batches: "list[_Batch]", clip: int) -> dict[str, float]:
+    def _language_probabilities(batches: "list[_WindowBatch]", clip: int) -> dict[str, float]:
         """Mean over a clip's windows, weighted by their seconds, of each language's probability, by code."""
         found = [
             (window.seconds, languages)
@@ -235,7 +235,9 @@ class LanguageIdentifier:
             return annotated
         return max(probabilities, key=lambda code: probabilities[code])
 
-    def _transcribe(self, batches: "list[_Batch]", heard: Sequence[str | None]) -> dict[int, str | None]:
+    def _transcribe(
+        self, batches: "list[_WindowBatch]", heard: Sequence[str | None]
+    ) -> dict[int, str | None]:
         """Words of each clip that has speech; None where recognition ran into a loop."""
         texts: dict[int, list[str]] = {}
         for batch in batches:
@@ -261,7 +263,7 @@ class LanguageIdentifier:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class _WindowBatch:
     windows: list[SpeechWindow]
     encoded: Any
     """Whisper's encoder output of all of them, a ctranslate2.StorageView."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 
 from multitalk.ground.face_layout import layout_of
 
-FloatArray = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Float32
 
 # Points on bone (bridge of the nose, corners of the eyes, temples, forehead, cheekbones): speech moves them least.
 _BONE = (
@@ -18,8 +20,8 @@ _BONE = (
 
 
 def head_rotation(
-    landmarks: FloatArray, reference: npt.NDArray[np.float64] | npt.NDArray[np.float32]
-) -> FloatArray:
+    landmarks: Float32[Array, "frames points 3"], reference: Float[Array, "468 3"]
+) -> Float32[Array, "frames 3"]:
     """Rotations that lay a reference head over the landmarks, by orthogonal Procrustes analysis of bone points.
 
     Parameters
@@ -54,7 +56,7 @@ def head_rotation(
     return result
 
 
-def head_angles(rotation: FloatArray) -> FloatArray:
+def head_angles(rotation: Float32[Array, "poses 3"]) -> Float32[Array, "poses 3"]:
     """Yaw, pitch and roll (N, 3) in degrees of axis-angles (N, 3), for R = Ry(yaw) Rx(-pitch) Rz(roll).
 
     Yaw is positive when the head turns to its left (right in the picture), pitch when it looks up, roll when

@@ -17,7 +17,7 @@ from multitalk.fit_flame.parameters.motion import Motion
 from multitalk.fit_flame.parameters.rotation import to_axis_angle
 from multitalk.fit_flame.regressors.interface import Coefficients
 from multitalk.fit_flame.regressors.start import require_trained_on, start_from
-from multitalk.fit_flame.solving.batch import Batch, prepare, usable_frames
+from multitalk.fit_flame.solving.batch import ClipBatch, prepare, usable_frames
 from multitalk.fit_flame.solving.contour import at_yaw, narrowed
 from multitalk.fit_flame.solving.gaze import gaze
 from multitalk.fit_flame.solving.identity import at_frames, choose, fit_shared, key_frames, nearest_key
@@ -112,7 +112,7 @@ def _without_identity(head_model: HeadModel) -> HeadModel:
 
 
 def solve(
-    basis: LandmarkBasis, batch: Batch, settings: FitSettings, image_size: int, start: Start | None = None
+    basis: LandmarkBasis, batch: ClipBatch, settings: FitSettings, image_size: int, start: Start | None = None
 ) -> tuple[ClipState, FrameState]:
     """Run the fit: first guess, shared unknowns on key frames, frames alone, frames together.
 
@@ -189,7 +189,7 @@ def _fit_frames(
 
 def _fit_chain(
     basis: LandmarkBasis,
-    batch: Batch,
+    batch: ClipBatch,
     prior: Prior,
     clip: ClipState,
     frame: FrameState,
@@ -213,7 +213,7 @@ def _fit_chain(
 
 def _results(
     basis: LandmarkBasis,
-    batch: Batch,
+    batch: ClipBatch,
     clip: ClipState,
     frame: FrameState,
     head_model: HeadModel,
@@ -263,7 +263,7 @@ def _weighted(error: Tensor, trust: Tensor) -> Tensor:
 
 def _motion(
     basis: LandmarkBasis,
-    batch: Batch,
+    batch: ClipBatch,
     clip: ClipState,
     frame: FrameState,
     c: int,

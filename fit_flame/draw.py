@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Bool, Float32, Int64
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -92,7 +97,7 @@ def draw_shaded(frame: Image, vertices: FloatArray, pixels: FloatArray, faces: I
     return canvas
 
 
-def facing(pixels: FloatArray, faces: IntArray) -> npt.NDArray[np.bool_]:
+def facing(pixels: Float32[Array, "vertices xy"], faces: Int64[Array, "faces 3"]) -> Bool[Array, " faces"]:
     """Tell which triangles (F,) show their front: counter-clockwise with y up, so clockwise in pixels."""
     a, b, c = pixels[faces[:, 0]], pixels[faces[:, 1]], pixels[faces[:, 2]]
     first, second = b - a, c - a

@@ -1,9 +1,9 @@
 """`python -m multitalk.fit_flame.parity DIR`: compare with what the original FLAME and DECA compute.
 
-`DIR` holds `golden.npz` and `deca_tensors.json`; FLAME's mean face, its triangles and the landmark embedding
-lie in a folder `flame` beside one of its parents, or where `--flame` says. The model and the weights behind
-the stored arrays are not stored but made by the rules given with them; `golden_flame` and `golden_weight`
-below follow those rules.
+`DIR` holds `golden.npz` and `deca_tensors.json`. Where `golden.npz` has vertices, FLAME's forward model is compared,
+too: FLAME's mean face, its triangles and the landmark embedding lie in a folder `flame` beside one of its parents, or
+where `--flame` says. The model and the weights behind the stored arrays are not stored but made by the rules given
+with them; `golden_flame` and `golden_weight` below follow those rules.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        flame = options.flame or _flame_folder(options.directory)
         with np.load(options.directory / "golden.npz", allow_pickle=False) as stored:
             golden = {name: stored[name] for name in stored.files}
+        flame = (options.flame or _flame_folder(options.directory)) if "vertices" in golden else None
         names = json.loads((options.directory / "deca_tensors.json").read_text())
     except (OSError, ValueError, HeadModelError) as error:
         sys.stderr.write(f"cannot compare: {error}\n")
         return 2
-    rows = compare_flame(golden, flame) + compare_deca(golden, names)
+    rows = (compare_flame(golden, flame) if flame else []) + compare_deca(golden, names)
     width = max(len(name) for name, _, _, _ in rows)
     for name, difference, tolerance, unit in rows:
         verdict = "ok" if difference <= tolerance else "TOO LARGE"

@@ -17,14 +17,14 @@ def evaluate(settings: EvaluateReleaseSettings) -> str:
     """Measure motion and read lips on a release; gives the tables as Markdown. Run it again to go on."""
     logger = get_run_logger()
 
-    def told(step: str) -> Callable[[int, int], None]:
+    def progress_of(step: str) -> Callable[[int, int], None]:
         def progress(done: int, of: int) -> None:
             if done % _LOGGED_CLIPS == 0:
                 logger.info(f"{step}: {done} of {of}")
 
         return progress
 
-    markdown = tables_text(evaluate_release(settings, told), "markdown")
+    markdown = tables_text(evaluate_release(settings, progress_of), "markdown")
     description = f"Release {settings.release}, split {settings.split}"
     create_markdown_artifact(key="evaluate", markdown=markdown, description=description)
     return markdown

@@ -10,7 +10,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from multitalk.flows.running.pool import ctrl_c_makes
 from multitalk.flows.running.worker_process import STOP_FILE
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 
 _TURN_SEC = 1.0
 _ENDING_SEC = 30
@@ -21,7 +21,7 @@ def task_runner(kind: Literal["local", "dask", "ray"], address: str | None, work
 
     Raises
     ------
-    ConfigError
+    SettingsError
         If the extra that brings it is not installed.
     """
     runner: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
@@ -36,7 +36,7 @@ def task_runner(kind: Literal["local", "dask", "ray"], address: str | None, work
 
             runner = RayTaskRunner(address=address, init_kwargs={} if address else {"num_cpus": workers})
     except ImportError as error:
-        raise ConfigError(
+        raise SettingsError(
             f"task_runner: {kind} needs the extra of its name: pip install multitalk[{kind}]"
         ) from error
     return runner

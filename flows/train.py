@@ -3,8 +3,8 @@
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
-from multitalk.flows.modelling.models import Kind, train
 from multitalk.flows.modelling.settings import TrainSettings
+from multitalk.flows.modelling.trained_models import Kind, train
 
 _LOGGED_STEPS = 50
 
@@ -24,11 +24,11 @@ def train_talker(settings: TrainSettings) -> dict[str, float]:
 def _train(kind: Kind, settings: TrainSettings) -> dict[str, float]:
     logger = get_run_logger()
 
-    def told(what: str, done: int, of: int) -> None:
+    def show_progress(what: str, done: int, of: int) -> None:
         if done % _LOGGED_STEPS == 0 or done == of:
             logger.info(f"{what}: {done} of {of}")
 
-    trained = train(kind, settings, told)
+    trained = train(kind, settings, show_progress)
     logger.info(f"best model: {trained.best}")
     if trained.note:
         logger.warning(trained.note)

@@ -1,4 +1,4 @@
-"""The tables of columns in README and in dataset cards, made from the schema."""
+"""The tables of columns in docs/columns.md and in dataset cards, made from the schema."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from multitalk.manifests.schema import GROUPS, LANDMARK_COLUMNS, MOTION_COLUMNS,
 
 
 def columns_markdown() -> str:
-    """README's tables: the manifest's columns by group, then motion's and landmarks'."""
+    """Return the tables of docs/columns.md: the manifest's columns by group, then motion's and landmarks'."""
     sections = {**GROUPS, "Motion files": MOTION_COLUMNS, "Landmark files": LANDMARK_COLUMNS}
     return "\n".join(_markdown(title, columns) for title, columns in sections.items())
 

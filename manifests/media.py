@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,18 +22,6 @@ Samples = npt.NDArray[np.int16]
 
 class MediaError(ValueError):
     """A video or sound file can not be read; the message names it."""
-
-
-def read_wav(path: Path) -> Samples:
-    """Read a clip's sound as `build` stores it: (N,) 16-bit mono at 16 kHz, without a decoder.
-
-    Raises
-    ------
-    OSError, EOFError, wave.Error
-        It is missing, or no WAV file.
-    """
-    with wave.open(str(path)) as sound:
-        return np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
 
 
 def read_sound(path: Path) -> Samples:

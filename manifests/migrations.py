@@ -12,7 +12,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from multitalk.manifests.schema import VERSION_KEY
+from multitalk.manifests.schema import SCHEMA_VERSION, VERSION_KEY
 
 RENAMED_STAGES = {"download": "source", "filters": "speech"}
 """Names that the column `stage` had before version 3, with today's."""
@@ -31,6 +31,8 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     if table.schema.equals(schema, check_metadata=True):
         return table
     version = int((table.schema.metadata or {}).get(VERSION_KEY, b"0"))
+    if version == SCHEMA_VERSION and table.schema.equals(schema):
+        return pa.Table.from_arrays(table.columns, schema=schema)
     columns = [
         _today(table[field.name], field, version)
         if field.name in table.column_names

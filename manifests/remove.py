@@ -86,15 +86,15 @@ def remove(root: Path, ids: Sequence[str], reason: str = "", *, whole_video: boo
     # The list comes first: from here on, no build can bring them back, whatever happens to this run.
     extend_takedown(root, dict.fromkeys(videos, reason), dict.fromkeys(clips, reason))
     listed = read_takedown(root)
-    buried = _bury_all(root, listed)
-    # Read after the burial: of what a running build committed meanwhile, nothing may be overlooked.
+    count = _write_tombstones(root, listed)
+    # Read after that: of what a running build committed meanwhile, nothing may be overlooked.
     rows = read_manifest(root, _KEYS)
     gone = rows.filter(listed.holds(rows)).to_pylist()
     files = _delete_files(root, gone, listed)
     counts = _delete_rows(root, gone, listed)
     traces = scrub(root, listed, frozenset(row["clip_id"] for row in gone))
     removal = Removal(
-        rows=buried,
+        rows=count,
         listed=tuple(ids),
         files=tuple(files),
         motion_rows=counts[0],
@@ -130,46 +130,46 @@ def _told_apart(
     return videos, clips
 
 
-def _bury_all(root: Path, listed: Takedown) -> int:
+def _write_tombstones(root: Path, listed: Takedown) -> int:
     """Turn rows into tombstones; returns how many."""
     counts: list[int] = []
 
-    def bury(table: pa.Table) -> pa.Table:
+    def change(table: pa.Table) -> pa.Table:
         alive = pc.and_(
             listed.holds(table), pc.fill_null(pc.not_equal(table["error_code"], ERROR_CODE), True)
         )
         counts.append(pc.sum(alive).as_py() or 0)
-        return _bury(table, listed)
+        return _with_tombstones(table, listed)
 
-    compact(root, bury)
+    compact(root, change)
     if (root / ".staging").is_dir():  # a commit that was decided by a process killed just now
         finish_commits(root)
-        compact(root, bury)
+        compact(root, change)
     return sum(counts)
 
 
-def _bury(table: pa.Table, listed: Takedown) -> pa.Table:
+def _with_tombstones(table: pa.Table, listed: Takedown) -> pa.Table:
     gone = listed.holds(table)
-    graves = [
+    tombstones = [
         tombstone(row, listed.reason(row["video_id"], row["clip_id"]) or "")
         for row in table.filter(gone).to_pylist()
     ]
-    if not graves:
+    if not tombstones:
         return table
-    both = pa.concat_tables([table.filter(pc.invert(gone)), _verdict(manifest_table(graves), table)])
+    both = pa.concat_tables([table.filter(pc.invert(gone)), _verdict(manifest_table(tombstones), table)])
     return both.sort_by([("video_id", "ascending"), ("clip_id", "ascending")])
 
 
-def _verdict(graves: pa.Table, table: pa.Table) -> pa.Table:
+def _verdict(tombstones: pa.Table, table: pa.Table) -> pa.Table:
     """Reject tombstones where a policy has spoken, so that no clip is left without a verdict."""
     if table["accepted"].null_count == table.num_rows:
-        return graves
+        return tombstones
     for name, value in (("accepted", False), ("rejected_by", ["status"])):
         index = MANIFEST.get_field_index(name)
-        graves = graves.set_column(
-            index, MANIFEST.field(name), pa.array([value] * len(graves), MANIFEST.types[index])
+        tombstones = tombstones.set_column(
+            index, MANIFEST.field(name), pa.array([value] * len(tombstones), MANIFEST.types[index])
         )
-    return graves
+    return tombstones
 
 
 def _places(rows: Iterable[dict[str, str]], listed: Takedown) -> list[Path]:

@@ -20,7 +20,7 @@ VERSION_KEY = b"multitalk.schema_version"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a file, as its schema and README's table show it."""
+    """One column of a file, as its schema and docs/columns.md show it."""
 
     name: str
     type: pa.DataType

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,23 @@ VIDEOS_KEY = b"multitalk.videos"
 """In the footer of a manifest file: JSON of its source videos, video id to configuration fingerprint."""
 
 # One row group a clip: a training reader takes a clip out of a file without touching the others. Neighbouring
-# floats share their high bytes, so they compress once split (not float16: DuckDB can not read that).
+# floats share their high bytes, so they compress once split (not float16: DuckDB can not read that). What is small
+# beside them stays as it is, and only ids get statistics: of a short clip, these took most of the time to write it.
 _LEAVES = {pa.list_(pa.float32()): ".list.element", FRAMES: ".list.element.list.element"}
+_SPLIT = [f.name + _LEAVES[f.type] for f in MOTION if f.type in _LEAVES]
 _MOTION_OPTIONS: dict[str, Any] = {
+    "compression": {leaf: "zstd" for leaf in _SPLIT if leaf.endswith(_LEAVES[FRAMES])},
+    "row_group_size": 1,
+    "use_dictionary": False,
+    "use_byte_stream_split": _SPLIT,
+    "write_statistics": ["clip_id"],
+}
+_LANDMARKS_OPTIONS: dict[str, Any] = {
     "compression": "zstd",
     "row_group_size": 1,
     "use_dictionary": False,
-    "use_byte_stream_split": [f.name + _LEAVES[f.type] for f in MOTION if f.type in _LEAVES],
+    "write_statistics": ["clip_id"],
 }
-_LANDMARKS_OPTIONS: dict[str, Any] = {"compression": "zstd", "row_group_size": 1, "use_dictionary": False}
 # Texts that repeat. A dictionary of numbers or ids that do not is built in vain: it costs a third of the time to
 # write a file, and makes it larger.
 _REPEATED = (
@@ -85,10 +94,14 @@ def manifest_table(rows: Sequence[ClipRow] | Sequence[Row]) -> pa.Table:
     ValueError
         When a row has an unknown column, lacks one that may not be null, or holds a value of another type.
     """
-    named = [row.to_mapping() if isinstance(row, ClipRow) else row for row in rows]
-    return pa.Table.from_arrays(
-        [_manifest_column(named, field) for field in _known(named, MANIFEST)], schema=MANIFEST
-    )
+    if all(isinstance(row, ClipRow) for row in rows):
+        columns = [[getattr(row, name) for row in rows] for name in MANIFEST.names]
+    else:
+        named = [row.to_mapping() if isinstance(row, ClipRow) else row for row in rows]
+        columns = [[row.get(field.name) for row in named] for field in _known(named, MANIFEST)]
+    clips = columns[MANIFEST.get_field_index("clip_id")]
+    arrays = [_manifest_column(values, clips, field) for values, field in zip(columns, MANIFEST, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=MANIFEST)
 
 
 def motion_table(rows: Sequence[Row]) -> pa.Table:
@@ -118,7 +131,13 @@ def landmarks_table(rows: Sequence[Row]) -> pa.Table:
 
 def row_arrays(table: pa.Table, index: int = 0) -> dict[str, Any]:
     """One row of a motion or landmarks table: lists as arrays (T,) or (T, D), the rest as Python values."""
-    return {name: _python(table[name][index]) for name in table.column_names}
+    return all_row_arrays(table.slice(index, 1))[0]
+
+
+def all_row_arrays(table: pa.Table) -> list[dict[str, Any]]:
+    """Every row of a motion or landmarks table, as `row_arrays` gives one."""
+    columns = [_values(table[name].combine_chunks()) for name in table.column_names]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def write_manifest(table: pa.Table, place: Path, footer: Mapping[bytes, bytes]) -> None:
@@ -220,8 +239,7 @@ def _known(rows: Sequence[Row], schema: pa.Schema) -> pa.Schema:
     return schema
 
 
-def _manifest_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
-    values = [row.get(field.name) for row in rows]
+def _manifest_column(values: list[Any], clips: Sequence[object], field: pa.Field) -> pa.Array:
     if field.name == "tool_versions":
         values = [sorted(value.items()) if isinstance(value, Mapping) else value for value in values]
     if pa.types.is_integer(field.type):
@@ -230,18 +248,18 @@ def _manifest_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
         column = pa.array(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(
-            f"column {field.name} of clip {rows[0].get('clip_id')!r} or later: {error}"
+            f"column {field.name} of clip {clips[0] if clips else None!r} or later: {error}"
         ) from error
     column = _measured(column)
     if column.null_count and not field.nullable:
-        raise ValueError(
-            f"column {field.name} of clip {rows[values.index(None)].get('clip_id')!r} is missing"
-        )
+        raise ValueError(f"column {field.name} of clip {clips[values.index(None)]!r} is missing")
     return column
 
 
 def _measured(column: pa.Array) -> pa.Array:
     """Make null, to SQL and policies alike, a metric that could not be measured."""
+    if column.null_count == len(column):
+        return column
     if pa.types.is_floating(column.type):
         return pc.if_else(pc.is_finite(column), column, None)
     if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
@@ -252,7 +270,7 @@ def _measured(column: pa.Array) -> pa.Array:
 
 def _whole(value: object) -> object:
     """Keep Arrow from cutting the fraction off a number in silence."""
-    if isinstance(value, float | np.floating):
+    if type(value) is not int and isinstance(value, float | np.floating):
         if not np.isfinite(value):
             return None
         return int(value) if value == int(value) else str(value)
@@ -272,25 +290,41 @@ def _array_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
 def _lists(arrays: Sequence[Array], kind: pa.DataType) -> pa.Array:
     """List array of one (T,) or (T, D) array an item, without a loop over numbers."""
     offsets = pa.array(np.cumsum([0, *map(len, arrays)]), pa.int32())
-    item = kind.value_type
-    if not pa.types.is_list(item):
-        numbers = np.concatenate([np.ravel(array) for array in arrays]) if arrays else np.empty(0)
-        return pa.ListArray.from_arrays(
-            offsets, pa.array(numbers.astype(item.to_pandas_dtype()), item), type=kind
-        )
-    if any(array.ndim != 2 for array in arrays):
-        raise ValueError(f"expected arrays of (T, D), got {[array.shape for array in arrays]}")
-    frames = [np.ravel(frame) for array in arrays for frame in array]
-    return pa.ListArray.from_arrays(offsets, _lists(frames, item), type=kind)
+    inner = kind.value_type
+    item = inner.value_type if pa.types.is_list(inner) else inner
+    numbers = np.concatenate([array.ravel() for array in arrays]) if arrays else np.empty(0)
+    values = pa.array(numbers.astype(item.to_pandas_dtype(), copy=False), item)
+    if inner is not item:
+        if any(array.ndim != 2 for array in arrays):
+            raise ValueError(f"expected arrays of (T, D), got {[array.shape for array in arrays]}")
+        widths = np.repeat([array.shape[1] for array in arrays], [len(array) for array in arrays])
+        frames = pa.array(np.concatenate([[0], np.cumsum(widths)]), pa.int32())
+        values = pa.ListArray.from_arrays(frames, values, type=inner)
+    return pa.ListArray.from_arrays(offsets, values, type=kind)
 
 
-def _python(value: pa.Scalar) -> object:
-    if not pa.types.is_list(value.type):
-        return value.as_py()
-    items = value.values
-    if not pa.types.is_list(items.type):
-        return items.to_numpy(zero_copy_only=False)
-    return items.flatten().to_numpy(zero_copy_only=False).reshape(len(items), -1)
+def _values(column: pa.Array) -> list[Any]:
+    """Every item of a column: a list as an array (T,) or (T, D), null as None."""
+    if not pa.types.is_list(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    items, offsets = column.values, column.offsets.to_numpy()
+    if pa.types.is_list(items.type):
+        frames = items.offsets.to_numpy()
+        numbers = items.values.to_numpy(zero_copy_only=False)
+        found = [
+            numbers[frames[begin] : frames[end]].reshape(end - begin, -1) if end > begin else np.empty((0, 0))
+            for begin, end in pairwise(offsets)
+        ]
+    else:
+        numbers = items.to_numpy(zero_copy_only=False)
+        found = [numbers[begin:end] for begin, end in pairwise(offsets)]
+    if column.null_count:
+        return [
+            value if there else None
+            for value, there in zip(found, column.is_valid().to_pylist(), strict=True)
+        ]
+    return found
 
 
 def _write(table: pa.Table, place: Path, options: Mapping[str, Any]) -> None:

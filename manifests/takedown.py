@@ -3,7 +3,7 @@
 ``takedown.txt`` in the root has one entry a line: the id of a source video, or ``clip:`` and the id of a clip (no id
 has a colon in it). What follows is the reason; lines that begin with ``#`` are comments. `multitalk.manifests.remove`
 adds to it, and it can be written by hand before a build: what is listed is committed as tombstones. Who deletes a line
-allows a later build to make the clips again.
+allows a later build to make the clips again, which it does with `--retry removed`.
 """
 
 from __future__ import annotations

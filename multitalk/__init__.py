@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from multitalk.flows.discovering.discover import discover
     from multitalk.flows.discovering.settings import DiscoverSettings
     from multitalk.flows.modelling.head_models import load_head_model
-    from multitalk.flows.modelling.models import train
     from multitalk.flows.modelling.settings import TrainSettings
+    from multitalk.flows.modelling.trained_models import train
     from multitalk.manifests import open_dataset
     from multitalk.manifests.releases.release import create_release
     from multitalk.training.talk import talk
@@ -51,7 +51,7 @@ _PLACES = {
     "load_head_model": ("multitalk.flows.modelling.head_models", "load_head_model"),
     "open_dataset": ("multitalk.manifests", "open_dataset"),
     "talk": ("multitalk.training.talk", "talk"),
-    "train": ("multitalk.flows.modelling.models", "train"),
+    "train": ("multitalk.flows.modelling.trained_models", "train"),
 }
 
 __all__ = [

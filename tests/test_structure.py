@@ -140,11 +140,12 @@ def test_files_in_the_users_folder_do_not_stand_in_the_way(tmp_path):
 
 def test_no_file_is_two_modules():
     """The rooms are links in `multitalk/`, too: a module under its room's bare name would be another module."""
+    rooms = tuple(f"{folder_of(room)}{os.sep}" for room in MAY_IMPORT)
     code = (
         "import importlib, os, sys\n"
         f"for name in {sorted(MODULES)}: importlib.import_module(name)\n"
         "files = [os.path.realpath(m.__file__) for m in list(sys.modules.values()) if getattr(m, '__file__', None)]\n"
-        f"ours = [file for file in files if file.startswith({tuple(f'{folder_of(r)}{os.sep}' for r in MAY_IMPORT)!r})]\n"
+        f"ours = [file for file in files if file.startswith({rooms!r})]\n"
         "print(len(ours) - len(set(ours)), [n for n in sys.modules if n.split('.')[0] in ('flows', 'eval')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from multitalk.fit_flame.heads.head_model import HeadModel
     from multitalk.fit_flame.parameters.motion import Motion
+    from multitalk.ground.arrays import Array, Float32
     from multitalk.training.model.audio_encoder import AudioEncoder
     from multitalk.training.model.model_files import TalkerFile
     from multitalk.training.model.motion_prior import MotionPrior
@@ -165,7 +166,7 @@ def write_spoken(spoken: Spoken, path: Path) -> None:
         raise TalkError(f"{path}: ends in neither .npy nor .npz")
 
 
-def read_audio(path: Path) -> FloatArray:
+def read_audio(path: Path) -> Float32[Array, " samples"]:
     """Read samples (S,) in -1..1 at 16 kHz, all channels mixed, of any file with sound.
 
     Raises
@@ -196,7 +197,7 @@ class _Speaker:
         import torch
 
         from multitalk.training.model.audio_encoder import Wav2Vec2Encoder
-        from multitalk.training.model.face import Face
+        from multitalk.training.model.face_decoder import FaceDecoder
         from multitalk.training.model.tuning import lower_part
         from multitalk.training.reference.decoding import ReferenceDecoder
         from multitalk.training.reference.prior import ReferencePrior
@@ -204,7 +205,7 @@ class _Speaker:
 
         self.settings, self.head_model, self.encoder = settings, head_model, audio_encoder
         self.prior, self.talker = prior.to(settings.device), file.talker.to(settings.device)
-        self.face = Face(head_model).to(settings.device)
+        self.face = FaceDecoder(head_model).to(settings.device)
         self.style = self.talker.style(settings.languages).detach()
         self.decoder = None
         if isinstance(self.talker, ReferenceTalker):
@@ -223,9 +224,9 @@ class _Speaker:
         elif audio_encoder is None or audio_encoder.fingerprint != file.audio_encoder:
             given = audio_encoder.fingerprint if audio_encoder else "none"
             raise TalkError(f"the talker hears through audio encoder {file.audio_encoder}; given: {given}")
-        elif self.talker.ears is not None:
+        elif self.talker.tuned_encoder is not None:
             assert isinstance(audio_encoder, Wav2Vec2Encoder)
-            self.encoder = lower_part(audio_encoder, self.talker.ears.tuning)
+            self.encoder = lower_part(audio_encoder, self.talker.tuned_encoder.tuning)
         self.tensor = partial(torch.as_tensor, dtype=torch.float32, device=settings.device)
 
     def speak(self, audio: list[FloatArray]) -> Iterator[Spoken]:
@@ -241,11 +242,11 @@ class _Speaker:
             return
         assert isinstance(self.prior, MotionPrior) and isinstance(self.talker, Talker)
         assert self.encoder is not None
-        heard = [self.tensor(self.encoder.features(a, len(a) // SAMPLES_PER_FRAME)) for a in audio]
-        for motion in self.talker.generate(self.prior, heard, styles, self.settings.temperature):
+        encoded_audio = [self.tensor(self.encoder.features(a, len(a) // SAMPLES_PER_FRAME)) for a in audio]
+        for motion in self.talker.generate(self.prior, encoded_audio, styles, self.settings.temperature):
             yield Spoken(self._vertices(self.face(motion)), self._motion(motion))
 
-    def _vertices(self, offsets: Tensor) -> FloatArray:
+    def _vertices(self, offsets: Tensor) -> Float32[Array, "frames vertices 3"]:
         moved: FloatArray = offsets.view(len(offsets), -1, 3).cpu().numpy() + self.head_model.v_template
         return moved
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -24,7 +28,7 @@ class Camera:
     """Added to every vertex, metres; zero for vertices that are in camera coordinates already."""
 
     @classmethod
-    def portrait(cls, template: FloatArray, size: int, margin: float = 0.05) -> Camera:
+    def portrait(cls, template: Float[Array, "vertices 3"], size: int, margin: float = 0.05) -> Camera:
         """Camera that sees a head without pose from the front, at a distance of one metre.
 
         Parameters
@@ -42,11 +46,11 @@ class Camera:
         focal = (1 - 2 * margin) * size * nearest / float(max(high[:2] - low[:2]))
         return cls(focal, size / 2, size / 2, (-float(middle[0]), -float(middle[1]), -1.0 - float(middle[2])))
 
-    def place(self, vertices: FloatArray) -> FloatArray:
+    def place(self, vertices: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
         """Vertices (..., 3) in camera coordinates."""
-        return vertices + np.asarray(self.position, dtype=vertices.dtype)
+        return np.asarray(vertices + np.asarray(self.position, dtype=vertices.dtype))
 
-    def project(self, vertices: FloatArray) -> FloatArray:
+    def project(self, vertices: Float[Array, "... 3"]) -> Float[Array, "... 2"]:
         """Pixels (..., 2) at which vertices (..., 3) land."""
         placed = self.place(vertices)
         pixels = self.focal * placed[..., :2] / -placed[..., 2:]

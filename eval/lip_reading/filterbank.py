@@ -1,27 +1,23 @@
 """What AV-HuBERT hears: log filterbank energies, four frames of 10 ms stacked to one of 40 ms.
 
-The same numbers as `logfbank` of the package python_speech_features with its defaults, which every
-published AV-HuBERT model was trained on: 26 mel filters from 0 to 8 kHz, frames of 25 ms without a window
-function, pre-emphasis 0.97, on raw 16-bit values.
+The same numbers as `logfbank` of the package python_speech_features with its defaults, on raw 16-bit values.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 
-from multitalk.ground.units import AUDIO_RATE
+from multitalk.ground.mel import SPEECH_BANDS, speech_bands, speech_power
 
-FRAME, STEP, FFT = 400, 160, 512
-FILTERS = 26
-PRE_EMPHASIS = 0.97
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Float32, Float64, Int, Int16
+
 STACK = 4
 
-Float64Array = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
 
-
-def log_filterbank(samples: npt.NDArray[np.integer] | npt.NDArray[np.floating]) -> Float64Array:
+def log_filterbank(samples: Int[Array, ...] | Float[Array, ...]) -> Float64[Array, "steps 26"]:
     """Log energies in 26 mel bands every 10 ms.
 
     Parameters
@@ -41,32 +37,11 @@ def log_filterbank(samples: npt.NDArray[np.integer] | npt.NDArray[np.floating]) 
     """
     if samples.ndim != 1 or len(samples) == 0:
         raise ValueError(f"mono samples (N,) with N >= 1 are needed, not {samples.shape}")
-    signal = samples.astype(np.float64)
-    signal = np.append(signal[0], signal[1:] - PRE_EMPHASIS * signal[:-1])
-    frame_count = 1 + max(0, -(-(len(signal) - FRAME) // STEP))
-    padded = np.pad(signal, (0, (frame_count - 1) * STEP + FRAME - len(signal)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::STEP]
-    power = np.abs(np.fft.rfft(frames, FFT)) ** 2 / FFT
-    energy = power @ mel_filters().T
+    energy = speech_power(samples) @ speech_bands().T
     return np.asarray(np.log(np.where(energy == 0, np.finfo(np.float64).eps, energy)))
 
 
-def mel_filters() -> Float64Array:
-    """(26, 257) triangular filters, equally spaced in mel from 0 to 8 kHz, with corners on FFT bins."""
-    top = 2595 * np.log10(1 + AUDIO_RATE / 2 / 700)
-    hertz = 700 * (10 ** (np.linspace(0, top, FILTERS + 2) / 2595) - 1)
-    corners = np.floor((FFT + 1) * hertz / AUDIO_RATE)
-    bins = np.arange(FFT // 2 + 1)
-    left, centre, right = (corners[k : k + FILTERS, None] for k in range(3))
-    rising = (bins >= left) & (bins < centre)
-    falling = (bins >= centre) & (bins < right)
-    return np.asarray(
-        np.where(rising, (bins - left) / (centre - left), 0)
-        + np.where(falling, (right - bins) / (right - centre), 0)
-    )
-
-
-def audio_input(samples: npt.NDArray[np.int16], frames: int | None = None) -> Float32Array:
+def audio_input(samples: Int16[Array, " samples"], frames: int | None = None) -> Float32[Array, "frames 104"]:
     """Turn sound into AV-HuBERT's audio input.
 
     Parameters
@@ -82,7 +57,7 @@ def audio_input(samples: npt.NDArray[np.int16], frames: int | None = None) -> Fl
         (T, 104), each frame normalised to mean 0 and variance 1 over its 104 values.
     """
     features = log_filterbank(samples).astype(np.float32)
-    features = np.pad(features, ((0, -len(features) % STACK), (0, 0))).reshape(-1, STACK * FILTERS)
+    features = np.pad(features, ((0, -len(features) % STACK), (0, 0))).reshape(-1, STACK * SPEECH_BANDS)
     if frames is not None:
         features = np.pad(features[:frames], ((0, max(0, frames - len(features))), (0, 0)))
     mean, variance = features.mean(axis=1, keepdims=True), features.var(axis=1, keepdims=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from multitalk.eval.drawing.camera import Camera
 from multitalk.eval.drawing.render import IntArray, MeshRenderer
 from multitalk.eval.ground_truth import GroundTruth
-from multitalk.eval.lip_reading.lip_reading import Sight, Version, file_version
+from multitalk.eval.lip_reading.lip_reading import MouthCrops, Version, file_version
 from multitalk.eval.lip_reading.mouth import MouthLandmarks, Topology, model_input, mouth_crops
 from multitalk.eval.vertex_files import VertexFileError, find_vertex_files, read_vertices
 from multitalk.ground.units import FPS
@@ -55,9 +55,9 @@ def rendered_mouths(vertices: Float32Array, faces: IntArray, template: Float32Ar
         )
 
 
-def vertex_sight(
+def vertex_mouth_crops(
     folder: Path, faces: IntArray, template: Float32Array, metres_per_unit: float = 1.0
-) -> Sight:
+) -> MouthCrops:
     """Mouth pictures of a model's folder of vertex files.
 
     Raises
@@ -67,30 +67,30 @@ def vertex_sight(
     """
     files = find_vertex_files(folder)
 
-    def see(clip_id: str) -> Float32Array:
+    def crops(clip_id: str) -> Float32Array:
         if clip_id not in files:
             raise LookupError(f"no prediction in {folder}")
         return rendered_mouths(read_vertices(files[clip_id].paths[0], metres_per_unit), faces, template)
 
-    return see
+    return crops
 
 
-def truth_sight(truth: GroundTruth, faces: IntArray) -> Sight:
+def true_mouth_crops(truth: GroundTruth, faces: IntArray) -> MouthCrops:
     """Mouth pictures of the true motion, rendered: the ceiling of what any model could reach."""
 
-    def see(clip_id: str) -> Float32Array:
+    def crops(clip_id: str) -> Float32Array:
         clip = truth.load(clip_id)
         if clip.template is None:
             raise LookupError(f"{clip_id}: rendering needs a template")
         return rendered_mouths(clip.vertices, faces, clip.template)
 
-    return see
+    return crops
 
 
-def video_sight(
+def video_mouth_crops(
     video: Callable[[str], Path],
     landmarks: Callable[[str], npt.NDArray[np.floating]],
-) -> Sight:
+) -> MouthCrops:
     """Mouth pictures of real or rendered videos at 25 frames a second.
 
     Parameters
@@ -103,7 +103,7 @@ def video_sight(
         MediaPipe's.
     """
 
-    def see(clip_id: str) -> Float32Array:
+    def crops(clip_id: str) -> Float32Array:
         path = video(clip_id)
         if abs(frame_rate(path) - FPS) > 0.01:
             raise MediaError(f"{path}: {frame_rate(path):.4g} frames a second; lips are read at {FPS:.0f}")
@@ -111,7 +111,7 @@ def video_sight(
         topology: Topology = "ibug68" if points.shape[1] == 68 else "mediapipe"
         return model_input(mouth_crops(read_frames(path), MouthLandmarks.of(points, topology)))
 
-    return see
+    return crops
 
 
 def model_version(folder: Path) -> Version:

@@ -56,7 +56,7 @@ class LipReader:
         """Where it computes."""
         return next(self.encoder.parameters()).device
 
-    def see(self, mouths: npt.NDArray[np.float32]) -> Tensor:
+    def encode_video(self, mouths: npt.NDArray[np.float32]) -> Tensor:
         """Compute the video features of a clip: once, whatever the sounds that it is read with.
 
         Parameters
@@ -75,7 +75,7 @@ class LipReader:
     def read(
         self,
         samples: npt.NDArray[np.int16] | None,
-        seen: Tensor | None,
+        video_features: Tensor | None,
         *,
         beam: int = 1,
         max_length: int = 200,
@@ -86,8 +86,8 @@ class LipReader:
         ----------
         samples
             (N,) 16-bit mono at 16 kHz; None to read from lips alone.
-        seen
-            Result of `see`; None to listen alone.
+        video_features
+            Result of `encode_video`; None to listen alone.
         beam
             Hypotheses kept; 1 is greedy decoding.
         max_length
@@ -98,11 +98,11 @@ class LipReader:
         ValueError
             Neither sound nor picture is given.
         """
-        heard = None
+        audio_features = None
         if samples is not None:
-            features = audio_input(samples, seen.shape[1] if seen is not None else None)
-            heard = self.encoder.audio_features(torch.from_numpy(features)[None].to(self.device))
-        memory = self.encoder(heard, seen)
+            features = audio_input(samples, video_features.shape[1] if video_features is not None else None)
+            audio_features = self.encoder.audio_features(torch.from_numpy(features)[None].to(self.device))
+        memory = self.encoder(audio_features, video_features)
         return self.vocabulary.text(search(self.decoder, memory, beam, max_length).tokens)
 
 

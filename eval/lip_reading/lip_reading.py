@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from multitalk.eval.lip_reading.lip_reader import LipReader
 
 Progress = Callable[[int, int], None]
-Sight = Callable[[str], npt.NDArray[np.float32]]
+MouthCrops = Callable[[str], npt.NDArray[np.float32]]
 """Gives a clip's mouth pictures (T, 88, 88), as `multitalk.eval.lip_reading.mouth.model_input` makes them, by clip id;
 raises LookupError, OSError or ValueError where it has none."""
 Version = Callable[[str], str]
@@ -70,7 +70,7 @@ class Readings:
 
 def read_clips(
     clips: Sequence[SpokenClip],
-    sights: Mapping[str, Sight],
+    mouth_crops: Mapping[str, MouthCrops],
     reader: LipReader,
     noises: Sequence[Noise],
     settings: LipReadingSettings,
@@ -83,7 +83,7 @@ def read_clips(
     Parameters
     ----------
     clips
-    sights
+    mouth_crops
         Mouth pictures by row: the name of a model, or `video`.
     reader
         Recogniser of the clips' language.
@@ -101,7 +101,10 @@ def read_clips(
     ValueError
         Not one clip could be read.
     """
-    rows: dict[str, Sight | None] = {**sights, **({AUDIO_ONLY: None} if settings.audio_only else {})}
+    rows: dict[str, MouthCrops | None] = {
+        **mouth_crops,
+        **({AUDIO_ONLY: None} if settings.audio_only else {}),
+    }
     conditions = [(noise, snr) for noise in noises for snr in settings.snrs_db]
     keys = _Keys(settings, reader, {noise.name: noise.digest for noise in noises}, versions or {})
     kept = _Record(record)
@@ -110,12 +113,12 @@ def read_clips(
     for index, clip in enumerate(clips):
         if progress is not None:
             progress(index, len(clips))
-        for row, sight in rows.items():
+        for row, crops in rows.items():
             try:
                 key = keys.of(row, clip)
                 todo = [(n, snr) for n, snr in conditions if (key, n.name, snr) not in kept.done]
                 if todo:
-                    kept.add(key, _read(clip, row, sight, reader, todo, settings))
+                    kept.add(key, _read(clip, row, crops, reader, todo, settings))
             except (LookupError, OSError, ValueError) as error:
                 skipped[row][clip.clip_id] = str(error) or type(error).__name__
                 continue
@@ -180,7 +183,7 @@ class _Record:
 def _read(
     clip: SpokenClip,
     row: str,
-    sight: Sight | None,
+    crops: MouthCrops | None,
     reader: LipReader,
     conditions: Sequence[tuple[Noise, float]],
     settings: LipReadingSettings,
@@ -188,11 +191,11 @@ def _read(
     sound = read_sound(clip.sound)
     if len(sound) == 0:
         raise MediaError(f"{clip.sound}: has no samples")
-    seen: Tensor | None = reader.see(sight(clip.clip_id)) if sight is not None else None
+    video_features: Tensor | None = reader.encode_video(crops(clip.clip_id)) if crops is not None else None
     readings = []
     for noise, snr in conditions:
         noisy = mix(sound, noise.samples(clip.source, len(sound)), snr)
-        text = reader.read(noisy, seen, beam=settings.beam, max_length=settings.max_length)
+        text = reader.read(noisy, video_features, beam=settings.beam, max_length=settings.max_length)
         readings.append(Reading(row, clip.clip_id, noise.name, snr, text))
     return readings
 

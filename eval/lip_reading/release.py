@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multitalk.eval.lip_reading.inputs import video_sight
-from multitalk.eval.lip_reading.lip_reading import Sight, SpokenClip
+from multitalk.eval.lip_reading.inputs import video_mouth_crops
+from multitalk.eval.lip_reading.lip_reading import MouthCrops, SpokenClip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,7 +91,7 @@ def release_languages(root: Path, release: str, split: str = "test") -> list[str
     return sorted({row["language"] for row in rows if row["split"] == split})
 
 
-def release_video_sight(root: Path, language: str, detect: Detect | None = None) -> Sight:
+def release_mouth_crops(root: Path, language: str, detect: Detect | None = None) -> MouthCrops:
     """Mouth pictures of a dataset's own clips, by the landmarks that were kept with them.
 
     Parameters
@@ -125,4 +125,4 @@ def release_video_sight(root: Path, language: str, detect: Detect | None = None)
             raise MediaError(str(error)) from error
         return points
 
-    return video_sight(lambda clip_id: clip_path(root, language, clip_id), landmarks)
+    return video_mouth_crops(lambda clip_id: clip_path(root, language, clip_id), landmarks)

@@ -26,7 +26,7 @@ def choose_metrics(names: tuple[str, ...]) -> tuple[Metric, ...]:
 
 
 def metrics_markdown() -> str:
-    """Table of every metric's formula, unit and source, for README."""
+    """Table of every metric's formula, unit and source, for docs/motion-metrics.md."""
     rows = [
         f"| `{m.name}` | {m.formula.replace('|', chr(92) + '|')} | {m.unit} | {m.source} |"
         for m in METRICS.values()

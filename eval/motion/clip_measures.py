@@ -73,7 +73,7 @@ class ClipMeasures:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuringPlan:
+class EvaluationSetup:
     """What is measured of every clip, and where its predictions lie."""
 
     truth: GroundTruth
@@ -96,7 +96,7 @@ class MeasuringPlan:
         truth: GroundTruth,
         predictions: Mapping[str, Path | Predict],
         settings: MotionEvaluationSettings,
-    ) -> MeasuringPlan:
+    ) -> EvaluationSetup:
         """Look at the folders and at the first clip that can be read.
 
         Raises
@@ -114,7 +114,7 @@ class MeasuringPlan:
         closures = read_closures(settings.closures) if settings.closures else {}
         template = read_template(settings.template, settings.metres_per_unit) if settings.template else None
         first = _first_clip(truth)
-        regions = regions_for(first.vertices.shape[1], settings.masks, settings.regions)
+        regions = regions_for(first.vertices.shape[1], settings.masks, settings.regions, truth.head_model)
         chosen = choose_metrics(settings.metrics)
         has_template = template is not None or first.template is not None
         lacks = {m.name: m.missing(regions, template=has_template) for m in chosen}

@@ -16,7 +16,7 @@ from multitalk.eval.motion.baselines import Predict
 from multitalk.eval.motion.clip_measures import (
     TRUTH,
     ClipMeasures,
-    MeasuringPlan,
+    EvaluationSetup,
     ModelMeasures,
     Skipped,
     Speech,
@@ -79,16 +79,16 @@ def evaluate_motion(
         A folder, the regions, the template or a metric's name can not be used, or no clip could be
         measured.
     """
-    plan = MeasuringPlan.make(truth, predictions, settings)
+    setup = EvaluationSetup.make(truth, predictions, settings)
     clip_ids = list(truth.clip_ids)
     skipped = [
         Skipped(name, clip, "no ground truth")
-        for name, files in plan.files.items()
+        for name, files in setup.files.items()
         for clip in sorted(files.keys() - set(clip_ids))
     ]
     models: dict[str, list[ModelMeasures]] = {name: [] for name in predictions}
     speeches: dict[str, Speech] = {}
-    with closing(_measured(plan, clip_ids)) as measured:
+    with closing(_measured(setup, clip_ids)) as measured:
         for done, (clip_id, clip) in enumerate(zip(clip_ids, measured, strict=True), start=1):
             if progress is not None:
                 progress(done, len(clip_ids))
@@ -99,22 +99,22 @@ def evaluate_motion(
                 speeches[clip_id] = clip.speech
     if not any(models.values()):
         raise ValueError(nothing_measured([f"{s.clip_id}: {s.reason}" for s in skipped]))
-    return _conclude(plan, models, speeches, skipped)
+    return _conclude(setup, models, speeches, skipped)
 
 
-def _measured(plan: MeasuringPlan, clip_ids: Sequence[str]) -> Generator[ClipMeasures]:
+def _measured(setup: EvaluationSetup, clip_ids: Sequence[str]) -> Generator[ClipMeasures]:
     """Measure clips on all cores, and give them in their order; closed early, it begins no further ones."""
     with ThreadPoolExecutor(min(CLIPS_AT_ONCE, os.cpu_count() or 1)) as threads:
-        yield from threads.map(plan.measure, clip_ids)
+        yield from threads.map(setup.measure, clip_ids)
 
 
 def _conclude(
-    plan: MeasuringPlan,
+    setup: EvaluationSetup,
     models: Mapping[str, Sequence[ModelMeasures]],
     speeches: Mapping[str, Speech],
     skipped: list[Skipped],
 ) -> MotionEvaluation:
-    settings = plan.settings
+    settings = setup.settings
     bootstrap = Bootstrap(settings.bootstrap_draws, settings.confidence, settings.seed)
     scores = {name: [m.score for m in own] for name, own in models.items()}
     displacements = {TRUTH: {clip: speech.displacement for clip, speech in speeches.items()}}
@@ -122,12 +122,12 @@ def _conclude(
     sampled = {name: [m.sampled for m in own if m.sampled] for name, own in models.items()}
     cut = {name: sum(m.cut for m in own) for name, own in models.items()}
     return MotionEvaluation(
-        metrics=plan.metrics,
-        unmeasured=plan.unmeasured,
-        regions=plan.regions,
+        metrics=setup.metrics,
+        unmeasured=setup.unmeasured,
+        regions=setup.regions,
         scores=scores,
-        figures={name: pool(own, plan.metrics, bootstrap) for name, own in scores.items()},
-        tests=paired_tests(scores, plan.metrics, bootstrap),
+        figures={name: pool(own, setup.metrics, bootstrap) for name, own in scores.items()},
+        tests=paired_tests(scores, setup.metrics, bootstrap),
         speech_lip={n: _speech_lip(own, speeches) for n, own in displacements.items()} if speeches else {},
         sampled={name: _means(own) for name, own in sampled.items() if own},
         skipped=skipped,

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.motion.distances import lip_vertex_error_squared
-from multitalk.eval.motion.metric import FloatArray
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Integer
 
 IdArray = npt.NDArray[np.integer]
 
 
-def mean_estimate_error(ground_truth: FloatArray, samples: FloatArray, lip_vertices: IdArray) -> float:
+def mean_estimate_error(
+    ground_truth: Float[Array, "frames vertices 3"],
+    samples: Float[Array, "samples frames vertices 3"],
+    lip_vertices: Integer[Array, " lips"],
+) -> float:
     """LVE (squared) of the mean of several samples (ProbTalk3D's MEE).
 
     Parameters
@@ -34,12 +41,16 @@ def mean_estimate_error(ground_truth: FloatArray, samples: FloatArray, lip_verti
     return lip_vertex_error_squared(ground_truth, samples.mean(axis=0), lip_vertices)
 
 
-def coverage_error(ground_truth: FloatArray, samples: FloatArray, lip_vertices: IdArray) -> float:
+def coverage_error(
+    ground_truth: Float[Array, "frames vertices 3"],
+    samples: Sequence[Float[Array, "frames vertices 3"]] | Float[Array, "samples frames vertices 3"],
+    lip_vertices: Integer[Array, " lips"],
+) -> float:
     """LVE (squared) of the closest sample (ProbTalk3D's CE); parameters as `mean_estimate_error`."""
     return min(lip_vertex_error_squared(ground_truth, sample, lip_vertices) for sample in samples)
 
 
-def diversity(samples: FloatArray) -> float:
+def diversity(samples: Float[Array, "samples ..."]) -> float:
     """Mean vertex distance between samples, over all pairs of them.
 
     ProbTalk3D pairs ten samples at random; the mean over all pairs is what that draw estimates.

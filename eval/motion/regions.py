@@ -2,8 +2,7 @@
 
 Published figures differ because their masks do, so a region carries its source and a hash of its vertex
 ids, and every number in a table names both. FLAME's own masks are under FLAME's licence: they are read from
-the user's `FLAME_masks.pkl`. The lip list of MultiTalk's test script and MediaPipe's topology are known
-here.
+the user's `FLAME_masks.pkl`. Lips are those that training measures (`multitalk.fit_flame.landmarks.lips`).
 """
 
 from __future__ import annotations
@@ -13,16 +12,26 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from multitalk.fit_flame.landmarks.lips import (
+    FLAME_VERTICES,
+    expand,
+    flame_lips,
+    lip_vertices,
+    vertices_under,
+)
 from multitalk.ground import landmark_layout as layout
 from multitalk.ground.untrusted.pickles import load_arrays
 
+if TYPE_CHECKING:
+    from multitalk.fit_flame.heads.head_model import HeadModel
+
 IntArray = npt.NDArray[np.int64]
 
-FLAME_VERTICES = 5023
 MAX_REGIONS_BYTES = 64 * 1024 * 1024
 
 
@@ -85,29 +94,15 @@ class FaceRegions:
             )
 
 
-# The 250 vertices that MultiTalk's test script takes the maximum over, as first and last id of each run.
-# The script lists four of them (1590, 1593, 2726, 2729) twice, which changes no maximum.
-_MULTITALK_LIPS = (
-    "1576-1583 1590-1591 1593 1657-1658 1661-1663 1667-1670 1686-1687 1691 1693-1697 1700 1702-1704 "
-    "1709-1723 1728-1738 1740 1743 1748-1751 1758 1763 1765 1770-1771 1773-1782 1787-1789 1791-1796 "
-    "1801-1804 1826-1827 1836 1846-1850 1865-1866 2712-2719 2726-2727 2729 2774-2775 2778-2780 "
-    "2784-2787 2803-2804 2808 2810-2814 2817 2819-2821 2826-2840 2843-2853 2855 2858 2863-2866 2869 "
-    "2871 2873 2878-2892 2894-2899 2904-2907 2928-2929 2934-2939 2948-2949 3503-3504 3506 3509 "
-    "3511-3513 3531 3533 3537 3541 3543 3546-3547 3790-3806 3914-3928"
-)
 # Where the lips of FLAME's mean face touch on the midline: MediaPipe's landmarks 13 and 14 lie on them.
 _FLAME_INNER_LIPS = (3531, 3504)
 
 # Between the outline of MediaPipe's face mesh and the brows.
 _MEDIAPIPE_FOREHEAD = "8-10 67-69 71 103-104 108-109 151 284 297-299 301 332-333 337-338"
-
-
-def _expand(runs: str) -> list[int]:
-    ids: list[int] = []
-    for run in runs.split():
-        first, _, last = run.partition("-")
-        ids.extend(range(int(first), int(last or first) + 1))
-    return ids
+_UPPER_FACE = (
+    *(*layout.LEFT_EYE, *layout.RIGHT_EYE, *layout.LEFT_BROW, *layout.RIGHT_BROW),
+    *expand(_MEDIAPIPE_FOREHEAD),
+)
 
 
 def flame_regions(masks: Path | None = None) -> FaceRegions:
@@ -125,7 +120,7 @@ def flame_regions(masks: Path | None = None) -> FaceRegions:
         The file is not FLAME's masks.
     """
     if masks is None:
-        lips = Region.of("lips", _expand(_MULTITALK_LIPS), "MultiTalk test script")
+        lips = Region.of("lips", flame_lips().tolist(), "MultiTalk test script")
         return FaceRegions("flame", FLAME_VERTICES, lips, _FLAME_INNER_LIPS)
     try:
         arrays = load_arrays(masks)
@@ -142,11 +137,29 @@ def flame_regions(masks: Path | None = None) -> FaceRegions:
 def canonical_regions(vertex_count: int = layout.MESH_COUNT) -> FaceRegions:
     """Regions of a head model whose first 468 vertices are MediaPipe's face mesh."""
     source = "MediaPipe face mesh"
-    eyes = layout.LEFT_EYE + layout.RIGHT_EYE
-    upper_ids = [*eyes, *layout.LEFT_BROW, *layout.RIGHT_BROW, *_expand(_MEDIAPIPE_FOREHEAD)]
-    upper = Region.of("eyes+brows+forehead", upper_ids, source)
+    upper = Region.of("eyes+brows+forehead", _UPPER_FACE, source)
     inner = layout.INNER_LIP_PAIRS[0]
     return FaceRegions("canonical", vertex_count, Region.of("lips", layout.LIPS, source), inner, upper)
+
+
+def regions_of_head(head_model: HeadModel) -> FaceRegions:
+    """Regions of any other head model: the vertices under MediaPipe's landmarks of lips and upper face.
+
+    Raises
+    ------
+    RegionError
+        No landmark of the lips lies on the model.
+    """
+    source = f"landmarks on {head_model.name}"
+    upper = vertices_under(head_model, _UPPER_FACE).tolist()
+    inner = [vertices_under(head_model, [landmark]).tolist() for landmark in layout.INNER_LIP_PAIRS[0]]
+    return FaceRegions(
+        head_model.name,
+        len(head_model.v_template),
+        Region.of("lips", lip_vertices(head_model).tolist(), source),
+        (inner[0][0], inner[1][0]) if all(inner) else None,
+        Region.of("eyes+brows+forehead", upper, source) if upper else None,
+    )
 
 
 def read_regions(path: Path, vertex_count: int) -> FaceRegions:
@@ -180,8 +193,13 @@ def read_regions(path: Path, vertex_count: int) -> FaceRegions:
     return FaceRegions(path.stem, vertex_count, lips, pair, upper)
 
 
-def regions_for(vertex_count: int, masks: Path | None = None, regions: Path | None = None) -> FaceRegions:
-    """Choose the regions of a mesh by its number of vertices.
+def regions_for(
+    vertex_count: int,
+    masks: Path | None = None,
+    regions: Path | None = None,
+    head_model: HeadModel | None = None,
+) -> FaceRegions:
+    """Choose the regions of a mesh by its number of vertices, or by the head model that it is of.
 
     Parameters
     ----------
@@ -191,6 +209,8 @@ def regions_for(vertex_count: int, masks: Path | None = None, regions: Path | No
         `FLAME_masks.pkl`, used for FLAME.
     regions
         A JSON file as `read_regions` takes it; it goes before everything else.
+    head_model
+        The mesh's, where it is known; only asked when the number of vertices does not tell.
 
     Raises
     ------
@@ -203,6 +223,8 @@ def regions_for(vertex_count: int, masks: Path | None = None, regions: Path | No
         return flame_regions(masks)
     if vertex_count in (layout.MESH_COUNT, layout.LANDMARK_COUNT):
         return canonical_regions(vertex_count)
+    if head_model is not None and len(head_model.v_template) == vertex_count:
+        return regions_of_head(head_model)
     raise RegionError(
         f"a mesh of {vertex_count} vertices is neither FLAME (5023) nor MediaPipe's (468): "
         "give its vertex regions as a JSON file with lips, upper_face and inner_lips"

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from multitalk.extract.annotations import is_safe_name
 from multitalk.extract.downloading.errors import Failure, classify, explain, retry_after_seconds
 from multitalk.extract.downloading.pace import Pace
-from multitalk.extract.downloading.process import Limits, run_worker
+from multitalk.extract.downloading.process import Limits, run_yt_dlp
 from multitalk.extract.downloading.sections import Interval, wanted_parts
 from multitalk.extract.downloading.settings import DownloadSettings, yt_dlp_options
 from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
@@ -181,7 +181,7 @@ def _fetch(url: str, scratch: Path, settings: DownloadSettings, clips: Sequence[
         max_bytes=_largest(settings, clips),
     )
     parts = wanted_parts(clips) if settings.sections and clips else ()
-    answer = run_worker(url, options, scratch, limits, parts=parts)
+    answer = run_yt_dlp(url, options, scratch, limits, parts=parts)
     if isinstance(answer, Failure):
         code = classify(answer)
         if code is ErrorCode.CORRUPT_MEDIA and _disk_is_full(scratch):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlsplit
 
 from multitalk.extract.downloading.errors import Failure, classify, explain
-from multitalk.extract.downloading.process import Limits, run_worker
+from multitalk.extract.downloading.process import Limits, run_yt_dlp
 from multitalk.extract.downloading.settings import DownloadSettings, yt_dlp_options
 from multitalk.extract.errors import ClipError, Stage
 
@@ -41,7 +41,7 @@ def list_videos(url: str, settings: DownloadSettings) -> list[ListedVideo]:
         options["extract_flat"] = "in_playlist"
         # Lists write no file, whose growth could be watched: only the time limit counts.
         limits = Limits(settings.timeout_sec, settings.timeout_sec, 0.0)
-        answer = run_worker(url, options, Path(folder), limits, expand=True)
+        answer = run_yt_dlp(url, options, Path(folder), limits, expand=True)
     if isinstance(answer, Failure):
         code = classify(answer)
         raise ClipError(code, f"{url}: {explain(answer, code)}", Stage.SOURCE)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from multitalk.extract.downloading.errors import Failure
-from multitalk.ground.processes import own_environment
+from multitalk.ground.child_processes import end_group, how_it_ended, start_module
 
 _POLL_SEC = 0.2
 
@@ -33,7 +31,7 @@ class Limits:
     """Of one file."""
 
 
-def run_worker(
+def run_yt_dlp(
     url: str,
     options: Mapping[str, Any],
     folder: Path,
@@ -65,22 +63,13 @@ def run_worker(
     job = json.dumps({"url": url, "options": options, "expand": expand, "parts": list(parts)})
     # Not through a pipe: it holds 64 KiB, less than the list of a thousand videos, until it is read.
     with tempfile.TemporaryFile() as answer:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "multitalk.extract.downloading.worker"],
-            stdin=subprocess.PIPE,
-            stdout=answer,
-            stderr=subprocess.DEVNULL,
-            env=own_environment(),
-            start_new_session=True,  # a group of its own, so that its ffmpeg goes with it
+        process = start_module(
+            "multitalk.extract.downloading.worker", stdout=answer, stderr=subprocess.DEVNULL
         )
         try:
             return _converse(process, job, answer, folder, limits)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
+            end_group(process)
 
 
 def _converse(
@@ -143,5 +132,5 @@ def _bytes_in(folder: Path, of: Callable[[list[int]], int] = sum) -> int:
 
 
 def _died(process: subprocess.Popen[bytes]) -> Failure:
-    status = process.wait()
-    return Failure(message=f"the download process died (status {status})", types=("ChildProcessError",))
+    ending = how_it_ended(process.wait())
+    return Failure(message=f"the download process {ending}", types=("ChildProcessError",))

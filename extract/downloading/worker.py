@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +20,7 @@ from typing import Any
 from multitalk.extract.downloading.addresses import refuse_private_addresses
 from multitalk.extract.downloading.errors import Failure, describe
 from multitalk.extract.downloading.sections import Interval, Media, copy_parts
+from multitalk.ground.child_processes import end_with_parent
 
 
 class _Silent:
@@ -142,17 +140,10 @@ def _entries(info: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield info
 
 
-def _end_with_parent() -> None:
-    # Not through sys.stdin: a thread that holds its lock makes the interpreter abort at exit.
-    while os.read(0, 4096):
-        pass
-    os.killpg(0, signal.SIGKILL)
-
-
 def main() -> None:
     """Do the one job that standard input tells of."""
     job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     answer = _download(
         job["url"], job["options"], expand=job.get("expand", False), parts=job.get("parts", ())
     )

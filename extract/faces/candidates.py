@@ -21,7 +21,7 @@ from multitalk.extract.faces.tracks import Box, overlap
 from multitalk.ground.outcome import OUTCOME
 from multitalk.ground.units import FPS
 
-_SAME_FACE = 0.3  # overlap of a face's boxes in two sightings a fifth of a second apart
+_SAME_FACE = 0.3  # overlap of a face's boxes in two frames looked at a fifth of a second apart
 _BOX_DIGITS = 4
 
 
@@ -76,7 +76,7 @@ class CandidateSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class SampledFrame:
     """The faces of one frame that was looked at."""
 
     frame: int
@@ -115,12 +115,12 @@ class Stretch:
     start: int
     end: int
     """First frame, and the first after it."""
-    sightings: tuple[tuple[int, Box], ...]
+    sampled_frames: tuple[tuple[int, Box], ...]
     """Frames looked at, with the face's box in pixels."""
 
 
 def find_candidates(
-    sightings: Sequence[Sighting],
+    sampled_frames: Sequence[SampledFrame],
     cuts: Sequence[int],
     frame_count: int,
     speech: Speech,
@@ -131,7 +131,7 @@ def find_candidates(
 
     Parameters
     ----------
-    sightings
+    sampled_frames
         What was seen, in the order of time; times that nobody looked at hold no clip.
     cuts
         First frames of shots.
@@ -143,9 +143,9 @@ def find_candidates(
         Width and height of the source video in pixels.
     """
     candidates = []
-    for stretch in one_face_stretches(sightings, cuts, frame_count, settings):
+    for stretch in one_face_stretches(sampled_frames, cuts, frame_count, settings):
         for start, end in clip_intervals(stretch, speech, settings):
-            inside = [box for frame, box in stretch.sightings if start <= frame < end]
+            inside = [box for frame, box in stretch.sampled_frames if start <= frame < end]
             bbox = clip_box(np.asarray(inside), frame_size, settings.box_scale) if inside else None
             if bbox is not None:
                 candidates.append(Candidate(start, end - start, bbox))
@@ -153,15 +153,15 @@ def find_candidates(
 
 
 def one_face_stretches(
-    sightings: Sequence[Sighting], cuts: Sequence[int], frame_count: int, settings: CandidateSettings
+    sampled_frames: Sequence[SampledFrame], cuts: Sequence[int], frame_count: int, settings: CandidateSettings
 ) -> list[Stretch]:
-    """Join neighbouring sightings of the same single face.
+    """Join neighbouring sampled frames of the same single face.
 
-    Between two sightings the face is taken to be there if no cut lies between them. A stretch ends at its last
-    sighting, except where the shot or the video ends before the next one would have come.
+    Between two sampled frames the face is taken to be there if no cut lies between them. A stretch ends at its last
+    sampled frame, except where the shot or the video ends before the next one would have come.
     """
-    step = min((b.frame - a.frame for a, b in pairwise(sightings)), default=1)
-    seen = [(sighting.frame, _single_face(sighting, settings)) for sighting in sightings]
+    step = min((b.frame - a.frame for a, b in pairwise(sampled_frames)), default=1)
+    seen = [(sampled_frame.frame, _single_face(sampled_frame, settings)) for sampled_frame in sampled_frames]
     runs: list[list[tuple[int, Box]]] = []
     previous: tuple[int, Box] | None = None
     for frame, box in seen:
@@ -243,19 +243,19 @@ def clip_box(boxes: Box, frame_size: tuple[int, int], scale: float) -> BoundingB
     return bbox if inside >= -0.1 * face else None
 
 
-def _single_face(sighting: Sighting, settings: CandidateSettings) -> Box | None:
+def _single_face(sampled_frame: SampledFrame, settings: CandidateSettings) -> Box | None:
     """Return the box of the only face that counts, if it is large and frontal enough."""
-    if not len(sighting.boxes):
+    if not len(sampled_frame.boxes):
         return None
-    sizes = (sighting.boxes[:, 2:] - sighting.boxes[:, :2]).max(axis=1)
+    sizes = (sampled_frame.boxes[:, 2:] - sampled_frame.boxes[:, :2]).max(axis=1)
     largest = int(sizes.argmax())
     if np.count_nonzero(sizes >= settings.min_other_size * sizes[largest]) > 1:
         return None
     frontal = (
-        abs(sighting.yaw_deg[largest]) <= settings.max_yaw_deg
-        and abs(sighting.pitch_deg[largest]) <= settings.max_pitch_deg
+        abs(sampled_frame.yaw_deg[largest]) <= settings.max_yaw_deg
+        and abs(sampled_frame.pitch_deg[largest]) <= settings.max_pitch_deg
     )
-    return sighting.boxes[largest] if frontal and sizes[largest] >= settings.min_face_px else None
+    return sampled_frame.boxes[largest] if frontal and sizes[largest] >= settings.min_face_px else None
 
 
 def _goes_on(before: tuple[int, Box], after: tuple[int, Box], cuts: Sequence[int], longest_gap: int) -> bool:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.faces.clip_frames import ClipFrames, Frame
-from multitalk.extract.faces.landmarks import Face, FrameFaces, LandmarkSettings
+from multitalk.extract.faces.landmarks import DetectedFace, FrameFaces, LandmarkSettings
 
 LANDMARK_NETWORK, DEPTH_NETWORK = "3DFAN4-7835d9f11d.pth.tar", "depth-2a464da4ea.pth.tar"
 """File names of the two networks (asset `face_alignment`)."""
@@ -77,12 +77,12 @@ class FaceAlignmentDetector:
             for index, frame in enumerate(frames):
                 yield FrameFaces(index, frame, self._find(frame))
 
-    def _find(self, frame: Frame) -> tuple[Face, ...]:
+    def _find(self, frame: Frame) -> tuple[DetectedFace, ...]:
         boxes = self._boxes(frame)
         if not len(boxes):
             return ()
         found = self._library.get_landmarks_from_image(frame, detected_faces=list(boxes))
-        return tuple(Face(np.asarray(points, np.float32) * _OUR_AXES) for points in found)
+        return tuple(DetectedFace(np.asarray(points, np.float32) * _OUR_AXES) for points in found)
 
     def _boxes(self, frame: Frame) -> Boxes:
         """Boxes (F, 5) of the surest finds: left, top, right, bottom, confidence; inside the frame."""

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from multitalk.extract.faces.clip_frames import Frame
-from multitalk.extract.faces.landmarks import MEDIAPIPE_CHATTER, Face
+from multitalk.extract.faces.landmarks import MEDIAPIPE_CHATTER, DetectedFace
 from multitalk.extract.faces.native_stderr import without_lines
 from multitalk.extract.faces.tracks import Box, overlap
 
@@ -80,15 +80,15 @@ class FaceFinder:
         self._detector.close()
         self._landmarker.close()
 
-    def find(self, frame: Frame) -> tuple[Face, ...]:
+    def find(self, frame: Frame) -> tuple[DetectedFace, ...]:
         """Find all faces of a frame (H, W, 3) RGB, the larger ones first; points in pixels of the frame."""
-        return self.look_at(frame, self._detections(frame))
+        return self.find_near(frame, self._detections(frame))
 
-    def look_at(self, frame: Frame, boxes: Sequence[Box]) -> tuple[Face, ...]:
+    def find_near(self, frame: Frame, boxes: Sequence[Box]) -> tuple[DetectedFace, ...]:
         """Find the faces that are at, or near, the places where they were seen before; one each."""
         found = [face for box in boxes if (face := self._face_at(frame, box)) is not None]
         found.sort(key=lambda face: float(np.prod(face.box[2:] - face.box[:2])), reverse=True)
-        kept: list[Face] = []
+        kept: list[DetectedFace] = []
         for face in found:
             if all(shared(face.box, other.box) < _SAME for other in kept):
                 kept.append(face)
@@ -123,7 +123,7 @@ class FaceFinder:
                 np.asarray([left, top, left + box.width, top + box.height], np.float32),
             )
 
-    def _face_at(self, frame: Frame, box: Box) -> Face | None:
+    def _face_at(self, frame: Frame, box: Box) -> DetectedFace | None:
         import cv2
 
         centre = (box[:2] + box[2:]) / 2
@@ -142,7 +142,7 @@ class FaceFinder:
             return None
         points = np.asarray([(p.x, p.y, p.z) for p in found[0]], np.float32) * np.float32(side)
         points[:, :2] += (centre - side / 2).astype(np.float32)
-        return Face(points)
+        return DetectedFace(points)
 
 
 def shared(first: Box, second: Box) -> float:

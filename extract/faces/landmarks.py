@@ -74,7 +74,7 @@ class LandmarkSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class DetectedFace:
     """One face in one frame."""
 
     points: npt.NDArray[np.float32]
@@ -93,7 +93,7 @@ class FrameFaces:
     index: int
     frame: Frame
     """(H, W, 3) RGB; valid until the next frame is asked for."""
-    faces: tuple[Face, ...]
+    faces: tuple[DetectedFace, ...]
 
 
 class FaceDetector(Protocol):
@@ -146,7 +146,7 @@ class MediaPipeDetector:
 @contextmanager
 def _landmarker(
     model: Path, settings: LandmarkSettings
-) -> Iterator[Callable[[Frame, int], tuple[Face, ...]]]:
+) -> Iterator[Callable[[Frame, int], tuple[DetectedFace, ...]]]:
     """Start a landmarker and give the function that finds the faces of the clip's next frame."""
     try:
         with without_lines(MEDIAPIPE_CHATTER):
@@ -159,13 +159,15 @@ def _landmarker(
         ) from error
     from mediapipe import Image, ImageFormat
 
-    def detect(frame: Frame, index: int) -> tuple[Face, ...]:
+    def detect(frame: Frame, index: int) -> tuple[DetectedFace, ...]:
         image = Image(image_format=ImageFormat.SRGB, data=frame)
         found = landmarker.detect_for_video(image, index * _FRAME_MS).face_landmarks
         height, width = frame.shape[:2]
         # MediaPipe gives shares of the frame; its depth has the scale of x.
         scale = np.asarray([width, height, width], np.float32)
-        return tuple(Face(np.asarray([(p.x, p.y, p.z) for p in face], np.float32) * scale) for face in found)
+        return tuple(
+            DetectedFace(np.asarray([(p.x, p.y, p.z) for p in face], np.float32) * scale) for face in found
+        )
 
     try:
         yield detect

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from multitalk.extract.crop import CropBox
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
-from multitalk.extract.faces.landmarks import Face
+from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.ground.outcome import OUTCOME
 from multitalk.ground.units import CLIP_SIDE
 
@@ -85,7 +85,7 @@ def box_in_clip(bbox: Mapping[str, float], crop: CropBox, source_width: int, sou
     return np.asarray([left, top, right, bottom], np.float32).clip(0, CLIP_SIDE)
 
 
-def follow(faces: Sequence[Sequence[Face]], settings: TrackSettings) -> list[dict[int, int]]:
+def follow(faces: Sequence[Sequence[DetectedFace]], settings: TrackSettings) -> list[dict[int, int]]:
     """Link the faces of neighbouring frames into tracks, the best overlap first.
 
     A track ends when its face is not seen for more than `max_gap` frames; what comes later is a new one.
@@ -118,7 +118,7 @@ def follow(faces: Sequence[Sequence[Face]], settings: TrackSettings) -> list[dic
 
 
 def choose_track(
-    faces: Sequence[Sequence[Face]], annotated: Box, settings: TrackSettings, clip_id: str
+    faces: Sequence[Sequence[DetectedFace]], annotated: Box, settings: TrackSettings, clip_id: str
 ) -> FaceTrack:
     """Choose the face that the annotated box means and follow it through the clip.
 
@@ -163,7 +163,7 @@ def overlap(first: Box, second: Box) -> float:
 
 def _join(
     index: npt.NDArray[np.int32],
-    faces: Sequence[Sequence[Face]],
+    faces: Sequence[Sequence[DetectedFace]],
     tracks: Sequence[dict[int, int]],
     annotated: Box,
 ) -> None:
@@ -178,7 +178,9 @@ def _join(
                 index[f] = i
 
 
-def _continues(track: dict[int, int], index: npt.NDArray[np.int32], faces: Sequence[Sequence[Face]]) -> bool:
+def _continues(
+    track: dict[int, int], index: npt.NDArray[np.int32], faces: Sequence[Sequence[DetectedFace]]
+) -> bool:
     """Whether a track can be the face of `index` (T,) at other times: never beside it, near it, of its size."""
     frames = np.asarray(list(track))
     taken = np.flatnonzero(index >= 0)
@@ -194,7 +196,7 @@ def _continues(track: dict[int, int], index: npt.NDArray[np.int32], faces: Seque
     return overlap(here.box, there.box) > 0 and 0.5 < _size(here) / _size(there) < 2
 
 
-def _points(faces: Sequence[Sequence[Face]], index: npt.NDArray[np.int32]) -> FloatArray:
+def _points(faces: Sequence[Sequence[DetectedFace]], index: npt.NDArray[np.int32]) -> FloatArray:
     """Landmarks (T, N, 3) of the faces of `index` (T,), NaN in the frames without."""
     seen = np.flatnonzero(index >= 0).tolist()
     like = faces[seen[0]][index[seen[0]]].points
@@ -205,7 +207,7 @@ def _points(faces: Sequence[Sequence[Face]], index: npt.NDArray[np.int32]) -> Fl
 
 
 def _count(
-    faces: Sequence[Sequence[Face]],
+    faces: Sequence[Sequence[DetectedFace]],
     tracks: Sequence[dict[int, int]],
     index: npt.NDArray[np.int32],
     settings: TrackSettings,
@@ -229,7 +231,7 @@ def _count(
     return counts
 
 
-def _size(face: Face) -> float:
+def _size(face: DetectedFace) -> float:
     left, top, right, bottom = face.box
     return float(max(right - left, bottom - top))
 
@@ -248,7 +250,10 @@ def _fill_gaps(landmarks: FloatArray, seen: npt.NDArray[np.bool_], max_gap: int)
 
 
 def _no_face(
-    clip_id: str, faces: Sequence[Sequence[Face]], seen: npt.NDArray[np.bool_], settings: TrackSettings
+    clip_id: str,
+    faces: Sequence[Sequence[DetectedFace]],
+    seen: npt.NDArray[np.bool_],
+    settings: TrackSettings,
 ) -> str:
     if not any(faces):
         return (

@@ -1,15 +1,21 @@
 """What audio-visual sync is measured from: three openings of the mouth, and the spectrum heard, per frame."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.filters.speech import Interval, as_float
 from multitalk.ground.face_layout import distance, layout_of
+from multitalk.ground.mel import mel_spaced, triangles
 from multitalk.ground.units import AUDIO_RATE, FPS
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Bool, Float32, Float64
 
 MEL_BANDS = 20
 
@@ -43,7 +49,7 @@ class SyncClip:
 
 
 def sync_clip(
-    landmarks: npt.NDArray[np.float32], samples: npt.NDArray[Any], intervals: Sequence[Interval]
+    landmarks: Float32[Array, "frames points 3"], samples: npt.NDArray[Any], intervals: Sequence[Interval]
 ) -> SyncClip:
     """Reduce a clip to what sync is measured from.
 
@@ -70,7 +76,7 @@ def sync_clip(
     return SyncClip(mouth, log_mel(samples, len(mouth)), speech & _moving(mouth[:, 0]))
 
 
-def mouth_openings(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def mouth_openings(landmarks: Float32[Array, "frames points xyz"]) -> Float32[Array, "frames 3"]:
     """Lip gap, nose-chin distance and mouth width (T, 3) over each frame's inter-ocular distance.
 
     A face that nears or turns must not look like one that talks: divided by the clip's median distance
@@ -85,7 +91,7 @@ def mouth_openings(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.float32
     return openings
 
 
-def log_mel(samples: npt.NDArray[Any], frames: int) -> npt.NDArray[np.float32]:
+def log_mel(samples: npt.NDArray[Any], frames: int) -> Float32[Array, "frames_at_25_fps 20"]:
     """Log power in 20 mel bands (60 to 7600 Hz), mean of each frame's four windows: (frames, 20)."""
     audio = as_float(samples)[: frames * _SAMPLES_PER_FRAME]
     before = (_WINDOW - _HOP) // 2  # centres each window on its hop
@@ -96,17 +102,13 @@ def log_mel(samples: npt.NDArray[Any], frames: int) -> npt.NDArray[np.float32]:
     return np.asarray(mel.reshape(frames, 4, MEL_BANDS).mean(axis=1), np.float32)
 
 
-def _mel_bank() -> npt.NDArray[np.float64]:
-    """Triangular filters (20, 257), equally spaced on the mel scale 2595 log10(1 + f / 700)."""
-    low, high = (2595 * np.log10(1 + f / 700) for f in _MEL_RANGE_HZ)
-    edges = 700 * (10 ** (np.linspace(low, high, MEL_BANDS + 2) / 2595) - 1)
-    frequency = np.arange(_FFT // 2 + 1) * AUDIO_RATE / _FFT
-    rising = (frequency - edges[:-2, None]) / np.diff(edges)[:-1, None]
-    falling = (edges[2:, None] - frequency) / np.diff(edges)[1:, None]
-    return np.asarray(np.maximum(0, np.minimum(rising, falling)))
+def _mel_bank() -> Float64[Array, "20 257"]:
+    """Triangular filters (20, 257)."""
+    bins = np.arange(_FFT // 2 + 1) * AUDIO_RATE / _FFT
+    return triangles(mel_spaced(*_MEL_RANGE_HZ, MEL_BANDS + 2), bins)
 
 
-def _moving(gap: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _moving(gap: Float32[Array, " frames"]) -> Bool[Array, " frames"]:
     """Frames (T,) around which, within half a second, the lip gap varies by more than jitter."""
     moving = np.zeros(len(gap), bool)
     for frame in np.flatnonzero(np.isfinite(gap)):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from multitalk.ground.arrays import Array, Float32
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
@@ -230,7 +232,9 @@ def root_joint(model: HeadModel, shape: Tensor, expression: Tensor) -> Tensor:
     return joint
 
 
-def project(points: FloatArray, camera: FloatArray) -> FloatArray:
+def project(
+    points: Float32[Array, "... points 3"], camera: Float32[Array, " 4"]
+) -> Float32[Array, "... points 2"]:
     """Project camera coordinates (..., 3), metres, to pixels (..., 2); `camera` as in `Motion.camera`."""
     focal, cx, cy = camera
     depth = -points[..., 2]
@@ -240,6 +244,8 @@ def project(points: FloatArray, camera: FloatArray) -> FloatArray:
     return pixels
 
 
-def project_vertices(motion: Motion, model: HeadModel, frames: IntArray | None = None) -> FloatArray:
+def project_vertices(
+    motion: Motion, model: HeadModel, frames: IntArray | None = None
+) -> Float32[Array, "frames vertices 2"]:
     """Project the fitted mesh into the clip: (n, V, 2) pixels; see `decode` for the arguments and errors."""
     return project(decode(motion, model, frames=frames), motion.camera)

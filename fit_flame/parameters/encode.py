@@ -53,7 +53,7 @@ class Encoded:
     """(T,) mean distance of each frame's vertices, millimetres."""
 
 
-class Encoder:
+class VertexEncoder:
     """Finds the motion of vertices on one head model.
 
     Parameters

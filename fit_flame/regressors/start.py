@@ -13,7 +13,7 @@ from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
 from multitalk.fit_flame.parameters.decode import root_joint
 from multitalk.fit_flame.parameters.rotation import to_matrix
 from multitalk.fit_flame.regressors.interface import EXPRESSIONS, Coefficients
-from multitalk.fit_flame.solving.batch import Batch
+from multitalk.fit_flame.solving.batch import ClipBatch
 from multitalk.fit_flame.solving.initial import Start
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
 from multitalk.fit_flame.solving.residuals import FrameState
@@ -58,7 +58,7 @@ def expression_of(regressed: Coefficients, model: HeadModel) -> FloatArray:
 def start_from(
     regressed: Sequence[Coefficients],
     basis: LandmarkBasis,
-    batch: Batch,
+    batch: ClipBatch,
     model: HeadModel,
     image_size: int,
 ) -> Start:

@@ -21,7 +21,7 @@ _DEPTHS = 120  # landmarks whose depth is used, about: depth is smooth
 _LEAST_INTEROCULAR = 1e-3  # pixels; landmarks that lie nearer are no face
 
 
-class Batch(NamedTuple):
+class ClipBatch(NamedTuple):
     """Clips padded to one length, in inter-ocular distances about the image's centre, y up."""
 
     seen: Observations
@@ -80,7 +80,7 @@ def prepare(
     valids: Sequence[npt.NDArray[np.bool_]],
     confidences: Sequence[FloatArray] | None,
     image_size: int,
-) -> Batch:
+) -> ClipBatch:
     """Pad, normalise and weigh the clips.
 
     Parameters
@@ -131,7 +131,7 @@ def prepare(
         depth_rows=tensor(rows),
         depth_precision=settings.sigma.depth**-2,
     )
-    return Batch(observed, tensor(valid), [len(seen) for seen in valids], tensor(scale))
+    return ClipBatch(observed, tensor(valid), [len(seen) for seen in valids], tensor(scale))
 
 
 def _depth_rows(basis: LandmarkBasis, dimensions: int) -> npt.NDArray[np.int64]:

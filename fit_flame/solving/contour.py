@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multitalk.fit_flame.solving.batch import Batch
+from multitalk.fit_flame.solving.batch import ClipBatch
 from multitalk.fit_flame.solving.initial import first_guess
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis, LinearPart
 from multitalk.fit_flame.solving.residuals import Observations
@@ -70,7 +70,7 @@ def _yaw(rotation: Tensor) -> Tensor:
     return torch.atan2(-rotation[..., 2, 0], torch.hypot(rotation[..., 0, 0], rotation[..., 1, 0]))
 
 
-def narrowed(basis: LandmarkBasis, batch: Batch) -> tuple[LandmarkBasis, Batch]:
+def narrowed(basis: LandmarkBasis, batch: ClipBatch) -> tuple[LandmarkBasis, ClipBatch]:
     """Leave out the contours of yaws that no frame of the clips comes near."""
     moving = ~basis.yaw.isnan()
     if not bool(moving.any()):

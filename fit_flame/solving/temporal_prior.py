@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multitalk.fit_flame.solving.batch import Batch
+from multitalk.fit_flame.solving.batch import ClipBatch
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
 from multitalk.fit_flame.solving.objective import Temporal, innovation
 from multitalk.fit_flame.solving.residuals import POSE_SIZE, ClipState, FrameState, place
@@ -20,7 +20,7 @@ from multitalk.ground import landmark_layout as layout
 
 def temporal_prior(
     basis: LandmarkBasis,
-    batch: Batch,
+    batch: ClipBatch,
     clip: ClipState,
     frame: FrameState,
     blocks: Tensor,
@@ -41,13 +41,13 @@ def temporal_prior(
     return Temporal(precision * _inside(batch)[:, 1:, None], velocity)
 
 
-def _inside(batch: Batch) -> Tensor:
+def _inside(batch: ClipBatch) -> Tensor:
     """(C, T) frames that a clip has, not those that pad it."""
     frames = torch.arange(batch.valid.shape[1], device=batch.valid.device)
     return frames < torch.as_tensor(batch.lengths, device=batch.valid.device)[:, None]
 
 
-def _steady(batch: Batch, frame: FrameState, information: Tensor, threshold: float) -> Tensor:
+def _steady(batch: ClipBatch, frame: FrameState, information: Tensor, threshold: float) -> Tensor:
     """(C, T-1) 1 while the head keeps its velocity, towards 0 where it is jerked or the film is cut.
 
     A change of pose counts by how far it moves the landmarks, for which the information (C, 6) is the measure.
@@ -60,7 +60,7 @@ def _steady(batch: Batch, frame: FrameState, information: Tensor, threshold: flo
 
 
 def _resting(
-    basis: LandmarkBasis, batch: Batch, clip: ClipState, frame: FrameState, threshold: float
+    basis: LandmarkBasis, batch: ClipBatch, clip: ClipState, frame: FrameState, threshold: float
 ) -> Tensor:
     """(C, T-1) 1 while lips, lids and brows rest, towards 0 while they move."""
     scale = torch.where(_inside(batch), frame.log_scale.exp(), torch.nan).nanmedian(dim=1).values

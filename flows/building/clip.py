@@ -17,7 +17,7 @@ from multitalk.assets.fetch import find, require
 from multitalk.extract.annotations import Annotation
 from multitalk.extract.crop import crop_box
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
-from multitalk.extract.faces.landmarks import Face, FaceDetector
+from multitalk.extract.faces.landmarks import DetectedFace, FaceDetector
 from multitalk.extract.faces.shots import ShotDetector
 from multitalk.extract.faces.tracks import Box, FaceTrack, box_in_clip, choose_track
 from multitalk.filters.appearance import FaceAppearance, face_appearance
@@ -38,8 +38,8 @@ from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import STAGES
 from multitalk.flows.building.sync_predictor import load_predictor
 from multitalk.flows.modelling.detectors import face_detector
+from multitalk.ground.wav import read_wav
 from multitalk.manifests.clip_row import ClipRow
-from multitalk.manifests.media import read_wav
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -48,7 +48,7 @@ FloatArray = npt.NDArray[np.float32]
 class PassOverFrames:
     """What one pass over a clip's frames leaves behind."""
 
-    faces: list[tuple[Face, ...]]
+    faces: list[tuple[DetectedFace, ...]]
     appearance: list[list[FaceAppearance]]
     shot_changes: int
     annotated: Box
@@ -216,7 +216,7 @@ class ClipStages:
         assert row.source_height is not None
         size = row.source_width, row.source_height
         annotated = box_in_clip(bbox, crop_box(bbox, *size), *size)
-        faces: list[tuple[Face, ...]] = []
+        faces: list[tuple[DetectedFace, ...]] = []
         appearance: list[list[FaceAppearance]] = []
         shots = ShotDetector()
         for seen in self._detector.faces(clip.picture):

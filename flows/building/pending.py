@@ -4,7 +4,7 @@ All clips are looked at together, in columns: MultiTalk has 293,812 of them. Not
 manifest; files that were lost or damaged are `multitalk verify`'s to find.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,19 @@ from multitalk.extract.errors import ErrorCode, Stage
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.settled import try_fingerprint
-from multitalk.flows.building.stages import STAGES, configuration_fingerprint
+from multitalk.flows.building.stages import STAGES, configuration_fingerprint, downstream
+from multitalk.manifests.paths import languages
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.store import compact, read_manifest
-from multitalk.manifests.takedown import Takedown, read_takedown
 
 Mask = npt.NDArray[np.bool_]
 
 _SIDES = ("top", "bottom", "left", "right")
 _COLUMNS = (
-    *("clip_id", "video_id", "status", "error_code", "error_message", "stage", "source_url"),
+    *("language", "video_id", "clip_id", "status", "error_code", "error_message", "stage", "source_url"),
     *("start_sec", "end_sec", "bbox", "transcript"),
     *("config_fingerprint", "stage_fingerprints"),
-    *("last_try_fingerprint", "last_try_error_code", "last_try_error_message"),
+    *("last_try_fingerprint", "last_try_stage", "last_try_error_code", "last_try_error_message"),
 )
 
 
@@ -49,8 +49,7 @@ def pending_videos(
     """
     if not (settings.root / "manifest").is_dir():
         return list(videos)
-    rows = read_manifest(settings.root, list(_COLUMNS))
-    found = _Found(rows, wanted, settings, read_takedown(settings.root))
+    found = _Found(_by_language(settings.root, _COLUMNS), wanted, settings)
     return [video for video in videos if not found.has_all(video)]
 
 
@@ -67,70 +66,99 @@ def adopt_older_rows(root: Path, wanted: Mapping[Stage, str]) -> int:
     """
     if not (root / "manifest").is_dir():
         return 0
-    unknown = _from_earlier_versions(read_manifest(root, list(_TELLING)))
-    if not pc.any(unknown).as_py():
-        return 0
-    compact(root, lambda rows: _adopted(rows, wanted))
-    return int(pc.sum(unknown).as_py())
+    unknown = sum(pc.sum(_from_earlier_versions(rows)).as_py() or 0 for rows in _by_language(root, _TELLING))
+    if unknown:
+        compact(root, lambda rows: _adopted(rows, wanted))
+    return unknown
+
+
+def _by_language(root: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Read the manifest a language at a time: all of it at once takes more memory than all the annotations."""
+    for language in languages(root):
+        yield read_manifest(root, list(columns), [language])
 
 
 class _Found:
     """The manifest's clips, looked up by id; what `multitalk.flows.building.settled` says of one, for all."""
 
     def __init__(
-        self, rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings, listed: Takedown
+        self, tables: Iterable[pa.Table], wanted: Mapping[Stage, str], settings: BuildSettings
     ) -> None:
         self._wanted = wanted
-        self._buried = _mask(
-            pc.and_(listed.holds(rows), pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
-        )
-        self._at = {clip: index for index, clip in enumerate(rows["clip_id"].to_pylist())}
-        self._settled = _settled(rows, wanted, settings)
-        self._tried = _tried_in_vain(rows, settings)
-        self._try_fingerprints = rows["last_try_fingerprint"].to_pylist()
-        self._messages = [rows[name].to_pylist() for name in ("error_message", "last_try_error_message")]
-        boxes = rows["bbox"].combine_chunks()
-        self._numbers = [rows[name].to_pylist() for name in ("start_sec", "end_sec")]
-        self._numbers += [pc.struct_field(boxes, side).to_pylist() for side in _SIDES]
-        self._transcripts = rows["transcript"].to_pylist()
-        self._sources = rows["source_url"].to_pylist()
-        self._failed_at_source = _mask(pc.equal(rows["stage"], str(Stage.SOURCE)))
+        self._at: dict[tuple[str, str, str], tuple[_Rows, int]] = {}
+        for table in tables:
+            rows = _Rows(table, wanted, settings)
+            # Not by the clip alone: one that is annotated of another video or language now is another.
+            names = zip(
+                *(table[name].to_pylist() for name in ("language", "video_id", "clip_id")), strict=True
+            )
+            self._at.update({clip: (rows, at) for at, clip in enumerate(names)})
 
     def has_all(self, video: AnnotatedVideo) -> bool:
         return all(self._has(clip, video) for clip in video.annotations) and all(
-            self._has_invalid(bad.clip_id, bad.message) for bad in video.invalid
+            self._has_invalid(video, bad.clip_id, bad.message) for bad in video.invalid
         )
 
     def _has(self, clip: Annotation, video: AnnotatedVideo) -> bool:
-        at = self._at.get(clip.clip_id)
-        if at is None:
+        found = self._at.get((video.language, video.file_id, clip.clip_id))
+        if found is None:
             return False
-        if self._buried[at]:
+        rows, at = found
+        if rows.removed[at]:
             return True
-        if self._tried[at]:
-            return bool(self._try_fingerprints[at] == try_fingerprint(clip, video, self._wanted))
-        if not self._settled[at]:
+        if rows.tried[at]:
+            fresh = rows.try_fingerprints[at].as_py() == try_fingerprint(clip, video, self._wanted)
+            return bool(fresh and not rows.may_try_again[at])
+        if not rows.settled[at]:
             return False
-        if self._failed_at_source[at] and self._sources[at] not in (None, video.source_url):
+        if rows.failed_at_source[at] and rows.sources[at].as_py() not in (None, video.source_url):
             return False
         box = clip.bbox
-        values = (clip.start_sec, clip.end_sec, box.top, box.bottom, box.left, box.right)
-        return self._transcripts[at] == clip.transcript and all(
-            column[at] == value for column, value in zip(self._numbers, values, strict=True)
-        )
+        values = [clip.start_sec, clip.end_sec, box.top, box.bottom, box.left, box.right]
+        return bool(rows.transcripts[at] == clip.transcript and rows.numbers[at].tolist() == values)
 
-    def _has_invalid(self, clip_id: str, message: str) -> bool:
-        at = self._at.get(clip_id)
-        return at is not None and (
-            bool(self._buried[at]) or any(messages[at] == message for messages in self._messages)
-        )
+    def _has_invalid(self, video: AnnotatedVideo, clip_id: str, message: str) -> bool:
+        found = self._at.get((video.language, video.file_id, clip_id))
+        if found is None:
+            return False
+        rows, at = found
+        return bool(rows.removed[at]) or any(messages[at].as_py() == message for messages in rows.messages)
 
 
-def _tried_in_vain(rows: pa.Table, settings: BuildSettings) -> Mask:
-    """Rows of an earlier outcome, after a try that is not made again with the same settings."""
+class _Rows:
+    """What is compared of the rows of a language. What is asked of few of them stays in Arrow's columns."""
+
+    def __init__(self, rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> None:
+        self.settled = _settled(rows, wanted, settings)
+        self.tried = _mask(pc.is_valid(rows["last_try_fingerprint"]))
+        self.may_try_again = _may_try_again(rows, settings)
+        self.removed = _removed(rows, settings)
+        self.failed_at_source = _mask(pc.equal(rows["stage"], str(Stage.SOURCE)))
+        boxes = rows["bbox"].combine_chunks()
+        numbers = [rows["start_sec"], rows["end_sec"], *(pc.struct_field(boxes, side) for side in _SIDES)]
+        # (clips, 6), NaN where a row has none, which no annotation has.
+        self.numbers = np.stack([pc.fill_null(column, np.nan).to_numpy() for column in numbers], axis=1)
+        self.transcripts = rows["transcript"].to_pylist()
+        self.try_fingerprints, self.sources = rows["last_try_fingerprint"], rows["source_url"]
+        self.messages = [rows[name] for name in ("error_message", "last_try_error_message")]
+
+
+def _may_try_again(rows: pa.Table, settings: BuildSettings) -> Mask:
+    """Rows of an earlier outcome whose last try is made again with the same settings."""
     again = pa.array([str(code) for code in settings.retry], pa.string())
-    tried = _mask(pc.is_valid(rows["last_try_fingerprint"]))
-    return tried & ~_mask(pc.is_in(rows["last_try_error_code"], again)) & (not settings.redo)
+    transient = _mask(pc.is_in(rows["last_try_error_code"], again))
+    return transient | _mask(pc.is_in(rows["last_try_stage"], _redone(settings)))
+
+
+def _redone(settings: BuildSettings) -> pa.Array:
+    return pa.array([str(stage) for stage in downstream(set(settings.redo))], pa.string())
+
+
+def _removed(rows: pa.Table, settings: BuildSettings) -> Mask:
+    """Tombstones: nothing is left of these clips that could be compared with what is wanted."""
+    if ErrorCode.REMOVED in settings.retry:
+        return np.zeros(len(rows), bool)
+    return _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
 
 
 def _settled(rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> Mask:
@@ -147,22 +175,21 @@ def _settled(rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSetting
     for stage, mask in done.items():
         failed |= _mask(pc.equal(rows["stage"], str(stage))) & mask
     failed |= _mask(pc.equal(rows["config_fingerprint"], whole))  # of those that failed before any stage, too
-    failed |= _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
     failed &= _mask(pc.equal(rows["status"], "failed"))
-    failed &= ~_mask(pc.is_in(rows["error_code"], again))
-    settled: Mask = good | failed
-    if settings.redo:
-        settled &= _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
+    failed &= ~_mask(pc.is_in(rows["error_code"], again)) & ~_mask(pc.is_in(rows["stage"], _redone(settings)))
+    settled: Mask = (good & (not settings.redo)) | failed
     return settled
 
 
-_TELLING = ("stage_fingerprints", "config_fingerprint", "status", "clip_path")
+_TELLING = ("stage_fingerprints", "config_fingerprint", "status", "error_code", "clip_path")
+_NOT_BEGUN = [str(ErrorCode.INVALID_ANNOTATION), str(ErrorCode.REMOVED)]
 
 
 def _from_earlier_versions(rows: pa.Table) -> Any:
     unknown = pc.and_(pc.is_null(rows["stage_fingerprints"]), pc.is_valid(rows["config_fingerprint"]))
-    # Imported clips have no picture, and were never on this way.
-    built = pc.or_(pc.is_valid(rows["clip_path"]), pc.equal(rows["status"], "failed"))
+    # Imported clips have no picture, and were never on this way; nor were clips that no stage was done on.
+    begun = pc.invert(pc.is_in(rows["error_code"], pa.array(_NOT_BEGUN, pa.string())))
+    built = pc.or_(pc.is_valid(rows["clip_path"]), pc.and_(pc.equal(rows["status"], "failed"), begun))
     return pc.and_(unknown, built)
 
 

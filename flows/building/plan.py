@@ -19,7 +19,7 @@ from multitalk.extract.errors import Stage
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.ground.files import atomic
 from multitalk.ground.nearest import did_you_mean
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 
 UNDETERMINED = "und"  # ISO 639's code, for rows whose annotation names no usable language
 
@@ -82,7 +82,7 @@ def annotated_videos(settings: BuildSettings) -> list[AnnotatedVideo]:
 
     Raises
     ------
-    ConfigError
+    SettingsError
         If no annotation file fits, they hold no clip, or a language asked for is in none of them.
     AnnotationFileError
         If a file cannot be read as annotations.
@@ -90,7 +90,7 @@ def annotated_videos(settings: BuildSettings) -> list[AnnotatedVideo]:
     annotations = read_annotations(annotation_files(settings.annotations))
     videos = source_videos(annotations, settings)
     if not videos:
-        raise ConfigError(f"annotations: no clip is annotated in {', '.join(settings.annotations)}")
+        raise SettingsError(f"annotations: no clip is annotated in {', '.join(settings.annotations)}")
     return videos
 
 
@@ -101,7 +101,7 @@ def annotation_files(patterns: Iterable[str]) -> list[Path]:
         named = Path(pattern).exists() or not has_magic(pattern)
         found = [pattern] if named else sorted(glob(pattern))  # noqa: PTH207 - absolute patterns, too
         if not found:
-            raise ConfigError(f"annotations: no file fits {pattern!r} in {Path.cwd()}")
+            raise SettingsError(f"annotations: no file fits {pattern!r} in {Path.cwd()}")
         files += map(Path, found)
     return files
 
@@ -209,7 +209,7 @@ def _batch_path(run_folder: Path, name: str) -> Path:
 def _check_languages(wanted: Iterable[str], annotated: set[str]) -> None:
     if unknown := sorted(set(wanted) - annotated):
         there = ", ".join(sorted(annotated))
-        raise ConfigError(
+        raise SettingsError(
             f"languages: nothing is annotated as {', '.join(unknown)}; there is {there}"
             + did_you_mean(unknown[0], annotated)
         )

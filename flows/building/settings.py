@@ -48,7 +48,9 @@ class BuildSettings(BaseModel):
         None, ge=1, description="Build only the first N source videos of each language."
     )
     workers: Annotated[int, RUNTIME] = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Batches at work at the same time."
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Batches at work at the same time; none given: one a core.",
     )
     threads: Annotated[int, RUNTIME] = Field(
         1,
@@ -148,7 +150,7 @@ def build_settings(**values: Any) -> BuildSettings:
 
     Raises
     ------
-    ConfigError
+    SettingsError
         One line a wrong field.
     """
     return validated(BuildSettings, values)

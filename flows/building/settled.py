@@ -9,7 +9,7 @@ from multitalk.extract.annotations import Annotation
 from multitalk.extract.errors import ErrorCode, Stage
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.stages import configuration_fingerprint
+from multitalk.flows.building.stages import configuration_fingerprint, downstream
 from multitalk.ground.outcome import digest
 from multitalk.manifests.clip_row import ClipRow
 
@@ -23,26 +23,46 @@ def is_settled(
 ) -> bool:
     """Whether a clip needs nothing.
 
+    Its outcome stands (`stands`), and its row has the annotated transcript, or says what was tried with it.
+    """
+    if not stands(row, annotation, video, wanted, settings):
+        return False
+    tells = row.error_code == str(ErrorCode.REMOVED) or row.last_try_fingerprint is not None
+    return tells or row.transcript == annotation.transcript
+
+
+def stands(
+    row: ClipRow,
+    annotation: Annotation,
+    video: AnnotatedVideo,
+    wanted: Mapping[Stage, str],
+    settings: BuildSettings,
+) -> bool:
+    """Whether a clip's outcome, as far as it does not depend on the transcript, is what is wanted.
+
     It is ok and carries every wanted fingerprint; or it failed at a stage whose fingerprint it carries, for a
     reason that is not tried again; or it keeps an earlier outcome after a try of just this, which failed so.
+    What failed is not touched by `redo` of stages that come after, or beside.
     """
-    again = set(map(str, settings.retry))
-    if row.last_try_fingerprint is not None and row.last_try_error_code not in again:
-        return row.last_try_fingerprint == try_fingerprint(annotation, video, wanted)
+    again, redo = set(map(str, settings.retry)), set(map(str, downstream(set(settings.redo))))
+    if row.error_code == str(ErrorCode.REMOVED):  # nothing is left of it that could be compared
+        return row.error_code not in again
+    if row.last_try_fingerprint is not None:
+        # Of a row that is as it is wanted after all, a build clears what was tried meanwhile.
+        fresh = row.last_try_fingerprint == try_fingerprint(annotation, video, wanted)
+        return fresh and row.last_try_error_code not in again and row.last_try_stage not in redo
     if not same_interval(annotation, row):
         return False
     carried = row.stage_fingerprints or {}
     if row.status == "ok":
-        return all(carried.get(str(stage)) == fingerprint for stage, fingerprint in wanted.items())
-    if row.error_code in again:
+        done = all(carried.get(str(stage)) == fingerprint for stage, fingerprint in wanted.items())
+        return done and not redo
+    # Where the user points at another source, what could not be had from the old one may be there.
+    moved = row.stage == str(Stage.SOURCE) and row.source_url not in (None, video.source_url)
+    if row.error_code in again or row.stage in redo or moved:
         return False
-    # The user pointed at another source: what could not be had from the old one may be there.
-    if row.stage == str(Stage.SOURCE) and row.source_url not in (None, video.source_url):
-        return False
-    return (
-        row.error_code == str(ErrorCode.REMOVED)
-        or row.config_fingerprint == configuration_fingerprint(wanted)
-        or any(row.stage == str(stage) and carried.get(str(stage)) == wanted[stage] for stage in wanted)
+    return row.config_fingerprint == configuration_fingerprint(wanted) or any(
+        row.stage == str(stage) and carried.get(str(stage)) == wanted[stage] for stage in wanted
     )
 
 

@@ -1,6 +1,5 @@
 """What a dataset holds of source videos that are built again: rows, and landmarks to fit from."""
 
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,19 +29,28 @@ class StoredClips:
     def __init__(self, root: Path, language: str, video_ids: Sequence[str]) -> None:
         self._root = root
         self._language = language
-        self._video_ids = video_ids
-        self._read_at_ns = time.time_ns()
-        self._rows = self._read(video_ids)
+        self._video_ids = tuple(video_ids)
+        self._seen = {video_id: self._state(video_id) for video_id in self._video_ids}
+        self._rows = self._read(self._video_ids)
 
     def rows(self, language: str, video_id: str) -> dict[str, ClipRow]:
-        """Return the rows of a video by clip; none where it was never committed."""
-        fragment = paths.fragment_path(self._root, language, video_id)
-        try:
-            newer = fragment.stat().st_mtime_ns >= self._read_at_ns
-        except FileNotFoundError:
-            newer = False
-        rows = self._read([video_id]) if newer else self._rows
-        return {row.clip_id: row for row in rows.get(video_id, ())}
+        """Return the rows of a video by clip; none where it was never committed.
+
+        The caller holds the video, so that nobody commits it meanwhile.
+        """
+        state = self._state(video_id)
+        if self._seen.get(video_id) != state:  # committed, or compacted, since: perhaps by another build
+            self._seen[video_id] = state
+            self._rows = {**self._rows, video_id: self._read([video_id]).get(video_id, [])}
+        return {row.clip_id: row for row in self._rows.get(video_id, ())}
+
+    def _state(self, video_id: str) -> tuple[object, ...]:
+        """Return what tells whether a video's rows lie where they lay: its fragment and all parts."""
+        places = [
+            paths.fragment_path(self._root, self._language, video_id),
+            *paths.parts(self._root, self._language),
+        ]
+        return tuple(_version(place) for place in places)
 
     def landmarks(self, row: ClipRow) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
         """Return a clip's stored landmarks (T, N, 3) and valid frames (T,); None where they are not whole."""
@@ -65,6 +73,14 @@ class StoredClips:
         if not (self._root / "manifest").is_dir():
             return {}
         return read_videos(self._root, self._language, list(video_ids))
+
+
+def _version(place: Path) -> tuple[str, int, int, int] | None:
+    try:
+        found = place.stat()
+    except FileNotFoundError:
+        return None
+    return place.name, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _points(arrays: dict[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:

@@ -1,36 +1,21 @@
 """What a build did and what the dataset holds after it: printed by the command and put into Prefect's artifact."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from multitalk.manifests.query import query
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-_LANGUAGES = """
-    SELECT language,
-           count(DISTINCT video_id) AS videos,
-           count(*) AS clips,
-           count(*) FILTER (status = 'ok') AS ok,
-           count(*) FILTER (accepted) AS accepted,
-           coalesce(sum(duration_sec) FILTER (status = 'ok'), 0) / 60 AS ok_minutes,
-           median(fit_landmark_error) * 100 AS fit_error_percent
-    FROM clips GROUP BY language ORDER BY language
-"""
-_FAILURES = """
-    SELECT error_code AS reason, count(*) AS clips, min(clip_id) AS example,
-           arg_min(error_message, clip_id) AS message
-    FROM clips WHERE status = 'failed' GROUP BY error_code ORDER BY clips DESC, reason
-"""
-_EARLIER = """
-    SELECT last_try_error_code AS reason, count(*) AS clips, min(clip_id) AS example,
-           arg_min(last_try_error_message, clip_id) AS message
-    FROM clips WHERE last_try_at IS NOT NULL GROUP BY last_try_error_code ORDER BY clips DESC, reason
-"""
-_REJECTIONS = """
-    SELECT rule AS reason, count(*) AS clips, min(clip_id) AS example
-    FROM (SELECT clip_id, unnest(rejected_by) AS rule FROM clips WHERE status = 'ok')
-    GROUP BY rule ORDER BY clips DESC, reason
-"""
+from multitalk.manifests.store import read_manifest
+
+_COLUMNS = (
+    *("clip_id", "video_id", "language", "status", "error_code", "error_message"),
+    *("duration_sec", "fit_landmark_error", "accepted", "rejected_by"),
+    *("last_try_at", "last_try_error_code", "last_try_error_message"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +74,59 @@ class BuildSummary:
 def summarise(
     root: Path, *, built: int, skipped: int, seconds: float, notes: tuple[str, ...] = ()
 ) -> BuildSummary:
-    """Read the manifest below `root` and sum it up."""
+    """Read the manifest below `root` and sum it up.
 
-    def rows(sql: str) -> list[dict[str, Any]]:
-        # Not by the dataset's DataFrames: importing pandas takes a third of a build that has nothing to do.
-        found: list[dict[str, Any]] = query(root, sql).to_pylist()
-        return found
-
+    In columns of Arrow, not by SQL: DuckDB and pandas would take most of the time of a build with nothing to do.
+    """
+    clips = read_manifest(root, list(_COLUMNS))
     return BuildSummary(
         root=str(root),
         built_videos=built,
         skipped_videos=skipped,
         seconds=seconds,
-        languages=tuple(LanguageCounts(**row) for row in rows(_LANGUAGES)),
-        failures=tuple(Reason(**row) for row in rows(_FAILURES)),
-        rejections=tuple(Reason(**row) for row in rows(_REJECTIONS)),
-        earlier=tuple(Reason(**row) for row in rows(_EARLIER)),
+        languages=tuple(_by_language(clips)),
+        failures=_reasons(clips.filter(pc.equal(clips["status"], "failed")), "error"),
+        rejections=_rejections(clips.filter(pc.equal(clips["status"], "ok"))),
+        earlier=_reasons(clips.filter(pc.is_valid(clips["last_try_at"])), "last_try_error"),
         notes=notes,
     )
+
+
+def _by_language(clips: pa.Table) -> Iterator[LanguageCounts]:
+    for language in sorted(clips["language"].unique().to_pylist()):
+        own = clips.filter(pc.equal(clips["language"], language))
+        ok = own.filter(pc.equal(own["status"], "ok"))
+        errors = ok["fit_landmark_error"].drop_null().to_numpy()
+        yield LanguageCounts(
+            language=language,
+            videos=len(own["video_id"].unique()),
+            clips=len(own),
+            ok=len(ok),
+            accepted=pc.sum(own["accepted"]).as_py() or 0,
+            ok_minutes=(pc.sum(ok["duration_sec"]).as_py() or 0.0) / 60,
+            fit_error_percent=float(np.median(errors)) * 100 if len(errors) else None,
+        )
+
+
+def _reasons(failed: pa.Table, kind: str) -> tuple[Reason, ...]:
+    """Count clips by the code of a kind of error, each with the message of its first clip."""
+    code, message = f"{kind}_code", f"{kind}_message"
+    first = failed.sort_by("clip_id").group_by(code, use_threads=False)
+    found = first.aggregate([("clip_id", "count"), ("clip_id", "first"), (message, "first")])
+    return _most_first(
+        Reason(row[code] or "", row["clip_id_count"], row["clip_id_first"], row[f"{message}_first"] or "")
+        for row in found.to_pylist()
+    )
+
+
+def _rejections(clips: pa.Table) -> tuple[Reason, ...]:
+    rules = pc.list_flatten(clips["rejected_by"])
+    of = clips["clip_id"].take(pc.list_parent_indices(clips["rejected_by"]))
+    found = (
+        pa.table({"rule": rules, "clip": of}).group_by("rule").aggregate([("clip", "count"), ("clip", "min")])
+    )
+    return _most_first(Reason(row["rule"], row["clip_count"], row["clip_min"]) for row in found.to_pylist())
+
+
+def _most_first(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    return tuple(sorted(reasons, key=lambda reason: (-reason.clips, reason.reason)))

@@ -46,9 +46,12 @@ class StageVersions:
         predictor = settings.root / PREDICTOR
         if predictor.exists():
             self._found[VERSION_KEY] = predictor_version(predictor)
+        self._of = {
+            stage: (*_PACKAGES.get(stage, ()), *_OTHERS.get(stage, ()), "multitalk") for stage in Stage
+        }
 
     def with_stage(self, versions: Mapping[str, str], stage: Stage) -> dict[str, str]:
         """Return a row's versions after a stage was done again: what it used now, and not what it used before."""
-        names = (*_PACKAGES.get(stage, ()), *_OTHERS.get(stage, ()), "multitalk")
+        names = self._of[stage]
         kept = {name: version for name, version in versions.items() if name not in names}
         return kept | {name: self._found[name] for name in names if name in self._found}

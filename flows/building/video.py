@@ -27,7 +27,7 @@ from multitalk.extract.trim import TrimRequest, TrimResult, trim_clips
 from multitalk.flows.building.clip import ClipInWork, ClipStages, Landmarks
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.settled import is_settled, same_interval, try_fingerprint
+from multitalk.flows.building.settled import same_interval, stands, try_fingerprint
 from multitalk.flows.building.stages import STAGES, configuration_fingerprint, downstream
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.versions import StageVersions
@@ -47,6 +47,8 @@ class _Clip:
     before: ClipRow | None
     row: ClipRow
     todo: set[Stage]
+    rests: bool = False
+    """The row is not of what is annotated now, and stays as it is."""
     work: ClipInWork | None = None
 
     def fail(self, error: Exception, stage: Stage) -> None:
@@ -142,7 +144,7 @@ class VideoBuilder:
                 self._do_stages(clip)
                 progress()
             self._do_pooled_stages(work.clips)
-            if not self.settings.keep_raw:
+            if not self.settings.keep_raw and work.source is not None:
                 # Before the video counts as done: nobody would come back for a file that a kill left here.
                 self._raw_path(work.video).unlink(missing_ok=True)
             return self._commit(work)
@@ -173,17 +175,25 @@ class VideoBuilder:
 
     def _clip(self, annotation: Annotation, video: AnnotatedVideo, rows: Mapping[str, ClipRow]) -> _Clip:
         before = rows.get(annotation.clip_id)
+        if before is not None and self._rests(before, annotation, video):
+            return _Clip(annotation, before, copy(before), set(), rests=True)
         todo = self._todo(annotation, before, video)
         return _Clip(annotation, before, self._new_row(annotation, video, before, todo), todo)
+
+    def _rests(self, before: ClipRow, annotation: Annotation, video: AnnotatedVideo) -> bool:
+        """Whether a row stays as it is, though it is not of what is annotated now: a tombstone, or tried in vain."""
+        earlier = before.error_code == str(ErrorCode.REMOVED) or before.last_try_fingerprint is not None
+        return earlier and stands(before, annotation, video, self.wanted, self.settings)
 
     def _todo(self, annotation: Annotation, before: ClipRow | None, video: AnnotatedVideo) -> set[Stage]:
         """Stages whose wanted fingerprint the clip's row does not carry, and those whose input is not there."""
         wanted = set(self.wanted)
         if before is None:
             return wanted
-        if not self.settings.redo and is_settled(before, annotation, video, self.wanted, self.settings):
-            # With another transcript in the row only; what reads it is done where it is wanted.
-            return set() if before.transcript == annotation.transcript else wanted & {Stage.TRANSCRIPT}
+        # With another transcript, what reads it is done where there is something to read.
+        told = before.status == "failed" or before.transcript == annotation.transcript
+        if told and stands(before, annotation, video, self.wanted, self.settings):
+            return set()
         if not same_interval(annotation, before):
             return wanted
         carried = before.stage_fingerprints or {}
@@ -225,6 +235,8 @@ class VideoBuilder:
             row.status, row.created_at = "ok", None
             row.error_code = row.error_message = row.stage = None
             row.accepted = row.rejected_by = None
+        row.last_try_at = row.last_try_stage = row.last_try_error_code = None
+        row.last_try_error_message = row.last_try_fingerprint = None
         return row
 
     # Source and clip
@@ -249,12 +261,12 @@ class VideoBuilder:
     ) -> DownloadedVideo | None:
         """Return the source video that an earlier build with `keep_raw` left, where it is whole and the wanted one."""
         wanted = self.wanted[Stage.SOURCE]
-        carried = [c.before for c in clips if c.before is not None]
-        if not place.is_file() or Stage.SOURCE in self.settings.redo or len(carried) < len(clips):
+        # Rows that say what they were cut from; new annotations have none, a failed download has no width.
+        carried = [c.before for c in clips if c.before is not None and c.before.source_width is not None]
+        if not place.is_file() or Stage.SOURCE in self.settings.redo or not carried:
             return None
         if self.settings.download.sections or any(
-            (row.stage_fingerprints or {}).get(str(Stage.SOURCE)) != wanted or row.source_width is None
-            for row in carried
+            (row.stage_fingerprints or {}).get(str(Stage.SOURCE)) != wanted for row in carried
         ):
             return None
         try:
@@ -268,7 +280,7 @@ class VideoBuilder:
         """Cut the clips that need it into the staging folder; show the others where they are."""
         root, video = self.settings.root, work.video
         for clip in work.clips:
-            if Stage.TRIM not in clip.todo:
+            if Stage.TRIM not in clip.todo and not clip.rests:
                 name = clip.annotation.clip_id
                 picture = paths.clip_path(root, video.language, name)
                 clip.work = self._work(clip, picture, paths.audio_path(root, video.language, name))
@@ -358,6 +370,7 @@ class VideoBuilder:
             return
         pooled = [clip for clip in clips if clip.work is not None and not clip.failed]
         for clip in pooled:
+            clip.todo.add(Stage.SYNC)  # a failure must not take what is good of the others
             self._done(clip, Stage.SYNC)
         try:
             self._stages.sync(_going_well(pooled))
@@ -392,13 +405,13 @@ class VideoBuilder:
                 continue
             self._complete(clip, whole)
             rows.append(clip.row)
-            if clip.work is not None and clip.work.motion is not None and not clip.failed:
+            # Also of a clip that failed at a later stage: it is tried again from there.
+            if clip.work is not None and clip.work.motion is not None:
                 fitted.append(clip)
             if clip.work is not None and clip.work.tracked_anew:
                 tracked.append(clip)
         before = self.stored.rows(video.language, video.file_id)
         rows += [_invalid_row(bad, video, before.get(bad.clip_id), whole) for bad in video.invalid]
-        made = {clip.annotation.clip_id for clip in (*fitted, *tracked)}
         commit_video(
             root,
             video.language,
@@ -408,9 +421,8 @@ class VideoBuilder:
             landmark_rows=[clip.work.landmarks_row() for clip in tracked if clip.work]
             if self.settings.keep_landmarks
             else [],
-            keep_motion={row.clip_id for row in rows if row.motion_path} - made,
-            keep_landmarks={row.clip_id for row in rows if row.landmarks_xxh3}
-            - {clip.annotation.clip_id for clip in tracked},
+            keep_motion={row.clip_id for row in rows if row.motion_path},
+            keep_landmarks={row.clip_id for row in rows if row.landmarks_xxh3},
             fingerprint=whole,
         )
         failed = sum(row.status == "failed" for row in rows)
@@ -421,8 +433,6 @@ class VideoBuilder:
         if clip.todo or clip.before is None:
             row.attempts = (clip.before.attempts if clip.before else 0) + 1
             row.config_fingerprint = whole
-            row.last_try_at = row.last_try_stage = row.last_try_error_code = None
-            row.last_try_error_message = row.last_try_fingerprint = None
 
     def _discard(self, video: AnnotatedVideo, clip: _Clip) -> None:
         """Delete what a failed try has cut: the earlier clip stays in its place."""
@@ -476,6 +486,8 @@ def _kept(before: ClipRow, tried: ClipRow, fingerprint: str) -> ClipRow:
 def _invalid_row(
     bad: InvalidAnnotation, video: AnnotatedVideo, before: ClipRow | None, whole: str
 ) -> ClipRow:
+    if before is not None and bad.message in (before.error_message, before.last_try_error_message):
+        return before  # told already
     row = ClipRow(bad.clip_id, video.file_id, video.language)
     row.status, row.error_code = "failed", str(ErrorCode.INVALID_ANNOTATION)
     row.error_message, row.stage = bad.message, str(Stage.ANNOTATION)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from multitalk.ground.nearest import did_you_mean
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 
 _QUICKLY_READ_BYTES = (
     20_000_000  # of JSON, in a quarter of a second; what is wrong in more is told by the plan
@@ -18,7 +18,7 @@ def check_root(root: Path) -> None:
 
     Raises
     ------
-    ConfigError
+    SettingsError
         It can not be made, or nothing can be written in it.
     """
     missing = [folder for folder in (root, *root.parents) if not os.path.lexists(folder)]
@@ -27,13 +27,13 @@ def check_root(root: Path) -> None:
         writable = os.access(root, os.W_OK | os.X_OK)
     except OSError as error:
         reason = error.strerror or error
-        raise ConfigError(f"root: {root} can not be made ({reason}): choose another --root") from error
+        raise SettingsError(f"root: {root} can not be made ({reason}): choose another --root") from error
     finally:
         for folder in missing:
             with contextlib.suppress(OSError):  # not made, or in use by now
                 folder.rmdir()
     if not writable:
-        raise ConfigError(f"root: nothing can be written in {root}: choose another --root")
+        raise SettingsError(f"root: nothing can be written in {root}: choose another --root")
 
 
 def check_dataset(root: Path) -> None:
@@ -50,7 +50,7 @@ def check_annotations(patterns: Iterable[str], wanted: Iterable[str]) -> None:
     ------
     AnnotationFileError
         One is missing, or no JSON of clips.
-    ConfigError
+    SettingsError
         No file fits a pattern, no clip is in them, or none of a wanted language.
     """
     from multitalk.extract.annotation_json import AnnotationFileError, read_clips
@@ -64,11 +64,11 @@ def check_annotations(patterns: Iterable[str], wanted: Iterable[str]) -> None:
         return
     clips = [clip for path in files for _, clip in read_clips(path)]
     if not clips:
-        raise ConfigError(f"annotations: no clip is annotated in {', '.join(map(str, files))}")
+        raise SettingsError(f"annotations: no clip is annotated in {', '.join(map(str, files))}")
     there = {str(clip.get("language", "")).lower() for clip in clips if isinstance(clip, dict)} - {""}
     for language in wanted:
         if language not in there:
-            raise ConfigError(
+            raise SettingsError(
                 f"languages: nothing is annotated as {language}; there is {', '.join(sorted(there))}"
                 + did_you_mean(language, there)
             )
@@ -85,7 +85,7 @@ def check_policy(source: str | Path | None) -> None:
 
 
 def check_head_model(name: str | None) -> None:
-    """Raise ConfigError for what is neither a head model's name nor a file."""
+    """Raise SettingsError for what is neither a head model's name nor a file."""
     from multitalk.assets.registry import REGISTRY
 
     if name is None or name in REGISTRY or Path(name).exists():
@@ -93,7 +93,7 @@ def check_head_model(name: str | None) -> None:
     names = head_model_names()
     if name not in names:
         what = "no such file" if os.sep in name or Path(name).suffix else "no such head model"
-        raise ConfigError(
+        raise SettingsError(
             f"head_model: {name}: {what}; there are {', '.join(names)}{did_you_mean(name, names)}"
         )
 
@@ -114,13 +114,13 @@ def check_preset(name: str) -> None:
 
 
 def check_files(option: str, *files: Path) -> None:
-    """Raise ConfigError for the first of an option's files that is not there."""
+    """Raise SettingsError for the first of an option's files that is not there."""
     for path in files:
         if not path.exists():
-            raise ConfigError(f"{option}: {path}: no such file")
+            raise SettingsError(f"{option}: {path}: no such file")
 
 
 def check_suffix(path: Path, *suffixes: str, option: str = "--out") -> None:
-    """Raise ConfigError for a file whose name does not end as it must."""
+    """Raise SettingsError for a file whose name does not end as it must."""
     if path.suffix not in suffixes:
-        raise ConfigError(f"{option}: {path} must end in {' or '.join(suffixes)}")
+        raise SettingsError(f"{option}: {path} must end in {' or '.join(suffixes)}")

@@ -14,7 +14,7 @@ from multitalk.flows.evaluating.lip_reading_settings import ReadLipsSettings
 from multitalk.flows.evaluating.settings import EvaluateReleaseSettings
 from multitalk.flows.modelling.settings import EvaluateSettings, EvaluateTalkerSettings
 from multitalk.flows.running.progress import ShownProgress
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 
 evaluate = several_commands("evaluate")
 
@@ -32,10 +32,10 @@ def _named_folders(option: str, given: list[str]) -> dict[str, Path]:
         if not sign or Path(text).is_dir():  # a folder's own path may hold a "="
             name, place = Path(text).resolve().name, text
         if not (name and place):
-            raise ConfigError(f"{option}: {text!r}: write NAME=DIR")
+            raise SettingsError(f"{option}: {text!r}: write NAME=DIR")
         folder = Path(place)
         if name in folders:
-            raise ConfigError(f"{option}: two models are called {name!r}; write NAME=DIR")
+            raise SettingsError(f"{option}: two models are called {name!r}; write NAME=DIR")
         folders[name] = folder
     return folders
 

@@ -34,7 +34,7 @@ def export(
     head_model: HeadModelOfClips = None,
 ) -> int:
     """Write the clips in a layout, and say how many."""
-    from multitalk.ground.settings import ConfigError
+    from multitalk.ground.settings import SettingsError
     from multitalk.manifests.exports import note_export
     from multitalk.manifests.layouts.export import (
         divided_clips,
@@ -45,7 +45,7 @@ def export(
     from multitalk.manifests.releases.release import read_release
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(
+        raise SettingsError(
             f"--out: {out} is not an empty folder; what lies there would be mixed with the export"
         )
     clips = read_release(root, release) if release else divided_clips(root)

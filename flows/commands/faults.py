@@ -15,7 +15,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _USAGE_ERRORS = (
     "HeadModelError",
     "UntrustedFileError",
-    "ConfigError",
+    "SettingsError",
     "AnnotationFileError",
     "PolicyError",
     "QueryError",

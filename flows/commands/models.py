@@ -19,7 +19,7 @@ from multitalk.flows.commands.checks import (
 from multitalk.flows.commands.options import Option, takes
 from multitalk.flows.commands.words import AsJson, Root, several_commands
 from multitalk.flows.modelling.settings import SpeakSettings, TrainSettings
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 from multitalk.training.talk import parse_languages
 
 head_model = several_commands("head-model")
@@ -50,7 +50,7 @@ def train(
 def run_training(kind: Literal["prior", "talker"], settings: TrainSettings) -> int:
     """Train, and print the checkpoints and what they are worth."""
     quiet_lightning()
-    from multitalk.flows.modelling.models import train
+    from multitalk.flows.modelling.trained_models import train
     from multitalk.flows.running.progress import ShownProgress
 
     with ShownProgress() as shown:
@@ -102,7 +102,7 @@ def talk(settings: SpeakSettings) -> int:
     check_head_model(settings.head_model)
     # Frames follow one another in small steps: threads that spin between them cost a fifth of the CPU time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from multitalk.flows.modelling.models import speak
+    from multitalk.flows.modelling.trained_models import speak
 
     spoken = speak(
         settings.audio,
@@ -123,7 +123,7 @@ def _talk_files(settings: SpeakSettings) -> list[Path]:
     files = _named_talk_files(settings)
     sounds = {audio.resolve() for audio in settings.audio}
     if over := next((place for place in files if place.resolve() in sounds), None):
-        raise ConfigError(
+        raise SettingsError(
             f"--out: {over} is one of the sounds, and would be overwritten; choose another place"
         )
     return files
@@ -135,10 +135,10 @@ def _named_talk_files(settings: SpeakSettings) -> list[Path]:
         check_suffix(out, ".npz", ".npy", ".mp4")
         return [out]
     if out.suffix:
-        raise ConfigError(f"--out: several sounds need a folder, {out} looks like a file")
+        raise SettingsError(f"--out: several sounds need a folder, {out} looks like a file")
     names = [sound.stem for sound in audio]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"--out: several sounds are called {', '.join(twice)}")
+        raise SettingsError(f"--out: several sounds are called {', '.join(twice)}")
     return [out / f"{name}.{settings.format}" for name in names]
 
 

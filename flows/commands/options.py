@@ -69,11 +69,11 @@ def takes(settings: type[BaseModel], *options: Option) -> Callable[[Command], Co
 
         @functools.wraps(run)
         def command(*arguments: Any, **named: Any) -> int:
-            from multitalk.ground.settings import read_config, validated
+            from multitalk.ground.settings import read_settings, validated
 
             bound = signature.bind(*arguments, **named).arguments
             config, show = bound.pop("config", None), bound.pop("show_config", False)
-            values = read_config(config) if config else {}
+            values = read_settings(config) if config else {}
             for option, _ in given:
                 value = bound.pop(_key(option), None)
                 if value is not None and value != ():
@@ -109,6 +109,8 @@ def setting_help(settings: type[BaseModel], name: str) -> str:
 def _default_text(field: FieldInfo) -> str:
     if field.is_required():
         return " [required]"
+    if field.default_factory is not None and model_in(field.annotation) is None:
+        return ""  # differs from machine to machine: the description says how
     default = field.get_default(call_default_factory=True)
     if default is None or default is False or default in ((), [], {}) or isinstance(default, BaseModel):
         return ""
@@ -272,8 +274,8 @@ def _check_needed(
     own: list[inspect.Parameter],
     given: Mapping[str, Any],
 ) -> None:
-    """Raise ConfigError with a line for all that is needed and missing."""
-    from multitalk.ground.settings import ConfigError
+    """Raise SettingsError with a line for all that is needed and missing."""
+    from multitalk.ground.settings import SettingsError
 
     shown = {option.setting: option for option in options}
     lines = []
@@ -288,4 +290,4 @@ def _check_needed(
             name = parameter.name
             lines.append(f"{name.upper() if plain else '--' + name.replace('_', '-')} is needed")
     if lines:
-        raise ConfigError("\n".join(lines))
+        raise SettingsError("\n".join(lines))

@@ -32,10 +32,10 @@ def report(
 ) -> int:
     """Write the report page."""
     from multitalk.flows.datasets.report import write_dataset_report
-    from multitalk.ground.settings import ConfigError
+    from multitalk.ground.settings import SettingsError
 
     if clips < 0:
-        raise ConfigError("--clips: a number of clips, 0 or more")
+        raise SettingsError("--clips: a number of clips, 0 or more")
     place = out or root / "report.html"
     notes = write_dataset_report(root, place, title=title, gallery_size=clips, head_model=head_model)
     for note in notes:
@@ -70,13 +70,13 @@ def release(
     from multitalk.filters.policy import load_policy, policy_text
     from multitalk.filters.verdicts import apply
     from multitalk.flows.building.dataset_policy import policy_of
-    from multitalk.ground.settings import ConfigError
+    from multitalk.ground.settings import SettingsError
     from multitalk.manifests.releases.release import create_release
     from multitalk.manifests.schema import MANIFEST
     from multitalk.manifests.splits import read_lists
 
     if like and lists:
-        raise ConfigError("--like and --lists both say how to divide the clips: give one of them")
+        raise SettingsError("--like and --lists both say how to divide the clips: give one of them")
     source = policy or policy_of(root)
     rules = load_policy(source, MANIFEST)
     frozen = create_release(
@@ -154,7 +154,7 @@ def remove(
 ) -> int:
     """Delete source videos and clips for good, and prove it; say which releases and exports hold them."""
     from multitalk.flows.commands.checks import check_dataset
-    from multitalk.ground.settings import ConfigError
+    from multitalk.ground.settings import SettingsError
     from multitalk.manifests import remove as removing
     from multitalk.manifests.takedown import read_takedown
 
@@ -162,7 +162,7 @@ def remove(
         check_dataset(root)
         listed = read_takedown(root)
         if not (listed.videos or listed.clips):
-            raise ConfigError("remove: no id is given, and takedown.txt has none: nothing is to be removed")
+            raise SettingsError("remove: no id is given, and takedown.txt has none: nothing is to be removed")
     removal = removing.remove(root, ids, reason, whole_video=whole_video)
     if json:
         print(json_text.dumps(asdict(removal), default=str, indent=2))

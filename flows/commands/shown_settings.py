@@ -23,7 +23,7 @@ def settings_yaml(settings: type[BaseModel], values: Mapping[str, Any]) -> str:
 
     Raises
     ------
-    ConfigError
+    SettingsError
         A value is none of its setting, or there is no such setting. What is still missing is only marked.
     """
     return "\n".join(_lines(settings, _in_effect(settings, values), "")) + "\n"
@@ -41,14 +41,14 @@ def model_in(annotation: Any) -> type[BaseModel] | None:
 
 def _in_effect(settings: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of all settings, as JSON has them; without those that are needed and missing."""
-    from multitalk.ground.settings import ConfigError, fault_lines
+    from multitalk.ground.settings import SettingsError, fault_lines
 
     try:
         return settings(**values).model_dump(mode="json")
     except ValidationError as error:
         # What is still missing, or does not go together, matters to a run alone.
         if any(fault["loc"][1:] or (fault["loc"] and fault["type"] != "missing") for fault in error.errors()):
-            raise ConfigError(fault_lines(error, settings)) from error
+            raise SettingsError(fault_lines(error, settings)) from error
     found = {}
     for name, field in settings.model_fields.items():
         if name in values:

@@ -115,10 +115,10 @@ def demo(
 ) -> int:
     """Check what was asked for, then run the demo."""
     from multitalk.flows.commands.checks import check_root
-    from multitalk.ground.settings import ConfigError
+    from multitalk.ground.settings import SettingsError
 
     if workers is not None and workers < 1:
-        raise ConfigError(f"--workers: {workers} is no whole number of 1 or more")
+        raise SettingsError(f"--workers: {workers} is no whole number of 1 or more")
     check_root(root)
     return run_demo_command(root, workers or os.cpu_count() or 1, train=train)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from multitalk.filters.policy import load_policy, policy_text
 from multitalk.filters.verdicts import apply
 from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
-from multitalk.fit_flame.parameters.encode import Encoder, interocular_metres
+from multitalk.fit_flame.parameters.encode import VertexEncoder, interocular_metres
 from multitalk.flows.building.dataset_policy import POLICY_FILE, judge, policy_of
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.running.devices import check_device
@@ -74,7 +74,7 @@ def import_layout(
     ------
     AssetMissing, HeadModelError
         When the head model is not here, or damaged.
-    ConfigError
+    SettingsError
         When there is no such device.
     DatasetError
         When the folder has no clips, its template is another head's, or a list is missing.
@@ -88,7 +88,7 @@ def import_layout(
     result = import_multitalk(
         source,
         root,
-        encode=_encode(Encoder(model, device), model.name, max_error_mm),
+        encode=_encode(VertexEncoder(model, device), model.name, max_error_mm),
         vertex_count=len(model.v_template),
         fingerprint=fingerprint,
         progress=progress,
@@ -125,7 +125,7 @@ def _check_template(place: Path, model: HeadModel) -> None:
 
 
 def _encode(
-    encoder: Encoder, name: str, max_error_mm: float
+    encoder: VertexEncoder, name: str, max_error_mm: float
 ) -> Callable[[npt.NDArray[np.float32]], dict[str, Any]]:
     def encode(vertices: npt.NDArray[np.float32]) -> dict[str, Any]:
         try:

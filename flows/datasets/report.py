@@ -8,7 +8,7 @@ from multitalk.filters.policy import load_policy
 from multitalk.filters.verdicts import evaluate, explained_rows, metric_columns, waterfall
 from multitalk.flows.building.dataset_policy import policy_of
 from multitalk.flows.looking.pictures import clip_picture
-from multitalk.flows.modelling.stored_heads import models_here
+from multitalk.flows.modelling.stored_heads import head_models_here
 from multitalk.manifests.report.report import write_report
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.store import read_manifest
@@ -31,7 +31,7 @@ def write_dataset_report(
     """
     rows, notes = judged_waterfall(root)
     keys = read_manifest(root, ["head_model"])["head_model"].unique().to_pylist()
-    models, missing = models_here(keys, head_model)
+    models, missing = head_models_here(keys, head_model)
     picture = clip_picture(root, models)
     write_report(root, out, title=title, waterfall=rows, picture=picture, gallery_size=gallery_size)
     return notes + missing

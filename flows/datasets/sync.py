@@ -21,9 +21,9 @@ from multitalk.filters.sync.predictor import SyncStatistics, train_predictor, vi
 from multitalk.filters.sync.score import SyncMetrics, measure_sync
 from multitalk.flows.building.stages import STAGES, stage_fingerprint, sync_settings
 from multitalk.flows.building.sync_predictor import PREDICTOR, VERSION_KEY, predictor_version
+from multitalk.ground.wav import read_wav
 from multitalk.manifests import open_dataset
 from multitalk.manifests.dataset import Dataset
-from multitalk.manifests.media import read_wav
 from multitalk.manifests.paths import DatasetError, audio_path
 from multitalk.manifests.store import compact
 

@@ -11,7 +11,7 @@ from multitalk.flows.demo.videos import DemoSource, make_demo_source
 from multitalk.flows.looking.contact_sheet import write_contact_sheet
 from multitalk.flows.looking.tables import console, print_summary, print_table
 from multitalk.flows.modelling.head_models import load_head_model
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 from multitalk.manifests import open_dataset
 
 _MARK = ".demo"
@@ -32,14 +32,14 @@ def run_demo(root: Path, *, workers: int) -> int:
 
     Raises
     ------
-    ConfigError
+    SettingsError
         `root` holds something that is not an earlier demo's.
     """
     from multitalk.flows.building.build import build
 
     root = root.absolute()
     if root.exists() and any(root.iterdir()) and not (root / _MARK).exists():
-        raise ConfigError(
+        raise SettingsError(
             f"--root: {root} holds what no demo made, and the demo begins with an empty folder: choose another"
         )
     source_folder = root.with_name(root.name + "-source")

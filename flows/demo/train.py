@@ -25,15 +25,15 @@ from multitalk.filters.verdicts import apply
 from multitalk.flows.building.dataset_policy import policy_of
 from multitalk.flows.evaluating.talker import evaluate_talker
 from multitalk.flows.looking.curves import read_curve
-from multitalk.flows.modelling.models import Kind, train
 from multitalk.flows.modelling.settings import EvaluateTalkerSettings, TrainSettings
 from multitalk.flows.modelling.stored_heads import only_model
+from multitalk.flows.modelling.trained_models import Kind, train
 from multitalk.ground.files import atomic
 from multitalk.manifests.media import read_sound
 from multitalk.manifests.paths import audio_path, clip_path
 from multitalk.manifests.releases.release import create_release, read_release
 from multitalk.manifests.schema import MANIFEST
-from multitalk.training.run.fit import Progress
+from multitalk.training.run.lightning_run import Progress
 
 RELEASE = "unheard-speakers"
 HELD_OUT = ("enSpeaker00", "itSpeaker00")
@@ -175,11 +175,11 @@ def _trained(kind: Kind, settings: TrainSettings) -> tuple[str, float, float, fl
 def _told(kind: Kind) -> Progress:
     """Make a line on stderr for every tenth of the work."""
 
-    def told(what: str, done: int, of: int) -> None:
+    def show_progress(what: str, done: int, of: int) -> None:
         if done * 10 // of != (done - 1) * 10 // of:
             print(f"{kind}: {what}: {done} of {of}", file=sys.stderr, flush=True)
 
-    return told
+    return show_progress
 
 
 def _evaluate(root: Path, out: Path) -> MotionEvaluation:

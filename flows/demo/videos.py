@@ -31,7 +31,7 @@ from multitalk.flows.demo.portrait import (
 )
 from multitalk.flows.demo.sentences import SCRIPTS
 from multitalk.flows.demo.speech import SAMPLE_RATE, Sentence, speak
-from multitalk.flows.demo.video_file import write_video
+from multitalk.flows.demo.video_file import write_demo_video
 
 Speech = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -214,7 +214,9 @@ def _make_video(take: _Take, spoken: Mapping[Sentence, Speech], videos: Path) ->
     frame_count = math.ceil(len(speech) / SAMPLE_RATE * take.fps)
     movement = articulate(speech, SAMPLE_RATE, frame_count, take.fps)
     frames = {"speaker": _speaker, "pair": _pair, "pattern": _pattern}[take.picture](take, movement)
-    write_video(videos / f"{take.video_id}.mp4", frames, take.fps, None if take.sound == "none" else speech)
+    write_demo_video(
+        videos / f"{take.video_id}.mp4", frames, take.fps, None if take.sound == "none" else speech
+    )
 
 
 def _speaker(take: _Take, movement: Articulation) -> Iterator[Image]:

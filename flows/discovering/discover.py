@@ -24,11 +24,11 @@ from multitalk.filters.policy import load_policy
 from multitalk.flows.discovering.batch import RawBatch, discover_batch, events_path, write_batches
 from multitalk.flows.discovering.results import RawVideo, VideoResult, is_done, read_result
 from multitalk.flows.discovering.settings import DiscoverSettings
-from multitalk.flows.running.event_counter import EventCounter, Progress
+from multitalk.flows.running.event_counter import EventCounter, RunProgress
 from multitalk.flows.running.pool import make_run_folder, run_batches
 from multitalk.flows.running.progress import ShownProgress
 from multitalk.ground.files import atomic, sweep_temporary
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 from multitalk.manifests.schema import MANIFEST
 
 _BATCH = 32
@@ -87,7 +87,7 @@ def discover(settings: DiscoverSettings) -> DiscoverSummary:
 
     Raises
     ------
-    ConfigError, PolicyError, AssetError, HeadModelError
+    SettingsError, PolicyError, AssetError, HeadModelError
         What the user has to mend; told before any work.
     KeyboardInterrupt
         Ctrl-C, after the workers have stopped; the next call goes on.
@@ -103,7 +103,9 @@ def prepare(settings: DiscoverSettings) -> PreparedDiscovery:
     started = time.monotonic()
     load_policy(settings.policy, MANIFEST)
     if whisper_code(settings.language) is None:
-        raise ConfigError(f"language: {settings.language!r} is not known to Whisper, which has to verify it")
+        raise SettingsError(
+            f"language: {settings.language!r} is not known to Whisper, which has to verify it"
+        )
     videos, failed = raw_videos(settings)
     settings.folder.mkdir(parents=True, exist_ok=True)
     sweep_temporary(settings.folder)
@@ -130,7 +132,7 @@ def counter(batches: Sequence[RawBatch], run_folder: Path) -> EventCounter:
     return EventCounter(events_path(run_folder, batch.name) for batch in batches)
 
 
-def progress_text(batches: Sequence[RawBatch], progress: Progress) -> str:
+def progress_text(batches: Sequence[RawBatch], progress: RunProgress) -> str:
     """Say how far a run is."""
     videos = sum(len(batch.videos) for batch in batches)
     return f"{progress.items}/{videos} videos, {progress.counts['clips']} clips"

@@ -34,7 +34,9 @@ class DiscoverSettings(BaseModel):
         None, description="Folder for what is found, video by video; none: beside `out`, ending in .discover."
     )
     workers: Annotated[int, RUNTIME] = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Videos at work at the same time."
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Videos at work at the same time; none given: one a core.",
     )
     keep_raw: Annotated[bool, RUNTIME] = Field(
         False, description="Keep downloaded videos, for the build that follows."

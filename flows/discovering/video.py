@@ -16,9 +16,9 @@ from multitalk.extract.annotations import Annotation
 from multitalk.extract.downloading.download import download
 from multitalk.extract.downloading.pace import Pace
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
-from multitalk.extract.faces.candidates import Candidate, Sighting, Speech, find_candidates
+from multitalk.extract.faces.candidates import Candidate, SampledFrame, Speech, find_candidates
 from multitalk.extract.faces.face_finder import FaceFinder
-from multitalk.extract.faces.landmarks import Face
+from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.shots import ShotDetector
 from multitalk.extract.probe import SourceVideo, probe
 from multitalk.extract.source_frames import frame_scale, source_frames, source_sound
@@ -109,9 +109,9 @@ class VideoDiscoverer:
         speech = self._speech(source)
         if not speech.intervals:
             return []
-        sightings, cuts, frame_count = self._look(source, video, speech, progress)
+        sampled_frames, cuts, frame_count = self._look(source, video, speech, progress)
         size = (video.width, video.height)
-        return find_candidates(sightings, cuts, frame_count, speech, size, self._settings.candidates)
+        return find_candidates(sampled_frames, cuts, frame_count, speech, size, self._settings.candidates)
 
     def _speech(self, source: Path) -> Speech:
         """Where the video's sound holds speech, on the grid of frames."""
@@ -125,14 +125,14 @@ class VideoDiscoverer:
 
     def _look(
         self, source: Path, video: SourceVideo, speech: Speech, progress: Callable[[float], None]
-    ) -> tuple[list[Sighting], list[int], int]:
+    ) -> tuple[list[SampledFrame], list[int], int]:
         """Look for faces while there is speech, and for cuts throughout; also count the frames."""
         wanted = np.zeros(len(speech.probability) + _AROUND_SPEECH, bool)
         for start, end in speech.intervals:
             wanted[max(0, int(start) - _AROUND_SPEECH) : int(end) + _AROUND_SPEECH] = True
         shots = ShotDetector()
-        sightings: list[Sighting] = []
-        known: tuple[Face, ...] = ()
+        sampled_frames: list[SampledFrame] = []
+        known: tuple[DetectedFace, ...] = ()
         scanned = -_SCAN_EVERY
         frame_count = 0
         with self._finder(video) as finder:
@@ -143,27 +143,27 @@ class VideoDiscoverer:
                     progress(_LOOKED * frame_count / max(frame_count, video.video_end_sec * FPS))
                 if index % _LOOK_EVERY or index >= len(wanted) or not wanted[index]:
                     continue
-                faces = finder.look_at(frame, [face.box for face in known])
+                faces = finder.find_near(frame, [face.box for face in known])
                 if len(faces) < max(1, len(known)) or index - scanned >= _SCAN_EVERY:
                     # Somebody may have come, or somebody else is there after a cut.
                     faces = finder.find(frame)
                     scanned = index
                 known = faces
-                sightings.append(self._sighting(index, faces, video.width / frame.shape[1]))
-        return sightings, shots.cuts(), frame_count
+                sampled_frames.append(self._sampled_frame(index, faces, video.width / frame.shape[1]))
+        return sampled_frames, shots.cuts(), frame_count
 
     def _finder(self, video: SourceVideo) -> FaceFinder:
         # Faces that count beside the smallest usable one are smaller still.
         smallest = self._settings.candidates.min_face_px * frame_scale(video) * 0.6
         return FaceFinder(require("face_landmarker"), smallest)
 
-    def _sighting(self, index: int, faces: Sequence[Face], scale: float) -> Sighting:
+    def _sampled_frame(self, index: int, faces: Sequence[DetectedFace], scale: float) -> SampledFrame:
         if not faces:
             nothing = np.zeros(0, np.float32)
-            return Sighting(index, np.zeros((0, 4), np.float32), nothing, nothing)
+            return SampledFrame(index, np.zeros((0, 4), np.float32), nothing, nothing)
         points = np.stack([face.points for face in faces])
         yaw, pitch, _ = head_angles(head_rotation(points, self._canonical_vertices)).T
-        return Sighting(index, np.stack([face.box for face in faces]) * np.float32(scale), yaw, pitch)
+        return SampledFrame(index, np.stack([face.box for face in faces]) * np.float32(scale), yaw, pitch)
 
     def _build(
         self,

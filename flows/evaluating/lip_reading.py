@@ -27,15 +27,15 @@ from multitalk.filters.language_codes import whisper_code
 from multitalk.flows.evaluating.lip_reading_settings import ReadLipsSettings
 from multitalk.flows.evaluating.lip_reading_sources import Source, open_source
 from multitalk.flows.evaluating.written_tables import write_tables
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 from multitalk.manifests.paths import check_name
 
 Progress = Callable[[int, int], None]
-Told = Callable[[str], Progress | None]
+ProgressOf = Callable[[str], Progress | None]
 """Gives the progress of a step by the step's name."""
 
 
-def read_lips(settings: ReadLipsSettings, told: Told = lambda step: None) -> list[Table]:
+def read_lips(settings: ReadLipsSettings, progress_of: ProgressOf = lambda step: None) -> list[Table]:
     """Read lips, and write readings and tables into `settings.out`, a folder a language.
 
     Returns
@@ -47,7 +47,7 @@ def read_lips(settings: ReadLipsSettings, told: Told = lambda step: None) -> lis
     ------
     LipReaderMissingError
         There is a recogniser for none of the languages; the message says which file is missing.
-    ConfigError, LayoutError, VertexFileError, MediaError, DatasetError
+    SettingsError, LayoutError, VertexFileError, MediaError, DatasetError
         The settings, a folder, a file or the release can not be used.
     CheckpointError, WeightsError, VocabularyError
         A recogniser can not be used.
@@ -62,7 +62,7 @@ def read_lips(settings: ReadLipsSettings, told: Told = lambda step: None) -> lis
         except LipReaderMissingError as error:
             missing.append((language, str(error)))
             continue
-        tables += _read_language(settings, language, reader, told)
+        tables += _read_language(settings, language, reader, progress_of)
     if missing and not tables:
         others = ", ".join(language for language, _ in missing[1:])
         raise LipReaderMissingError(missing[0][1] + (f" Likewise for {others}." if others else ""))
@@ -75,7 +75,7 @@ def _languages(settings: ReadLipsSettings) -> list[str]:
     assert settings.root is not None and settings.release is not None
     found = release_languages(settings.root, settings.release, settings.split)
     if not found:
-        raise ConfigError(f"release {settings.release}: no clip is in its split {settings.split!r}")
+        raise SettingsError(f"release {settings.release}: no clip is in its split {settings.split!r}")
     return found
 
 
@@ -103,25 +103,27 @@ def language_code(language: str) -> str:
     return MUAVIC_LANGUAGES.get(name) or whisper_code(name) or name
 
 
-def _read_language(settings: ReadLipsSettings, language: str, reader: LipReader, told: Told) -> list[Table]:
+def _read_language(
+    settings: ReadLipsSettings, language: str, reader: LipReader, progress_of: ProgressOf
+) -> list[Table]:
     source = open_source(settings, language, language_code(language))
     place = settings.out / language
-    clips, note = _with_references(settings, language, _chosen(settings, source.clips), place, told)
+    clips, note = _with_references(settings, language, _chosen(settings, source.clips), place, progress_of)
     noises = _noises(settings, source)
     try:
         readings = read_clips(
             clips,
-            source.sights,
+            source.mouth_crops,
             reader,
             noises,
             settings.reading,
             place / "readings.jsonl",
-            told(f"{language}: clips read"),
+            progress_of(f"{language}: clips read"),
             source.versions,
         )
     except ValueError as error:
         if type(error) is ValueError:
-            raise ConfigError(f"{language}: {error}") from error
+            raise SettingsError(f"{language}: {error}") from error
         raise
     names = ", ".join(noise.name for noise in noises)
     note = f"{note} Noise: {names}. Recogniser: {reader.name}. {source.note}".strip()
@@ -138,7 +140,7 @@ def _chosen(settings: ReadLipsSettings, clips: list[SpokenClip]) -> list[SpokenC
 
 
 def _with_references(
-    settings: ReadLipsSettings, language: str, clips: list[SpokenClip], place: Path, told: Told
+    settings: ReadLipsSettings, language: str, clips: list[SpokenClip], place: Path, progress_of: ProgressOf
 ) -> tuple[list[SpokenClip], str]:
     """Give clips without a transcript, or all of them by the paper's protocol, what Whisper hears."""
     paper = settings.reading.protocol == "multitalk"
@@ -148,7 +150,7 @@ def _with_references(
     whisper = settings.whisper or require("whisper_base")
     code = whisper_code(language) or language_code(language)
     record = place / f"references-{whisper.resolve().name}.json"
-    heard = recognised_references(unknown, code, whisper, record, told(f"{language}: clips heard"))
+    heard = recognised_references(unknown, code, whisper, record, progress_of(f"{language}: clips heard"))
     filled = [replace(clip, reference=heard.get(clip.clip_id, clip.reference)) for clip in clips]
     own = len(clips) - len(unknown)
     return filled, f"References: {own} annotated, {len(heard)} by {whisper.resolve().name}."
@@ -159,7 +161,7 @@ def _noises(settings: ReadLipsSettings, source: Source) -> list[Noise]:
         return choose_noises(settings.reading, source.speech)
     except ValueError as error:
         if type(error) is ValueError:
-            raise ConfigError(f"{error} (--noise)") from error
+            raise SettingsError(f"{error} (--noise)") from error
         raise
 
 

@@ -11,9 +11,14 @@ from multitalk.assets.errors import AssetError
 from multitalk.assets.fetch import require
 from multitalk.eval.ground_truth import ReleaseTruth
 from multitalk.eval.lip_reading.clips import avlr_folder, folder_clips
-from multitalk.eval.lip_reading.inputs import model_version, truth_sight, vertex_sight, video_sight
-from multitalk.eval.lip_reading.lip_reading import Sight, SpokenClip, Version, file_version
-from multitalk.eval.lip_reading.release import REAL_VIDEO, release_clips, release_speech, release_video_sight
+from multitalk.eval.lip_reading.inputs import (
+    model_version,
+    true_mouth_crops,
+    vertex_mouth_crops,
+    video_mouth_crops,
+)
+from multitalk.eval.lip_reading.lip_reading import MouthCrops, SpokenClip, Version, file_version
+from multitalk.eval.lip_reading.release import REAL_VIDEO, release_clips, release_mouth_crops, release_speech
 from multitalk.extract.errors import ClipError
 from multitalk.extract.faces.landmarks import MediaPipeDetector
 from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
@@ -21,7 +26,7 @@ from multitalk.fit_flame.parameters.motion import MotionError
 from multitalk.flows.evaluating.lip_reading_settings import ReadLipsSettings
 from multitalk.flows.modelling.head_models import CANONICAL, load_head_model
 from multitalk.flows.modelling.stored_heads import only_model
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 from multitalk.manifests.media import MediaError
 from multitalk.manifests.paths import clip_path, motion_path
 from multitalk.manifests.releases.release import read_release
@@ -36,7 +41,7 @@ class Source:
     clips: list[SpokenClip]
     speech: Mapping[str, Path]
     """Sound by source video, for babble."""
-    sights: dict[str, Sight] = field(default_factory=dict)
+    mouth_crops: dict[str, MouthCrops] = field(default_factory=dict)
     """Pictures by row."""
     versions: dict[str, Version] = field(default_factory=dict)
     """State of what they are made of, by row."""
@@ -57,7 +62,7 @@ def open_source(settings: ReadLipsSettings, language: str, code: str) -> Source:
 
     Raises
     ------
-    LayoutError, VertexFileError, DatasetError, ConfigError
+    LayoutError, VertexFileError, DatasetError, SettingsError
         A folder or the release can not be used, or two rows have one name.
     AssetError, HeadModelError, MotionError
         The head model of vertices is not here, or can not be used.
@@ -74,18 +79,18 @@ def open_source(settings: ReadLipsSettings, language: str, code: str) -> Source:
         clips = folder_clips(layout.sounds)
         source = Source(clips, {clip.source: clip.sound for clip in clips})
         models = {**layout.models, **models}
-    rows: dict[str, Sight] = {}
+    rows: dict[str, MouthCrops] = {}
     for name, folder in models.items():
-        if name in source.sights:
-            raise ConfigError(f"{name}: another row has this name; call the model otherwise")
+        if name in source.mouth_crops:
+            raise SettingsError(f"{name}: another row has this name; call the model otherwise")
         if any(folder.glob("*.mp4")):
-            rows[name] = _sight_of_videos(folder)
+            rows[name] = _mouth_crops_of_videos(folder)
             source.versions[name] = model_version(folder)
         else:
             head = head or _head_model(settings)
-            rows[name] = vertex_sight(folder, head.faces, head.v_template, settings.metres_per_unit)
+            rows[name] = vertex_mouth_crops(folder, head.faces, head.v_template, settings.metres_per_unit)
             source.versions[name] = _drawn(model_version(folder), head, settings.metres_per_unit)
-    source.sights = {**rows, **source.sights}
+    source.mouth_crops = {**rows, **source.mouth_crops}
     return source
 
 
@@ -119,9 +124,9 @@ def _release(settings: ReadLipsSettings, language: str) -> Source:
     root, release = settings.root, settings.release
     clips = release_clips(root, release, language, settings.split)
     if not clips:
-        raise ConfigError(f"release {release}: its split {settings.split!r} has no clip of {language}")
+        raise SettingsError(f"release {release}: its split {settings.split!r} has no clip of {language}")
     source = Source(clips, release_speech(root, release, language))
-    source.sights[REAL_VIDEO] = release_video_sight(root, language, FaceFinder())
+    source.mouth_crops[REAL_VIDEO] = release_mouth_crops(root, language, FaceFinder())
     source.versions[REAL_VIDEO] = lambda clip_id: file_version(clip_path(root, language, clip_id))
     try:
         head = _head_model(settings)
@@ -130,7 +135,7 @@ def _release(settings: ReadLipsSettings, language: str) -> Source:
         return source
     truth = ReleaseTruth(root, release, head, settings.split)
     videos = {clip.clip_id: clip.source for clip in clips}
-    source.sights = {TRUTH: truth_sight(truth, head.faces), **source.sights}
+    source.mouth_crops = {TRUTH: true_mouth_crops(truth, head.faces), **source.mouth_crops}
     motion: Version = lambda clip_id: file_version(motion_path(root, language, videos[clip_id]))  # noqa: E731
     source.versions[TRUTH] = _drawn(motion, head)
     return source
@@ -145,14 +150,14 @@ def _folder(folder: Path) -> Source:
     clips = folder_clips(folder)
     source = Source(clips, {clip.source: clip.sound for clip in clips})
     if any(folder.glob("*.mp4")):
-        source.sights[REAL_VIDEO] = _sight_of_videos(folder)
+        source.mouth_crops[REAL_VIDEO] = _mouth_crops_of_videos(folder)
         source.versions[REAL_VIDEO] = model_version(folder)
     return source
 
 
-def _sight_of_videos(folder: Path) -> Sight:
+def _mouth_crops_of_videos(folder: Path) -> MouthCrops:
     find = FaceFinder()
-    return video_sight(
+    return video_mouth_crops(
         lambda clip_id: folder / f"{clip_id}.mp4", lambda clip_id: find(folder / f"{clip_id}.mp4")
     )
 

@@ -12,7 +12,7 @@ from multitalk.eval.tables import Table
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.flows.modelling.settings import EvaluateSettings
 from multitalk.flows.modelling.stored_heads import only_model
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 from multitalk.manifests.releases.release import read_release
 
 Progress = Callable[[int, int], None]
@@ -34,7 +34,7 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> li
 
     Raises
     ------
-    ConfigError
+    SettingsError
         No clip could be measured, or a metric is unknown.
     VertexFileError, RegionError, DatasetError, MotionError
         A folder, a file, or the dataset can not be used.
@@ -44,12 +44,12 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> li
         name: baseline(name, truth) for name in (BASELINES if settings.baselines else ())
     }
     for name in baselines.keys() & settings.predictions.keys():
-        raise ConfigError(f"{name}: a baseline has this name; give the predictions another")
+        raise SettingsError(f"{name}: a baseline has this name; give the predictions another")
     try:
         found = evaluate_motion(truth, {**settings.predictions, **baselines}, settings.measures, progress)
     except ValueError as error:
         if type(error) is ValueError:
-            raise ConfigError(str(error)) from error
+            raise SettingsError(str(error)) from error
         raise
     return all_tables(found)
 
@@ -70,5 +70,5 @@ def release_head_model(settings: EvaluateSettings) -> HeadModel:
     clips = read_release(settings.root, settings.release)
     chosen = clips.filter(pc.equal(clips["split"], settings.split))
     if not chosen.num_rows:
-        raise ConfigError(f"release {settings.release}: no clip is in its split {settings.split!r}")
+        raise SettingsError(f"release {settings.release}: no clip is in its split {settings.split!r}")
     return only_model(chosen["head_model"], settings.head_model)

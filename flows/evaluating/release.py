@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 def evaluate_release(
-    settings: EvaluateReleaseSettings, told: Callable[[str], Progress | None] = lambda step: None
+    settings: EvaluateReleaseSettings, progress_of: Callable[[str], Progress | None] = lambda step: None
 ) -> list[Table]:
     """Measure motion, read lips where there is a recogniser, and write the tables beside the dataset.
 
@@ -31,15 +31,15 @@ def evaluate_release(
 
     Raises
     ------
-    ConfigError, VertexFileError, RegionError, DatasetError, MotionError
+    SettingsError, VertexFileError, RegionError, DatasetError, MotionError
         The motion can not be measured. What lip reading lacks becomes a table.
     """
     folder = settings.root / "evaluations" / check_name(settings.name or settings.release, "evaluation")
-    tables = evaluate(settings.of_motion, told("clips measured"))
+    tables = evaluate(settings.of_motion, progress_of("clips measured"))
     if settings.lip_reading is not None:
         write_for_page(folder, tables)  # reading takes long: what is measured is not to be lost with it
         try:
-            read = read_lips(settings.of_lips(folder / "lip-reading"), told)
+            read = read_lips(settings.of_lips(folder / "lip-reading"), progress_of)
             tables += [table for table in read if "by noise" not in table.title]
         except (AssetError, ClipError, DatasetError, LipReaderMissingError, RenderError, ValueError) as error:
             tables.append(Table("Lip reading: not done", ("why",), ((str(error),),)))

@@ -13,10 +13,10 @@ from multitalk.eval.ground_truth import ReleaseTruth
 from multitalk.eval.motion.generation import codebook_perplexity, codebook_usage, speed_of
 from multitalk.eval.tables import Table
 from multitalk.fit_flame.heads.head_model import HeadModel
-from multitalk.flows.modelling.models import audio_encoder
 from multitalk.flows.modelling.settings import EvaluateTalkerSettings
 from multitalk.flows.modelling.stored_heads import only_model, to_motion
-from multitalk.ground.settings import ConfigError
+from multitalk.flows.modelling.trained_models import audio_encoder
+from multitalk.ground.settings import SettingsError
 from multitalk.manifests import open_dataset
 from multitalk.manifests.paths import audio_path
 from multitalk.manifests.releases.release import read_release
@@ -50,7 +50,7 @@ def evaluate_talker(
 
     Raises
     ------
-    ConfigError
+    SettingsError
         The split has no clips.
     DatasetError, MotionError, TalkError, CheckpointError, UnknownLanguageError, AudioEncoderError, AssetError
         The release or a model can not be used; the message says what to do.
@@ -64,7 +64,7 @@ def evaluate_talker(
     clips = read_release(settings.root, settings.release)
     clips = clips.filter(pc.equal(clips["split"], settings.split))
     if not clips.num_rows:
-        raise ConfigError(f"release {settings.release}: no clip is in its split {settings.split!r}")
+        raise SettingsError(f"release {settings.release}: no clip is in its split {settings.split!r}")
     head_model = only_model(clips["head_model"], settings.head_model)
     places = sorted((str(row["language"]), str(row["clip_id"])) for row in clips.to_pylist())
     prior, dataset = load_prior(settings.prior).prior, open_dataset(settings.root)
@@ -99,12 +99,12 @@ def _timed(
 
     # Talkers of the reference's architecture hold their own encoder.
     architecture = load_prior(settings.prior).prior.settings.architecture
-    ears = audio_encoder(settings.audio_encoder) if architecture == "multitalk" else None
+    speech_encoder = audio_encoder(settings.audio_encoder) if architecture == "multitalk" else None
     for language, own in groupby(places, key=lambda place: place[0]):
         sounds = [audio_path(settings.root, language, clip_id) for _, clip_id in own]
         how = TalkSettings(languages={language: 1.0}, batch=1, device=settings.device)
         # The first clip opens the models and warms up; it is spoken once more.
-        spoken = talk([sounds[0], *sounds], settings.prior, settings.talker, head_model, how, ears)
+        spoken = talk([sounds[0], *sounds], settings.prior, settings.talker, head_model, how, speech_encoder)
         next(spoken)
         for _ in sounds:
             begun = time.perf_counter()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from multitalk.eval.drawing.error_plot import plot_clip
 from multitalk.eval.drawing.talking_video import write_side_by_side
-from multitalk.eval.ground_truth import TrueClip, read_template
+from multitalk.eval.ground_truth import GroundTruth, TrueClip, read_template
 from multitalk.eval.motion.clip_measures import fit_lengths
 from multitalk.eval.motion.metric import MotionPair
 from multitalk.eval.motion.regions import regions_for
@@ -12,7 +12,7 @@ from multitalk.eval.vertex_files import Float32Array, find_vertex_files, read_ve
 from multitalk.flows.evaluating.motion import ground_truth, release_head_model
 from multitalk.flows.modelling.head_models import CANONICAL, load_head_model
 from multitalk.flows.modelling.settings import EvaluateSettings
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 from multitalk.manifests.media import read_sound
 from multitalk.manifests.paths import clip_path
 
@@ -22,12 +22,13 @@ def plot_errors(settings: EvaluateSettings, clip_id: str, out: Path) -> None:
 
     Raises
     ------
-    ConfigError
+    SettingsError
         There is no such clip, no model predicts it, or the file's kind is not known.
     """
-    clip, predicted = _clip(settings, clip_id)
+    truth = ground_truth(settings)
+    clip, predicted = _clip(truth, settings, clip_id)
     measures = settings.measures
-    regions = regions_for(clip.vertices.shape[1], measures.masks, measures.regions)
+    regions = regions_for(clip.vertices.shape[1], measures.masks, measures.regions, truth.head_model)
     pairs = {}
     try:
         for name, vertices in predicted.items():
@@ -35,7 +36,7 @@ def plot_errors(settings: EvaluateSettings, clip_id: str, out: Path) -> None:
             pairs[name] = MotionPair(true, own, regions, fps=clip.fps)
         plot_clip(out, pairs, clip_id)
     except ValueError as error:
-        raise ConfigError(f"{clip_id}: {error}") from error
+        raise SettingsError(f"{clip_id}: {error}") from error
 
 
 def write_comparison(settings: EvaluateSettings, clip_id: str, out: Path) -> int:
@@ -48,21 +49,21 @@ def write_comparison(settings: EvaluateSettings, clip_id: str, out: Path) -> int
 
     Raises
     ------
-    ConfigError
+    SettingsError
         There is no such clip, or its mesh has no known triangles.
     RenderError
         Nothing can be drawn on this machine.
     """
     if out.suffix != ".mp4":
-        raise ConfigError(f"{out}: must end in .mp4")
-    clip, predicted = _clip(settings, clip_id)
+        raise SettingsError(f"{out}: must end in .mp4")
+    clip, predicted = _clip(ground_truth(settings), settings, clip_id)
     head = (
         release_head_model(settings)
         if settings.release is not None
         else load_head_model(settings.head_model or CANONICAL)
     )
     if len(head.v_template) != clip.vertices.shape[1]:
-        raise ConfigError(
+        raise SettingsError(
             f"{clip_id}: {clip.vertices.shape[1]} vertices are not those of {head.key}: name their head model"
         )
     real = None
@@ -74,7 +75,9 @@ def write_comparison(settings: EvaluateSettings, clip_id: str, out: Path) -> int
     models = {"ground truth": clip.vertices, **predicted}
     for name, vertices in models.items():
         if vertices.shape[1] != len(template):
-            raise ConfigError(f"{clip_id}: {name} has {vertices.shape[1]} vertices, the head {len(template)}")
+            raise SettingsError(
+                f"{clip_id}: {name} has {vertices.shape[1]} vertices, the head {len(template)}"
+            )
     return write_side_by_side(out, models, head.faces, template, real=real, fps=clip.fps, sound=sound)
 
 
@@ -83,15 +86,16 @@ def _template(settings: EvaluateSettings) -> Float32Array:
     return read_template(settings.measures.template, settings.measures.metres_per_unit)
 
 
-def _clip(settings: EvaluateSettings, clip_id: str) -> tuple[TrueClip, dict[str, Float32Array]]:
-    truth = ground_truth(settings)
+def _clip(
+    truth: GroundTruth, settings: EvaluateSettings, clip_id: str
+) -> tuple[TrueClip, dict[str, Float32Array]]:
     if clip_id not in truth.clip_ids:
-        raise ConfigError(f"{clip_id}: the ground truth has no such clip")
+        raise SettingsError(f"{clip_id}: the ground truth has no such clip")
     predicted = {}
     for name, folder in settings.predictions.items():
         file = find_vertex_files(folder).get(clip_id)
         if file is not None:
             predicted[name] = read_vertices(file.paths[0], settings.measures.metres_per_unit)
     if not predicted:
-        raise ConfigError(f"{clip_id}: no model predicts it")
+        raise SettingsError(f"{clip_id}: no model predicts it")
     return truth.load(clip_id), predicted

@@ -44,7 +44,7 @@ def only_model(keys: pa.ChunkedArray, named: str | None = None) -> HeadModel:
     return model_of(wanted[0], named)
 
 
-def models_here(
+def head_models_here(
     keys: Iterable[str | None], named: str | None = None
 ) -> tuple[dict[str, HeadModel], list[str]]:
     """Load the head models that are here; returns them by key, and a line for each that is not."""

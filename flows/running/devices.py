@@ -1,13 +1,15 @@
 """Devices that torch computes on."""
 
-from multitalk.ground.settings import ConfigError
+from multitalk.ground.settings import SettingsError
 
 
 def check_device(device: str) -> None:
-    """Raise ConfigError for a device that can not be used on this machine."""
+    """Raise SettingsError for a device that can not be used on this machine."""
     import torch
 
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {device} can not be used here: {str(error).splitlines()[0]}") from error
+        raise SettingsError(
+            f"--device {device} can not be used here: {str(error).splitlines()[0]}"
+        ) from error

@@ -10,7 +10,7 @@ from multitalk.flows.running.worker_process import signs_in
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """What of a run is done."""
 
     items: int
@@ -36,7 +36,7 @@ class EventCounter:
         self._shares: dict[str, float] = {}
         self._counts: Counter[str] = Counter()
 
-    def count(self) -> Progress:
+    def count(self) -> RunProgress:
         """Read what the batches have written since the last call."""
         for place, begin in self._read.items():
             if place.exists():
@@ -48,7 +48,7 @@ class EventCounter:
                 for event in signs_in(lines[:end].decode(errors="replace")):
                     self._add(place.name, event)
         finished = len(self._finished)
-        return Progress(finished, finished + sum(self._shares.values()), Counter(self._counts))
+        return RunProgress(finished, finished + sum(self._shares.values()), Counter(self._counts))
 
     def _add(self, batch: str, event: dict[str, Any]) -> None:
         item = f"{batch}/{event.get('item')}"

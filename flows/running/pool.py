@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from multitalk.flows.running.worker_process import STOP_FILE
 
-Batch = TypeVar("Batch")
+AnyBatch = TypeVar("AnyBatch")
 
 _TURN_SEC = 0.5
 _ENDING_SEC = 30
@@ -29,8 +29,8 @@ def make_run_folder(folder: Path) -> Path:
 
 
 def run_batches(
-    batches: Sequence[Batch],
-    run_batch: Callable[[Batch], None],
+    batches: Sequence[AnyBatch],
+    run_batch: Callable[[AnyBatch], None],
     *,
     at_once: int,
     run_folder: Path,

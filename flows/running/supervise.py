@@ -16,6 +16,8 @@ from multitalk.flows.running.worker_process import STOP_FILE, read_signs
 
 Item = TypeVar("Item")
 
+_PROGRESS_SEC = 0.5
+
 
 class Events:
     """The events file of a batch, as its worker writes it.
@@ -28,14 +30,16 @@ class Events:
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
+        self._written_at = 0.0
 
     def started(self, item: str) -> None:
         """Say that an item is being worked on: if the process dies now, it is the suspect."""
         self._write("started", item)
 
     def progress(self, item: str, share: float = 0.0) -> None:
-        """Say that the work on an item gets on, and how much of it is done, 0 to 1."""
-        self._write("progress", item, share=round(share, 4))
+        """Say that the work on an item gets on, and how much of it is done, 0 to 1; seldom is enough."""
+        if time.monotonic() - self._written_at >= _PROGRESS_SEC:
+            self._write("progress", item, share=round(share, 4))
 
     def finished(self, item: str, **counts: int) -> None:
         """Say that an item is committed, with what it gave."""
@@ -46,6 +50,7 @@ class Events:
             json.dumps({"event": event, "item": item, "at": round(time.time(), 2), **details}) + "\n"
         )
         self._file.flush()
+        self._written_at = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,11 @@
 The parent's side is `run_worker`; the child's is `work`.
 """
 
-import contextlib
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +16,9 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import TypeAdapter
+
+from multitalk.ground.arrow import spare_pandas
+from multitalk.ground.child_processes import end_group, end_with_parent, how_it_ended, start_module
 
 STOP_FILE = "stop"
 """Name of the file, beside a worker's job, that ends it early."""
@@ -59,34 +59,31 @@ def run_worker(
     job_file = stem.with_name(stem.name + ".job.json")
     job_file.write_bytes(TypeAdapter(type(job)).dump_json(job))
     with stem.with_name(stem.name + ".log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(job_file)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=worker_environment(threads),
-            start_new_session=True,  # Ctrl-C is for the run, which then stops its workers in order
+        process = start_module(
+            module, [str(job_file)], stdout=log, stderr=log, environment=worker_environment(threads)
         )
         try:
             return _watch(process, signs, timeout_sec, stem.with_name(STOP_FILE))
         finally:
-            _end_group(process)
+            end_group(process)
             job_file.unlink(missing_ok=True)
 
 
 def read_signs(path: Path) -> Iterator[dict[str, Any]]:
     """Yield a worker's signs of life, objects of JSON; a last line cut off by a kill is left out."""
     if path.exists():
-        yield from signs_in(path.read_text(encoding="utf-8"))
+        yield from signs_in(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def signs_in(lines: str) -> Iterator[dict[str, Any]]:
     """Yield the objects of JSON lines; what is none is left out."""
     for line in lines.splitlines():
         try:
-            yield json.loads(line)
+            sign = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(sign, dict):
+            yield sign
 
 
 def _watch(process: subprocess.Popen[bytes], signs: Path, timeout_sec: float, stop: Path) -> str | None:
@@ -99,19 +96,7 @@ def _watch(process: subprocess.Popen[bytes], signs: Path, timeout_sec: float, st
         if time.monotonic() - last_change > timeout_sec:
             return f"made no progress for {timeout_sec:.0f} s and was ended"
         time.sleep(_POLL_SEC)
-    code = process.returncode
-    if code == 0:
-        return "ended early"
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a worker and what it started (ffmpeg), all in the session that was made for it."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin:
-        process.stdin.close()
+    return how_it_ended(process.returncode) if process.returncode else "ended early"
 
 
 def worker_environment(threads: int) -> dict[str, str]:
@@ -126,8 +111,9 @@ def worker_environment(threads: int) -> dict[str, str]:
 
 def work(kind: type[Job], run: Callable[[Job], None]) -> NoReturn:
     """Do the job whose file the command line names, and end the process; it also ends when the parent is gone."""
-    _end_with_parent()
+    end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    spare_pandas()
     import cv2
 
     cv2.setNumThreads(1)  # several workers share the cores, and OpenCV does not heed OMP_NUM_THREADS
@@ -136,16 +122,6 @@ def work(kind: type[Job], run: Callable[[Job], None]) -> NoReturn:
     sys.stderr.flush()
     # MediaPipe and torch leave threads behind that can hang the interpreter's exit; all is committed by now.
     os._exit(0)
-
-
-def _end_with_parent() -> None:
-    """Leave at once when the parent's end of standard input closes, however the parent ended."""
-
-    def watch() -> None:
-        os.read(0, 1)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 def ahead(

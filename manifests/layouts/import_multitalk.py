@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import wave
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy.typing as npt
 
 from multitalk.ground.files import atomic
 from multitalk.ground.units import AUDIO_RATE, FPS
+from multitalk.ground.wav import read_channels, write_wav
 from multitalk.manifests import paths
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.store import commit_fragment, committed
@@ -117,9 +117,9 @@ def import_multitalk(
                 f"{root} has video {video_id} of {language} already, built from its source: import into another folder"
             )
         if video_id in removed.videos:  # `commit_fragment` makes tombstones of them; no sound may be written
-            graves = [{"clip_id": _clip_id(stem), "status": "failed"} for stem in stems]
-            commit_fragment(root, language, video_id, graves, fingerprint=print_of_files)
-            failed += len(graves)
+            tombstones = [{"clip_id": _clip_id(stem), "status": "failed"} for stem in stems]
+            commit_fragment(root, language, video_id, tombstones, fingerprint=print_of_files)
+            failed += len(tombstones)
             continue
         rows, motion = _video(source, root, language, stems, encode, vertex_count)
         commit_fragment(root, language, video_id, rows, motion_rows=motion, fingerprint=print_of_files)
@@ -197,9 +197,8 @@ def _clip(
     samples = _sound(source / "wav" / f"{stem}.wav", len(vertices) * AUDIO_RATE // FPS)
     motion = {**encode(vertices), "clip_id": clip_id}
     sound = paths.audio_path(root, language, clip_id)
-    with atomic(sound) as temporary, wave.open(str(temporary), "wb") as out:
-        out.setparams((1, 2, AUDIO_RATE, len(samples), "NONE", ""))
-        out.writeframes(samples.tobytes())
+    with atomic(sound) as temporary:
+        write_wav(temporary, samples)
     row = {
         "clip_id": clip_id,
         "status": "ok",
@@ -246,7 +245,7 @@ def _check_header(file: IO[bytes], vertex_count: int) -> None:
         raise ClipRefused("corrupt_media", f"{shape[0]} frames; a clip has at most {MAX_FRAMES}")
 
 
-_DAMAGE = (OSError, ValueError, EOFError, wave.Error)
+_DAMAGE = (OSError, ValueError, EOFError)
 
 
 def _sound(place: Path, length: int) -> npt.NDArray[np.int16]:
@@ -262,14 +261,11 @@ def _speech(place: Path, length: int) -> npt.NDArray[np.int16]:
     """Read a 16-bit WAV file as `length` samples of 16 kHz mono."""
     from scipy.signal import resample_poly
 
-    with wave.open(str(place), "rb") as file:
-        rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-        content = file.readframes(file.getnframes())
+    form, channels = read_channels(place)
+    rate = form.rate
     if rate not in _RATES:
         raise ValueError(f"{place.name} has {rate} samples a second")
-    if width != 2:
-        raise ValueError(f"{place.name} has {8 * width} bits a sample, not 16")
-    samples = np.frombuffer(content, "<i2").reshape(-1, channels).mean(axis=1)
+    samples = channels.mean(axis=1)
     if rate != AUDIO_RATE:
         common = gcd(rate, AUDIO_RATE)
         samples = resample_poly(samples, AUDIO_RATE // common, rate // common)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import wave
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from multitalk.ground.units import AUDIO_RATE, FPS
+from multitalk.ground.wav import WavError, wav_form
 from multitalk.manifests import paths
 from multitalk.manifests.migrations import conform
 from multitalk.manifests.paths import DatasetError
@@ -170,17 +169,15 @@ def _is_there(place: Path) -> bool:
 
 def _wrong_sound(audio: Path, frame_count: int | None) -> str | None:
     try:
-        with wave.open(os.fspath(audio), "rb") as file:
-            form = (file.getframerate(), file.getnchannels(), file.getsampwidth())
-            samples = file.getnframes()
-            readable = audio.stat().st_size >= samples * file.getsampwidth()
-    except (wave.Error, EOFError) as error:
-        return f"not a WAV file ({error})"
-    if form != (AUDIO_RATE, 1, 2):
-        return f"{form[0]} Hz, {form[1]} channels, {8 * form[2]} bits, not 16000 Hz, 1 channel, 16 bits"
-    expected = samples if frame_count is None else frame_count * AUDIO_RATE // FPS
-    if samples != expected or not readable:
-        return f"{samples if readable else 'fewer than ' + str(samples)} samples, not {expected}"
+        form = wav_form(audio)
+    except WavError:
+        return "not a WAV file"
+    if not form.is_ours:
+        return f"{form}, not 16000 Hz, 1 channel, 16 bits"
+    expected = form.samples if frame_count is None else frame_count * AUDIO_RATE // FPS
+    whole = audio.stat().st_size >= 2 * form.samples
+    if form.samples != expected or not whole:
+        return f"{form.samples if whole else f'fewer than {form.samples}'} samples, not {expected}"
     return None
 
 

@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class ReportMetric:
     """A distribution to draw."""
 
     title: str
@@ -29,25 +29,25 @@ class Metric:
 
 
 METRICS = (
-    Metric("Clip length", "duration_sec", 0, 16, " s", "MultiTalk: median 3.6 s, mean 4.8 s"),
-    Metric("Face size", "face_size_px", 0, 240, " px", "between the outer eye corners, of 512 px"),
-    Metric("Enlargement of the source", "source_scale", 0, 4, "x", "above 1 the picture was enlarged"),
-    Metric("Head turned (yaw)", "yaw_deg[2]", -60, 60, "°", "median over the clip; 0 faces the camera"),
-    Metric("Head nodded (pitch)", "pitch_deg[2]", -40, 40, "°", "median over the clip; up is positive"),
-    Metric("Head tilted (roll)", "roll_deg[2]", -40, 40, "°", "median over the clip"),
-    Metric("Sharpness", "sharpness", 0, 1, "", "of the face; falls with blur and enlarging"),
-    Metric("Mouth opening", "mouth_open_range", 0, 0.6, "", "of the distance between the eyes"),
-    Metric("Speech", "100 * speech_ratio", 0, 100, "%", "share of the sound that is speech"),
-    Metric("Signal to noise", "snr_db", -20, 60, " dB", "speech against the rest of the sound"),
-    Metric(
+    ReportMetric("Clip length", "duration_sec", 0, 16, " s", "MultiTalk: median 3.6 s, mean 4.8 s"),
+    ReportMetric("Face size", "face_size_px", 0, 240, " px", "between the outer eye corners, of 512 px"),
+    ReportMetric("Enlargement of the source", "source_scale", 0, 4, "x", "above 1 the picture was enlarged"),
+    ReportMetric("Head turned (yaw)", "yaw_deg[2]", -60, 60, "°", "median over the clip; 0 faces the camera"),
+    ReportMetric("Head nodded (pitch)", "pitch_deg[2]", -40, 40, "°", "median over the clip; up is positive"),
+    ReportMetric("Head tilted (roll)", "roll_deg[2]", -40, 40, "°", "median over the clip"),
+    ReportMetric("Sharpness", "sharpness", 0, 1, "", "of the face; falls with blur and enlarging"),
+    ReportMetric("Mouth opening", "mouth_open_range", 0, 0.6, "", "of the distance between the eyes"),
+    ReportMetric("Speech", "100 * speech_ratio", 0, 100, "%", "share of the sound that is speech"),
+    ReportMetric("Signal to noise", "snr_db", -20, 60, " dB", "speech against the rest of the sound"),
+    ReportMetric(
         "Spoken as annotated", "100 * annotated_language_probability", 0, 100, "%", "Whisper's probability"
     ),
-    Metric("Words", "100 * transcript_cer", 0, 120, "%", "character errors, heard against annotated"),
-    Metric(
+    ReportMetric("Words", "100 * transcript_cer", 0, 120, "%", "character errors, heard against annotated"),
+    ReportMetric(
         "Lip sync", "av_correlation", -0.4, 0.8, "", "correlation of the mouth with what the sound predicts"
     ),
-    Metric("Face speaks", "speaking_score", -6, 6, "", "active-speaker score; above 0 it does"),
-    Metric("Fit error", "100 * fit_landmark_error", 0, 4, "%", "of the distance between the eyes"),
+    ReportMetric("Face speaks", "speaking_score", -6, 6, "", "active-speaker score; above 0 it does"),
+    ReportMetric("Fit error", "100 * fit_landmark_error", 0, 4, "%", "of the distance between the eyes"),
 )
 BARS = 24
 
@@ -56,7 +56,7 @@ BARS = 24
 class Distribution:
     """Counts of clips that are ok in `BARS` equal steps of a metric."""
 
-    metric: Metric
+    metric: ReportMetric
     accepted: list[int]
     others: list[int]
     """Rejected clips, or all while no policy has spoken."""
@@ -152,7 +152,7 @@ def _distributions(root: Path) -> list[Distribution]:
     ]
 
 
-def _bars(index: int, metric: Metric) -> str:
+def _bars(index: int, metric: ReportMetric) -> str:
     step = (metric.high - metric.low) / BARS
     bar = f"least(greatest(floor(({metric.sql} - {metric.low}) / {step}), 0), {BARS - 1})::INTEGER"
     return (

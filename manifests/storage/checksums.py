@@ -7,7 +7,9 @@ checksum. What is published stands on SHA-256 (`clip_sha256`, releases).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def row_xxh3(row: Mapping[str, Any]) -> str:
     that merged files, other compression or the order of columns do not change it. A column that is null does not
     count: columns that come later leave the checksums of earlier rows as they are.
     """
-    digest = xxhash.xxh3_128()
+    digest, little = xxhash.xxh3_128(), sys.byteorder == "little"
     for name in sorted(row):
         if row[name] is None:
             continue
@@ -43,8 +45,13 @@ def row_xxh3(row: Mapping[str, Any]) -> str:
         else:
             # A single number of a row (`fps`) comes as Python's float, which is float64 whatever it was stored as.
             array = np.asarray(value)
-            kind = f"{array.dtype.name}{array.shape}"
-            content = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+            kind = f"{_name(array.dtype)}{array.shape}"
+            content = array.tobytes() if little else array.astype(array.dtype.newbyteorder("<")).tobytes()
         digest.update(f"{name}\0{kind}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _name(kind: np.dtype[Any]) -> str:
+    return kind.name  # numpy makes it up anew with every call

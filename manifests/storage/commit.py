@@ -34,12 +34,12 @@ from multitalk.manifests.storage.redo_log import (
 )
 from multitalk.manifests.tables import (
     Row,
+    all_row_arrays,
     landmarks_table,
     manifest_table,
     motion_table,
     naming_damage,
     open_file,
-    row_arrays,
     videos_footer,
     write_landmarks,
     write_manifest,
@@ -289,7 +289,7 @@ def _kept_rows(kind: _Kind, place: Path, keep: Collection[str]) -> pa.Table:
 
 
 def _checksums(table: pa.Table) -> dict[str, str]:
-    return {table["clip_id"][i].as_py(): row_xxh3(row_arrays(table, i)) for i in range(len(table))}
+    return {row["clip_id"]: row_xxh3(row) for row in all_row_arrays(table)}
 
 
 def _with_present(root: Path, language: str, video_id: str, rows: Sequence[ClipRow]) -> list[ClipRow]:

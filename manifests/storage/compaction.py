@@ -76,12 +76,12 @@ def compact_videos(root: Path, language: str, video_ids: Collection[str]) -> Non
     while True:
         with reading(root):
             found = {place: _version(place) for place in _fragments_of(root, language, video_ids)}
-            tables = [read_file(place, language) for place in found]
-            videos = {video: fp for place in found for video, fp in footer_videos(open_file(place)).items()}
+            read = [read_file(place, language) for place in found]
         if not found:
             return
         with temporary_beside(paths.part_path(root, language)) as temporary:
-            write_manifest(merged(tables), temporary, videos_footer(videos))
+            videos = {video: fingerprint for _, videos in read for video, fingerprint in videos.items()}
+            write_manifest(merged([rows for rows, _ in read]), temporary, videos_footer(videos))
             with locked(root, exclusive=True):
                 if all(_version_or_none(place) == version for place, version in found.items()):
                     parts = paths.parts(root, language)

@@ -8,6 +8,7 @@ after one was killed, a video can lie in several files: a fragment outranks all 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -94,6 +95,8 @@ def rows_of_videos(root: Path, language: str, video_ids: Collection[str], wanted
     for place in _by_rank(root, language, video_ids):
         if not left:
             break
+        if (videos := _videos_in(place, *_identity(place))) and left.isdisjoint(videos):
+            continue
         file = open_file(place)
         groups = _groups_with(file, left)
         if groups:
@@ -120,9 +123,10 @@ def merged(tables: Sequence[pa.Table], wanted: pa.Schema = MANIFEST) -> pa.Table
     return (table if len(tables) == 1 else table.sort_by(_ORDER)).select(wanted.names)
 
 
-def read_file(place: Path, language: str) -> pa.Table:
-    """All rows of one part or fragment, with the columns of today."""
-    return _read(open_file(place), place, MANIFEST, language)
+def read_file(place: Path, language: str) -> tuple[pa.Table, dict[str, str]]:
+    """All rows of one part or fragment with the columns of today, and its source videos with their fingerprints."""
+    file = open_file(place)
+    return _read(file, place, MANIFEST, language), footer_videos(file)
 
 
 def _by_rank(root: Path, language: str, video_ids: Collection[str]) -> Iterator[Path]:
@@ -132,6 +136,21 @@ def _by_rank(root: Path, language: str, video_ids: Collection[str]) -> Iterator[
         if place.exists():
             yield place
     yield from reversed(paths.parts(root, language))
+
+
+@lru_cache(maxsize=1024)
+def _videos_in(place: Path, *_: int) -> frozenset[str]:
+    """Source videos of a file as its footer tells; none where an older version wrote it.
+
+    Kept in memory: a commit looks whether its video is in any of the parts, of which a run makes one a batch. Files
+    of a manifest are replaced, never changed, so their identity tells them apart.
+    """
+    return frozenset(footer_videos(open_file(place)))
+
+
+def _identity(place: Path) -> tuple[int, int, int]:
+    found = place.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _groups_with(file: pq.ParquetFile, video_ids: Collection[str]) -> list[int]:
@@ -174,8 +193,10 @@ def _read(
     names = [name for name in schema.names if name in stored]
     with naming_damage(place):
         rows = file.read(names) if groups is None else file.read_row_groups(groups, names)
-    table = conform(rows, schema)
-    index = schema.get_field_index("language")
-    if index < 0:
-        return table
-    return table.set_column(index, schema.field(index), pa.repeat(pa.scalar(language), len(table)))
+    if "language" in schema.names:
+        rows = rows.add_column(
+            min(schema.get_field_index("language"), rows.num_columns),
+            schema.field("language"),
+            pa.repeat(pa.scalar(language), len(rows)),
+        )
+    return conform(rows, schema)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _SUFFIX = ".tmp"
+_MANY_FILES = ("clips", "wav", "raw")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
@@ -53,18 +54,21 @@ def sweep_temporary(root: Path, min_age_sec: float = 3600.0) -> list[Path]:
     """Delete what killed runs left half-written below `root`, and return it.
 
     Readers never see these files (hidden, called as `atomic` calls them); they only take room. Files younger
-    than `min_age_sec` may belong to a worker that is still writing, so they stay.
+    than `min_age_sec` may belong to a worker that is still writing, so they stay. Videos and sounds are made in a
+    staging folder, which goes as a whole: the hundreds of thousands that are finished are not looked through.
     """
     cutoff = time.time() - min_age_sec
     stale = []
-    for path in root.rglob(f".*{_SUFFIX}"):
-        try:
-            ours = _TEMPORARY.fullmatch(path.name) is not None
-            if ours and path.is_file() and path.stat().st_mtime <= cutoff:
-                path.unlink()
-                stale.append(path)
-        except FileNotFoundError:  # its writer finished or gave up in between
-            continue
+    for folder, folders, names in os.walk(root):
+        if folder == str(root):
+            folders[:] = [name for name in folders if name not in _MANY_FILES]
+        for path in (Path(folder, name) for name in names if _TEMPORARY.fullmatch(name)):
+            try:
+                if path.stat().st_mtime <= cutoff:
+                    path.unlink()
+                    stale.append(path)
+            except FileNotFoundError:  # its writer finished or gave up in between
+                continue
     return sorted(stale)
 
 

@@ -14,39 +14,39 @@ from multitalk.ground.untrusted.safe_yaml import parse_yaml, read_yaml_text
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
-class ConfigError(ValueError):
+class SettingsError(ValueError):
     """A configuration that can not be used; the message names the field and what is wrong with it."""
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
     """Read a YAML configuration file into the keyword arguments of :class:`BuildSettings`.
 
     Raises
     ------
-    ConfigError
+    SettingsError
         If the file is missing, not YAML, or not a mapping.
     """
     try:
         content = parse_yaml(read_yaml_text(path)).content
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise SettingsError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:  # also bytes that are no text
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        raise SettingsError(f"{path}: not valid YAML: {error}") from error
     if isinstance(content, dict) and (odd := [name for name in content if not isinstance(name, str)]):
-        raise ConfigError(f"{path}: {odd[0]!r} is no name of a setting (YAML reads `on` and `yes` as true)")
+        raise SettingsError(f"{path}: {odd[0]!r} is no name of a setting (YAML reads `on` and `yes` as true)")
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: the top level must be a mapping such as `workers: 4`")
+        raise SettingsError(f"{path}: the top level must be a mapping such as `workers: 4`")
     return content
 
 
 def validated(model: type[Settings], values: dict[str, Any]) -> Settings:
-    """Validate `values` as settings of a kind; raises ConfigError with one line a wrong field."""
+    """Validate `values` as settings of a kind; raises SettingsError with one line a wrong field."""
     try:
         settings = model(**values)
     except ValidationError as error:
-        raise ConfigError(fault_lines(error, model)) from error
+        raise SettingsError(fault_lines(error, model)) from error
     if odd := _not_finite(settings.model_dump()):
-        raise ConfigError(f"{odd}: must be a finite number")
+        raise SettingsError(f"{odd}: must be a finite number")
     return settings
 
 

@@ -2,6 +2,8 @@
 
     python -m tests.chaos --rounds 30
 
+With --flow the same through Prefect's flow and a server.
+
 Each round starts from nothing: a server that refuses, breaks off and slows down, workers and whole runs killed with
 SIGKILL at random moments, and a disk that is full at first. Then the same command is run once more in peace. Every
 clip must be there once, every file whole, and the manifest that of the quiet build.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -52,16 +55,12 @@ class Builds:
     config: Path
     environment: dict[str, str]
     log: Path
+    through_prefect: bool = False
 
     def start(self, root: Path) -> subprocess.Popen[bytes]:
         """Start a build in a process group of its own."""
-        command = [
-            sys.executable,
-            "-m",
-            "multitalk.flows.commands.main",
-            "build",
-            *map(str, self.material.annotations),
-        ]
+        module = "tests.chaos.flow" if self.through_prefect else "multitalk.flows.commands.main"
+        command = [sys.executable, "-m", module, "build", *map(str, self.material.annotations)]
         command += ["--root", str(root), "--source-url", self.url, "--workers", "2"]
         command += ["--config", str(self.config)]
         with self.log.open("ab") as log:
@@ -143,16 +142,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the first round; the next has the next")
+    parser.add_argument("--flow", action="store_true", help="build through Prefect's flow and a server")
     parser.add_argument("--sample", type=Path, metavar="FOLDER", help="real videos to build")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="multitalk-chaos-")))
         material = real_material(options.sample) if options.sample else small_material(folder)
         url, handler = stack.enter_context(bad_server(material.videos))
-        environment = stack.enter_context(prefect_server(folder))
+        environment = dict(os.environ)
+        if options.flow:
+            environment = stack.enter_context(prefect_server(folder))
         config = folder / "config.yaml"
         config.write_text(_CONFIG)
-        builds = Builds(material, url, config, environment, folder / "build.log")
+        builds = Builds(material, url, config, environment, folder / "build.log", options.flow)
         quiet = folder / "quiet"
         quiet_sec = builds.finish(quiet)
         print(f"quiet build: {quiet_sec:.0f} s, {_state(quiet)}", flush=True)  # noqa: T201

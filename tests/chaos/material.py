@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from multitalk.flows.demo.portrait import Look, Portrait, Pose
 from multitalk.flows.demo.speech import SAMPLE_RATE
-from multitalk.flows.demo.video_file import write_video
+from multitalk.flows.demo.video_file import write_demo_video
 
 _BOX = {"top": 0.0, "bottom": 1.0, "left": 0.22, "right": 0.78}
 _CLIP_FRAMES = 12
@@ -47,7 +47,7 @@ def small_material(folder: Path) -> Material:
         seconds = 0.4 * count + 0.8
         hum = 0.05 * np.sin(np.arange(round(seconds * SAMPLE_RATE)) * 0.05).astype(np.float32)
         frames = _frames(round(seconds * fps))
-        write_video(videos / f"{video_id}.mp4", frames, fps, hum if sound else None)
+        write_demo_video(videos / f"{video_id}.mp4", frames, fps, hum if sound else None)
         for index in range(count):  # they overlap by 2 frames
             clips[f"{video_id}_{index}"] = _annotation(video_id, language, 3 + (_CLIP_FRAMES - 2) * index)
     (videos / "cutOff.mp4").write_bytes((videos / "withFace.mp4").read_bytes()[:30_000])

@@ -1,15 +1,16 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from multitalk.eval.parity import main, rule_weight
+from tests.golden import golden
 
-GOLDEN = Path(__file__).parents[2].parent / "shared/golden/av_hubert"
-needs_golden = pytest.mark.skipif(
-    not GOLDEN.exists(), reason="needs the original's outputs: ../shared/golden/av_hubert"
-)
+
+@pytest.fixture
+def original():
+    """Folder of the original's outputs."""
+    return golden("av_hubert")
 
 
 def test_weights_follow_from_the_name():
@@ -21,18 +22,16 @@ def test_weights_follow_from_the_name():
     assert rule_weight("a.weight_g", [1, 1, 4]).min() >= 0.5
 
 
-@needs_golden
-def test_the_encoder_agrees_with_the_original(capsys):
-    assert main([str(GOLDEN)]) == 0
+def test_the_encoder_agrees_with_the_original(original, capsys):
+    assert main([str(original)]) == 0
     shown = capsys.readouterr().out
     assert shown.count("yes") == 5
     assert "encoder_audio_video" in shown
 
 
-@needs_golden
-def test_a_difference_fails(tmp_path, capsys):
-    (tmp_path / "config.json").write_text((GOLDEN / "config.json").read_text())
-    with np.load(GOLDEN / "golden.npz") as file:
+def test_a_difference_fails(original, tmp_path, capsys):
+    (tmp_path / "config.json").write_text((original / "config.json").read_text())
+    with np.load(original / "golden.npz") as file:
         arrays = dict(file)
     arrays["encoder_audio_only"][0, 3, 5] += 2e-4
     del arrays["video_features"]

@@ -1,7 +1,6 @@
 """The square that is cut: MultiTalk's geometry, to the pixel."""
 
 import json
-from pathlib import Path
 
 import av
 import numpy as np
@@ -16,15 +15,11 @@ from tests.extract.barcodes import (
     annotation,
     trim_one,
 )
+from tests.golden import golden
 
-SHARED = Path(__file__).parents[3] / "shared"
 
-
-@pytest.mark.skipif(
-    not (SHARED / "golden/crop").exists(), reason="needs the reference's crops: ../shared/golden/crop"
-)
 def test_crop_equals_the_reference_on_every_case():
-    cases = json.loads((SHARED / "golden/crop/cases.json").read_text())
+    cases = json.loads((golden("crop") / "cases.json").read_text())
     assert len(cases) == 120
     for case in cases:
         box = crop_box(case["bbox"], case["frame_width"], case["frame_height"])

@@ -12,7 +12,7 @@ from multitalk.extract.annotations import BoundingBox
 from multitalk.extract.ffmpeg import run_ffmpeg
 from multitalk.extract.probe import probe
 from multitalk.extract.trim import CropBox, TrimResult, TrimSettings
-from multitalk.extract.trim_command import Cut, Encoder, trim_command
+from multitalk.extract.trim_command import Cut, VideoEncoding, trim_command
 from tests.extract.barcodes import (
     QUICK,
     annotation,
@@ -172,6 +172,6 @@ def test_the_most_clips_of_one_process_fit_its_command_line(tmp_path):
     )
     crop = CropBox(1234.5, 1234.5, 1234.5, 1234.5)
     cuts = [Cut(100_000 + i, 12_345, crop, tmp_path / f"{i}.mp4", tmp_path / f"{i}.wav") for i in range(32)]
-    assert max(map(len, trim_command(source, video, cuts, Encoder(23, "medium")))) < 128 * 1024
+    assert max(map(len, trim_command(source, video, cuts, VideoEncoding(23, "medium")))) < 128 * 1024
     with pytest.raises(ValueError, match="less than or equal to 32"):
         TrimSettings(clips_per_process=33)

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from multitalk.assets.fetch import require
-from multitalk.extract.faces.landmarks import Face, MediaPipeDetector
+from multitalk.extract.faces.landmarks import DetectedFace, MediaPipeDetector
 from multitalk.extract.faces.tracks import TrackSettings, choose_track
 from multitalk.filters.appearance import FaceAppearance, face_appearance, sharpness
 from multitalk.filters.image import landmark_jitter, measure_face
@@ -193,7 +193,7 @@ def test_a_covered_mouth_shows_no_outline(portrait, her_face, seen):
 
 
 def test_68_points_show_what_478_do(portrait, her_face):
-    few = Face(her_face.points[list(IBUG_68.mediapipe)])
+    few = DetectedFace(her_face.points[list(IBUG_68.mediapipe)])
     free, as_free = (face_appearance(portrait, face) for face in (her_face, few))
     assert as_free.sharpness == pytest.approx(free.sharpness, abs=0.02)
     assert as_free.brightness == pytest.approx(free.brightness, abs=0.02)
@@ -263,8 +263,8 @@ def test_metrics_of_a_clip(her_face):
     for frame in range(frames):
         points = her_face.points.copy()
         points[14, :2] = points[13, :2] + [0, gap[frame]]
-        stranger = [Face(points * 0.5)] if 30 < frame < 45 else []
-        faces.append([Face(points), *stranger] if frame % 10 else [])
+        stranger = [DetectedFace(points * 0.5)] if 30 < frame < 45 else []
+        faces.append([DetectedFace(points), *stranger] if frame % 10 else [])
         looks.append([look(0.1 if frame < 10 else 0.9), *[look()] * len(stranger)])
     yaw = np.linspace(-20, 20, frames)
     rotation = (np.radians(yaw)[:, None] * [0, 1, 0]).astype(np.float32)
@@ -294,6 +294,6 @@ def test_two_faces_in_the_picture_are_counted(portrait, seen):
 
 
 def test_a_second_face_in_two_frames_is_a_mistake(her_face):
-    other = Face(her_face.points * np.float32(0.6))
+    other = DetectedFace(her_face.points * np.float32(0.6))
     faces = [[her_face, other] if frame in (5, 6) else [her_face] for frame in range(40)]
     assert measure(faces, [[look()] * len(f) for f in faces]).face_count_max == 1

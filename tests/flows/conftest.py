@@ -178,17 +178,17 @@ def talking_models(tmp_path):
     """Arguments that name a prior and a talker of random weights that belong together."""
     import torch
 
-    from multitalk.flows.modelling.models import audio_encoder
+    from multitalk.flows.modelling.trained_models import audio_encoder
     from multitalk.training.model.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
     from multitalk.training.model.motion_prior import MotionPrior
     from multitalk.training.model.talker import Talker
     from multitalk.training.presets import PRIORS, TALKERS
 
     torch.manual_seed(0)
-    head, ears = canonical_head_model(require("face_landmarker")), audio_encoder(None)
+    head, encoder = canonical_head_model(require("face_landmarker")), audio_encoder(None)
     still = torch.zeros(head.expression_size + 3)
     prior = MotionPrior(PRIORS["tiny"].model, still, still + 1)
-    talker = Talker(TALKERS["tiny"].model, ears.width, prior.settings)
+    talker = Talker(TALKERS["tiny"].model, encoder.width, prior.settings)
     save_prior(PriorFile(prior, head.key), tmp_path / "prior.pt")
-    save_talker(TalkerFile(talker, digest(prior), ears.fingerprint), tmp_path / "talker.pt")
+    save_talker(TalkerFile(talker, digest(prior), encoder.fingerprint), tmp_path / "talker.pt")
     return ["--prior", str(tmp_path / "prior.pt"), "--talker", str(tmp_path / "talker.pt")]

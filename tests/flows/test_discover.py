@@ -2,28 +2,43 @@
 
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from multitalk.extract.annotations import is_safe_name, read_annotations
 from multitalk.extract.errors import ClipError, ErrorCode
-from multitalk.flows.discover import raw_videos
-from multitalk.flows.discovering.batch import Looked, count_signs
+from multitalk.flows.building.plan import source_videos
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.discovering import batch as discovering_batch
+from multitalk.flows.discovering.batch import RawBatch, discover_batch, events_path, read_batches
+from multitalk.flows.discovering.discover import counter, raw_videos, safe_id
+from multitalk.flows.discovering.results import (
+    RawVideo,
+    VideoResult,
+    read_result,
+    video_fingerprint,
+    write_result,
+)
 from multitalk.flows.discovering.settings import DiscoverSettings
+from multitalk.flows.discovering.video import _annotation, _Judged
+from multitalk.flows.running.supervise import Events
 from multitalk.flows.running.worker_process import read_signs
-from multitalk.ground.settings import ConfigError
 from multitalk.manifests import open_dataset
+from multitalk.manifests.clip_row import ClipRow
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 MULTITALK = [sys.executable, "-m", "multitalk.flows.commands.main"]
 
 
 @pytest.fixture
-def run(prefect_environment):
+def run():
     def multitalk(*arguments, **environment):
         done = subprocess.run(
             [*MULTITALK, *map(str, arguments)],
@@ -31,7 +46,7 @@ def run(prefect_environment):
             capture_output=True,
             text=True,
             timeout=500,
-            env={**prefect_environment, **environment},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done
@@ -48,16 +63,77 @@ def test_files_become_videos_and_what_is_none_is_told_of(tmp_path):
     (tmp_path / "two words.mp4").touch()
     files = [tmp_path / "good.mp4", tmp_path / "good.mp4", tmp_path / "two words.mp4", tmp_path / "gone.mp4"]
     videos, failed = raw_videos(settings(*files))
-    assert [video.video_id for video in videos] == ["good"]
-    assert [failure.error_code for failure in failed] == ["invalid_annotation", "video_unavailable"]
+    assert [video.video_id for video in videos] == ["good", safe_id("two words")]
+    assert [failure.error_code for failure in failed] == ["video_unavailable"]
 
 
-def test_two_videos_of_one_name_are_refused(tmp_path):
+def test_two_videos_of_one_name_have_ids_of_their_own(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "same.mp4").touch()
-    with pytest.raises(ConfigError, match="same id"):
-        raw_videos(settings(tmp_path / "a/same.mp4", tmp_path / "b/same.mp4"))
+    files = [tmp_path / "a/same.mp4", tmp_path / "b/same.mp4"]
+    for _ in range(2):  # and the same ones in every run
+        videos, failed = raw_videos(settings(*files))
+        assert not failed
+        assert [video.address for video in videos] == list(map(str, files))
+        first, second = (video.video_id for video in videos)
+        assert first == "same" and second == safe_id("same", str(files[1]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Interview (final)",
+        "two words",
+        "ärger",
+        "日本語のビデオ",
+        "-rf",
+        "a" * 200,
+        "..",
+        "x'; rm -rf",
+        "a.b",
+        "\udcff",
+        " ",
+        "con\n",
+    ],
+)
+def test_any_name_gets_a_safe_id(name):
+    found = safe_id(name)
+    assert is_safe_name(found) and is_safe_name(f"{found}_9999"), found
+    assert safe_id(name) == found
+    assert safe_id(name + "2") != found
+
+
+def test_a_safe_name_stays_as_it_is():
+    assert safe_id("QrDZjUeiUwc") == "QrDZjUeiUwc"
+
+
+def test_an_interview_goes_by_its_words(tmp_path):
+    (tmp_path / "Interview (final).mp4").touch()
+    ((video,), failed) = raw_videos(settings(tmp_path / "Interview (final).mp4"))
+    assert not failed
+    assert video.video_id.startswith("Interview-final-")
+    assert video.address == str(tmp_path / "Interview (final).mp4")
+
+
+@pytest.mark.parametrize("name", ["Interview (final)", "50% off #1?"])
+def test_a_build_goes_on_with_the_source_that_was_discovered(tmp_path, name):
+    """Not with a stranger's video that YouTube has under the file's name."""
+    path = tmp_path / f"{name}.mp4"
+    path.touch()
+    found = [
+        RawVideo(safe_id(name), str(path), local=True),
+        RawVideo("talk", "https://x.org/t.mp4?a=b", local=False),
+    ]
+    row = ClipRow("c", "v", "german", start_sec=1.0, end_sec=3.0, recognised_transcript="so")
+    row.bbox = {"top": 0.1, "bottom": 0.9, "left": 0.1, "right": 0.9}
+    clips = {f"{v.video_id}_0": _annotation(v, _Judged(row, (), []), "german") for v in found}
+    (tmp_path / "a.json").write_text(json.dumps(clips))
+    videos = source_videos(read_annotations([tmp_path / "a.json"]), BuildSettings())
+    assert not any(video.invalid for video in videos)
+    urls = {video.file_id: video.source_url for video in videos}
+    assert urls == {safe_id(name): path.as_uri(), "talk": "https://x.org/t.mp4?a=b"}
+    assert Path(unquote(urlsplit(urls[safe_id(name)]).path)) == path
 
 
 def test_playlists_are_expanded_in_their_order(tmp_path):
@@ -111,9 +187,16 @@ def test_discovered_clips_build_and_are_accepted(run, demo_source, demo_url, tmp
         )
         assert all(start <= word["start_sec"] <= word["end_sec"] <= end for word in words)
     (run_folder,) = tmp_path.glob("found.discover/german/.runs/*")
-    assert count_signs(run_folder) == Looked(len(names), len(names), len(clips))
-    shares = [s["share"] for f in run_folder.glob("*.jsonl") for s in read_signs(f) if s["video"] == names[0]]
-    assert shares == sorted(shares) and 0 < shares[0] < shares[-1] == 1, "a long video is no hung worker"
+    progress = counter(read_batches(run_folder), run_folder).count()
+    assert (progress.items, progress.done, progress.counts["clips"]) == (len(names), len(names), len(clips))
+    shares = [
+        sign["share"]
+        for file in run_folder.glob("*.jsonl")
+        for sign in read_signs(file)
+        if sign["item"] == names[0] and sign["event"] == "progress"
+    ]
+    shares = shares[next(i for i, share in enumerate(shares) if share) :]
+    assert shares == sorted(shares) and 0 < shares[0] < shares[-1] < 1, "a long video is no hung worker"
 
     summary = json.loads(run(*command, "--json").stdout)
     assert summary["looked_at"] == 0 and summary["clips"] == len(clips)
@@ -121,7 +204,7 @@ def test_discovered_clips_build_and_are_accepted(run, demo_source, demo_url, tmp
     assert {f["error_code"] for f in summary["failed"]} == {"no_audio", "fps_too_low"}
 
     root = tmp_path / "dataset"
-    run("build", out, "--root", root, "--source-url", demo_url)
+    run("build", out, "--root", root)  # the annotations say where the videos are
     built = open_dataset(root).clips()
     assert len(built) == len(clips) and built["accepted"].all()
 
@@ -166,39 +249,30 @@ def test_real_videos(run, tmp_path, language, good, bad):
     assert {clip["youtube_id"] for clip in clips.values()} == good
     if good:
         root = tmp_path / "dataset"
-        url = f"file://{SHARED}/sample/videos/{{video_id}}.mp4"
-        run("build", out, "--root", root, "--source-url", url)
+        run("build", out, "--root", root)
         assert open_dataset(root).clips()["accepted"].all()
 
 
 def test_a_worker_that_dies_costs_its_video_only(tmp_path, monkeypatch):
-    from multitalk.flows.discovering import supervise as discover_supervise
-    from multitalk.flows.discovering.results import (
-        RawVideo,
-        VideoResult,
-        read_result,
-        video_fingerprint,
-        write_result,
-    )
-
-    videos = [RawVideo(name, str(tmp_path / f"{name}.mp4"), local=True) for name in ("a", "b", "c")]
+    videos = tuple(RawVideo(name, str(tmp_path / f"{name}.mp4"), local=True) for name in ("a", "b", "c"))
     chosen = settings("a.mp4", root=tmp_path, build={"crash_retries": 1})
     calls = []
 
-    def process(left, settings, stem):
+    def process(name, settings, run_folder, left):
         calls.append([video.video_id for video in left])
-        for video in left:
-            if video.video_id == "b":
-                return "was killed"
-            write_result(
-                video,
-                VideoResult(video.video_id, video.address, video_fingerprint(video, settings), {}),
-                settings,
-            )
-        return "ended"
+        with events_path(run_folder, name).open("a", encoding="utf-8") as file:
+            events = Events(file)
+            for video in left:
+                events.started(video.video_id)
+                if video.video_id == "b":
+                    return "was killed"
+                fingerprint = video_fingerprint(video, settings)
+                write_result(video, VideoResult(video.video_id, video.address, fingerprint, {}), settings)
+                events.finished(video.video_id, clips=0)
+        return "ended early"
 
-    monkeypatch.setattr(discover_supervise, "_run_process", process)
-    discover_supervise.discover_batch(videos, chosen, tmp_path / "batch-0")
+    monkeypatch.setattr(discovering_batch, "_run_worker", process)
+    discover_batch(RawBatch("batch-0", videos), chosen, tmp_path)
     assert calls == [["a", "b", "c"], ["b", "c"], ["c"]]
     codes = [read_result(video, chosen).error_code for video in videos]
     assert codes == [None, ErrorCode.INTERNAL, None]
@@ -206,9 +280,9 @@ def test_a_worker_that_dies_costs_its_video_only(tmp_path, monkeypatch):
 
 def test_settings_with_another_outcome_are_another_fingerprint():
     plain = settings("a.mp4")
-    assert settings("a.mp4", workers=7, out="x.json", keep_raw=True).fingerprint() == plain.fingerprint()
-    assert settings("a.mp4", candidates={"box_scale": 3}).fingerprint() != plain.fingerprint()
-    assert settings("a.mp4", build={"trim": {"crf": 30}}).fingerprint() != plain.fingerprint()
+    assert settings("a.mp4", workers=7, out="x.json", keep_raw=True).fingerprint == plain.fingerprint
+    assert settings("a.mp4", candidates={"box_scale": 3}).fingerprint != plain.fingerprint
+    assert settings("a.mp4", build={"trim": {"crf": 30}}).fingerprint != plain.fingerprint
 
 
 def test_an_address_that_can_not_be_read_is_a_clip_error(tmp_path):

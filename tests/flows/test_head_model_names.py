@@ -11,7 +11,7 @@ import pytest
 from multitalk.assets.errors import AssetError
 from multitalk.fit_flame.parameters.motion import MotionError
 from multitalk.flows.modelling.head_models import head_model_names
-from multitalk.flows.modelling.stored_heads import model_of, models_here
+from multitalk.flows.modelling.stored_heads import head_models_here, model_of
 from multitalk.manifests.store import commit_fragment
 
 
@@ -73,7 +73,7 @@ KEYS = [
 def test_a_datasets_name_is_no_path(traps, key):
     with pytest.raises(MotionError, match=r"names no head model|only you can name"):
         model_of(key)
-    models, notes = models_here([key, None])
+    models, notes = head_models_here([key, None])
     assert not models
     assert len(notes) == 1
 

@@ -12,9 +12,9 @@ import torch
 import yaml
 
 from multitalk.flows.commands.main import main
-from multitalk.flows.modelling.models import train
 from multitalk.flows.modelling.settings import TrainSettings
-from multitalk.ground.settings import ConfigError
+from multitalk.flows.modelling.trained_models import train
+from multitalk.ground.settings import SettingsError
 from multitalk.manifests.releases.release import read_release
 
 PROJECT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_to_the_same_curve(released, tmp_path, capsys):
 
 def test_a_change_that_fits_no_setting_is_named(talking_dataset, tmp_path):
     settings = TrainSettings(root=talking_dataset, out=tmp_path, changes={"training": {"rounds": 3}})
-    with pytest.raises(ConfigError, match=r"training\.rounds"):
+    with pytest.raises(SettingsError, match=r"training\.rounds"):
         train("prior", settings)
 
 
@@ -92,11 +92,11 @@ def test_the_audio_encoder_is_what_changes_say_and_then_the_options(
     tmp_path, monkeypatch, changes, options, opened
 ):
     asked, trained = [], []
-    monkeypatch.setattr("multitalk.flows.modelling.models.require", Path)
-    monkeypatch.setattr("multitalk.flows.modelling.models.load_audio_encoder", asked.append)
-    monkeypatch.setattr("multitalk.flows.modelling.models._head_model", lambda settings: None)
+    monkeypatch.setattr("multitalk.flows.modelling.trained_models.require", Path)
+    monkeypatch.setattr("multitalk.flows.modelling.trained_models.load_audio_encoder", asked.append)
+    monkeypatch.setattr("multitalk.flows.modelling.trained_models._head_model", lambda settings: None)
     monkeypatch.setattr(
-        "multitalk.flows.modelling.models.train_talker",
+        "multitalk.flows.modelling.trained_models.train_talker",
         lambda root, run, *_, **more: trained.append(run.audio),
     )
     train("talker", TrainSettings(root=tmp_path, out=tmp_path, preset="tiny", changes=changes, **options))
@@ -107,9 +107,9 @@ def test_the_audio_encoder_is_what_changes_say_and_then_the_options(
 
 def test_the_references_audio_encoder_starts_from_the_folder_that_changes_name(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr("multitalk.flows.modelling.models._head_model", lambda settings: None)
+    monkeypatch.setattr("multitalk.flows.modelling.trained_models._head_model", lambda settings: None)
     monkeypatch.setattr(
-        "multitalk.flows.modelling.models.train_talker",
+        "multitalk.flows.modelling.trained_models.train_talker",
         lambda root, run, *_, **more: trained.append(run.audio),
     )
     changes = {"audio": {"directory": "/models/xlsr"}}

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from multitalk.filters.policy import PolicyError, load_policy
-from multitalk.ground.settings import ConfigError, read_config
+from multitalk.ground.settings import SettingsError, read_settings
 from multitalk.ground.untrusted.safe_yaml import LARGEST_FILE, YamlFileError, parse_yaml, read_yaml_text
 from multitalk.manifests.schema import MANIFEST
 
@@ -44,15 +44,15 @@ def test_bombs_are_refused_in_little_time(tmp_path, name):
         parse_yaml(text)
     with pytest.raises(PolicyError, match=message):
         load_policy(path, MANIFEST)
-    with pytest.raises(ConfigError, match=message):
-        read_config(path)
+    with pytest.raises(SettingsError, match=message):
+        read_settings(path)
     assert time.process_time() - begun < 30
 
 
 def test_aliases_within_reason_are_followed(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("base: &b {workers: 2}\nmine: {<<: *b, limit: 3}\nlist: [*b, *b]\n")
-    assert read_config(path) == {
+    assert read_settings(path) == {
         "base": {"workers": 2},
         "mine": {"workers": 2, "limit": 3},
         "list": [{"workers": 2}, {"workers": 2}],
@@ -70,8 +70,8 @@ def test_what_is_no_small_file_is_refused_at_once(tmp_path):
     ]:
         with pytest.raises(PolicyError, match=message):
             load_policy(path, MANIFEST)
-        with pytest.raises(ConfigError, match=message):
-            read_config(tmp_path / path)
+        with pytest.raises(SettingsError, match=message):
+            read_settings(tmp_path / path)
 
 
 def test_a_pipe_of_the_shells_is_read():

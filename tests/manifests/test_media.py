@@ -5,7 +5,8 @@ import wave
 import numpy as np
 import pytest
 
-from multitalk.manifests.media import MediaError, frame_rate, read_frames, read_sound, read_wav
+from multitalk.ground.wav import read_wav
+from multitalk.manifests.media import MediaError, frame_rate, read_frames, read_sound
 
 
 def write_wav(path, samples, rate, channels=1):

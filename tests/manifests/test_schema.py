@@ -1,7 +1,6 @@
 """The schema says of every column what it is, and has exactly the contract's columns."""
 
 from dataclasses import fields
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -56,11 +55,3 @@ def test_the_documentation_has_a_line_for_every_column():
         assert f"| `{name}` | " in text
     assert "| `yaw_deg` | list of float32 | head turned to its left (right in the picture) (5th, 50th" in text
     assert "| `tool_versions` | list of struct key, value |" in text
-
-
-def test_readme_is_up_to_date():
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    _, begin, rest = readme.partition("<!-- columns: multitalk.manifests.columns.columns_markdown() -->\n")
-    shown, end, _ = rest.partition("<!-- end of columns -->")
-    assert begin and end, "README has lost the marks around its tables of columns"
-    assert shown.strip() == columns_markdown().strip(), "put columns_markdown() between the marks in README"

@@ -1,7 +1,6 @@
 """`python -m multitalk.training.parity` on golden results of our own making, and on the reference's where there."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ import torch
 from multitalk.training.layers.wav2vec2 import normalise
 from multitalk.training.model.checkpoints import export_reference
 from multitalk.training.parity import compare, main
-
-SHARED = Path(__file__).parents[2].parent / "shared" / "golden" / "models"
+from tests.golden import golden_models
 
 
 @pytest.fixture
@@ -144,7 +142,6 @@ def test_an_empty_directory_is_refused(tmp_path, capsys):
     assert "not a directory of golden results" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs the reference's results: ../shared/golden/models")
-def test_agrees_with_the_reference():
-    rows = compare(SHARED)
+def test_agrees_with_the_reference(tmp_path):
+    rows = compare(golden_models(tmp_path))
     assert len(rows) == 13 and all(row.difference <= 1e-4 for row in rows)

@@ -1,4 +1,4 @@
-"""Batches for training: motion, language and sound of the clips that a plan names."""
+"""Batches for training: motion, language and sound of the clips that a windows names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,16 @@ from torch import Tensor
 
 from multitalk.ground.files import atomic
 from multitalk.training.data.packed import PackedMotion
-from multitalk.training.data.sampling import BatchPlan
-from multitalk.training.model.audio_encoder import SAMPLES_PER_FRAME, AudioEncoder, read_wav
+from multitalk.training.data.sampling import BatchWindows
+from multitalk.training.model.audio_encoder import SAMPLES_PER_FRAME, AudioEncoder, read_speech
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32
 
 FloatArray = npt.NDArray[np.float32]
 
 
-class Batch(NamedTuple):
+class MotionBatch(NamedTuple):
     """Windows of B clips, T frames each."""
 
     motion: Tensor
@@ -39,11 +42,11 @@ Sound = Callable[[int, int, int], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
-class BatchDataset(torch.utils.data.Dataset[Batch]):
-    """The part of this process in each batch of a list of plans."""
+class BatchDataset(torch.utils.data.Dataset[MotionBatch]):
+    """The part of this process in each batch of a list of batches."""
 
     packed: PackedMotion
-    plans: Sequence[BatchPlan]
+    batches: Sequence[BatchWindows]
     rows: dict[str, int]
     """Row of each language in the talker's table; empty for a prior."""
     sound: Sound | None
@@ -51,23 +54,23 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
     world: int = 1
 
     def __len__(self) -> int:
-        return len(self.plans)
+        return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:
-        plan = self.plans[index]
+    def __getitem__(self, index: int) -> MotionBatch:
+        windows = self.batches[index]
         # All processes take as many clips; where clips run out one is taken again and does not count.
-        share = -(-len(plan.clips) // self.world)
-        mine = [min(self.rank * share + i, len(plan.clips) - 1) for i in range(share)]
-        counts = [self.rank * share + i < len(plan.clips) for i in range(share)]
-        motion = [self.packed.window(plan.clips[i], plan.begins[i], plan.frames) for i in mine]
-        rows = [self.rows.get(str(self.packed.language[plan.clips[i]]), 0) for i in mine]
+        share = -(-len(windows.clips) // self.world)
+        mine = [min(self.rank * share + i, len(windows.clips) - 1) for i in range(share)]
+        counts = [self.rank * share + i < len(windows.clips) for i in range(share)]
+        motion = [self.packed.window(windows.clips[i], windows.begins[i], windows.frames) for i in mine]
+        rows = [self.rows.get(str(self.packed.language[windows.clips[i]]), 0) for i in mine]
         sound = [np.zeros(0, np.float32)] * share
         if self.sound is not None:
-            sound = [self.sound(plan.clips[i], plan.begins[i], plan.frames) for i in mine]
-        return Batch(
+            sound = [self.sound(windows.clips[i], windows.begins[i], windows.frames) for i in mine]
+        return MotionBatch(
             torch.from_numpy(np.stack(motion)),
             torch.tensor(rows),
-            torch.tensor(counts, dtype=torch.float32) / len(plan.clips),
+            torch.tensor(counts, dtype=torch.float32) / len(windows.clips),
             torch.from_numpy(np.stack(sound).astype(np.float32)),
         )
 
@@ -79,9 +82,9 @@ class Samples:
     root: Path
     packed: PackedMotion
 
-    def __call__(self, clip: int, begin: int, frames: int) -> FloatArray:
+    def __call__(self, clip: int, begin: int, frames: int) -> Float32[Array, ...]:
         """Read samples (640 frames,) of a window; silence where the file ends early."""
-        audio = read_wav(self.wav(clip))[begin * SAMPLES_PER_FRAME :][: frames * SAMPLES_PER_FRAME]
+        audio = read_speech(self.wav(clip))[begin * SAMPLES_PER_FRAME :][: frames * SAMPLES_PER_FRAME]
         return np.pad(audio, (0, frames * SAMPLES_PER_FRAME - len(audio)))
 
     def wav(self, clip: int) -> Path:
@@ -98,7 +101,7 @@ class CachedFeatures:
     directory: Path
     packed: PackedMotion
 
-    def __call__(self, clip: int, begin: int, frames: int) -> FloatArray:
+    def __call__(self, clip: int, begin: int, frames: int) -> Float32[Array, ...]:
         """Features (2 frames, A) of a window."""
         features = np.load(self.path(clip), mmap_mode="r")
         window: FloatArray = features[2 * begin : 2 * (begin + frames)].astype(np.float32)
@@ -138,9 +141,9 @@ def cache_features(
     for done, clip in enumerate(_own_share_first(clips), 1):
         path = features.path(clip)
         if not path.exists():
-            heard = encoder.features(read_wav(samples.wav(clip)), int(packed.frames[clip]))
+            encoded_audio = encoder.features(read_speech(samples.wav(clip)), int(packed.frames[clip]))
             with atomic(path) as temporary, temporary.open("wb") as file:
-                np.save(file, heard.astype(np.float16))
+                np.save(file, encoded_audio.astype(np.float16))
         if progress is not None:
             progress(done, len(clips))
     return features

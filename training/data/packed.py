@@ -22,6 +22,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from multitalk.ground.arrays import Array, Float32, Int64
     from multitalk.manifests.dataset import Dataset
 
 SPLITS = ("train", "val", "test")
@@ -60,11 +61,11 @@ class PackedMotion:
     head_model: npt.NDArray[np.str_]
     """() name and hash of the head model."""
 
-    def of_split(self, split: str) -> npt.NDArray[np.int64]:
+    def of_split(self, split: str) -> Int64[Array, " clips"]:
         """Find the clips of a split: their indices."""
         return np.flatnonzero(np.asarray(self.split) == SPLITS.index(split))
 
-    def window(self, clip: int, begin: int, frames: int) -> FloatArray:
+    def window(self, clip: int, begin: int, frames: int) -> Float32[Array, "frames values"]:
         """Motion (frames, F) of a clip from its frame `begin` on."""
         row = int(self.start[clip]) + begin
         return self.motion[row : row + frames]

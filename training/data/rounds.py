@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from multitalk.training.data.motion_data import Batch, BatchDataset, Sound
+from multitalk.training.data.motion_data import BatchDataset, MotionBatch, Sound
 from multitalk.training.data.packed import PackedMotion
-from multitalk.training.data.sampling import BatchPlan, Sampler
+from multitalk.training.data.sampling import BatchWindows, Sampler
 from multitalk.training.run_settings import DataSettings, TrainingSettings
 
 
@@ -62,22 +62,22 @@ class Rounds(lightning.LightningDataModule):
         """Rounds of the run."""
         return math.ceil(self.steps / self.settings.round_steps)
 
-    def plans(self, number: int) -> list[BatchPlan]:
+    def batches(self, number: int) -> list[BatchWindows]:
         """Batches of a round; rounds are asked for in order, the current one again if need be."""
-        plans: list[BatchPlan] = []
+        batches: list[BatchWindows] = []
         while self.round <= number:
             steps = min(self.settings.round_steps, self.steps - self.round * self.settings.round_steps)
             begin = (self.epoch, self.offset)
-            plans = self._take(steps * self.settings.accumulate)
+            batches = self._take(steps * self.settings.accumulate)
             if self.round == number:
                 self.epoch, self.offset = begin
                 break
             self.round += 1
-        return plans
+        return batches
 
-    def _take(self, count: int) -> list[BatchPlan]:
+    def _take(self, count: int) -> list[BatchWindows]:
         """Take the next batches and move on."""
-        taken: list[BatchPlan] = []
+        taken: list[BatchWindows] = []
         while len(taken) < count:
             epoch = self.sampler.epoch(self.epoch)
             part = epoch[self.offset : self.offset + count - len(taken)]
@@ -87,16 +87,16 @@ class Rounds(lightning.LightningDataModule):
                 self.epoch, self.offset = self.epoch + 1, 0
         return taken
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[MotionBatch]:
         """Batches of the current round."""
         assert self.trainer is not None
-        return self._loader(self.plans(self.trainer.current_epoch))
+        return self._loader(self.batches(self.trainer.current_epoch))
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[MotionBatch]:
         """Batches of held-out clips, the same in every round: a few of each language, from their beginning."""
-        return self._loader(self.validation_plans())
+        return self._loader(self.validation_batches())
 
-    def validation_plans(self) -> list[BatchPlan]:
+    def validation_batches(self) -> list[BatchWindows]:
         """Held-out clips, or training clips when the dataset is too small to hold any out.
 
         Clips are whole up to `max_frames`, whatever lengths come together by chance.
@@ -105,8 +105,8 @@ class Rounds(lightning.LightningDataModule):
         clips = held_out if len(held_out) else self.packed.of_split("train")
         chosen = _spread(clips, np.asarray(self.packed.language)[clips], self.settings.validation_clips)
         data = self.settings.data.model_copy(update={"language_balance": 0.0, "cut_leftovers": False})
-        plans = _sampler(self.packed, chosen, data, self.settings.seed).epoch(0)
-        return [BatchPlan(plan.clips, (0,) * len(plan.clips), plan.frames) for plan in plans]
+        batches = _sampler(self.packed, chosen, data, self.settings.seed).epoch(0)
+        return [BatchWindows(windows.clips, (0,) * len(windows.clips), windows.frames) for windows in batches]
 
     def state_dict(self) -> dict[str, Any]:
         """Where the current round began; kept in the checkpoint."""
@@ -116,10 +116,10 @@ class Rounds(lightning.LightningDataModule):
         """Go back to where a checkpoint was written."""
         self.round, self.epoch, self.offset = (state_dict[name] for name in ("round", "epoch", "offset"))
 
-    def _loader(self, plans: Sequence[BatchPlan]) -> DataLoader[Batch]:
+    def _loader(self, batches: Sequence[BatchWindows]) -> DataLoader[MotionBatch]:
         assert self.trainer is not None
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        dataset = BatchDataset(self.packed, plans, self.rows, self.sound, rank, world)
+        dataset = BatchDataset(self.packed, batches, self.rows, self.sound, rank, world)
         # A generator of its own: else each loader draws a number from the one that dropout uses.
         generator = torch.Generator().manual_seed(self.settings.seed)
         return DataLoader(

@@ -2,7 +2,7 @@
 
 Clips of the same length go together, so that no batch is padded or masked; 94% of MultiTalk's clips fill
 batches of 32 that way, as their lengths are whole frames. Nothing here keeps state: to go on in the middle
-of an epoch is to make its plan again and skip what was done.
+of an epoch is to make its windows again and skip what was done.
 
 Shapes: N clips.
 """
@@ -20,7 +20,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class BatchPlan:
+class BatchWindows:
     """One batch: windows of the same length out of several clips."""
 
     clips: tuple[int, ...]
@@ -36,7 +36,7 @@ class Sampler:
     """Plans epochs over N clips."""
 
     clips: IntArray
-    """(N,) indices that the plans speak of."""
+    """(N,) indices that the batches speak of."""
     lengths: IntArray
     """(N,) frames."""
     languages: npt.NDArray[np.str_]
@@ -49,15 +49,15 @@ class Sampler:
         """Batches of the first epoch; where leftovers stay uncut, others may have a few more or less."""
         return len(self.epoch(0))
 
-    def epoch(self, number: int) -> list[BatchPlan]:
+    def epoch(self, number: int) -> list[BatchWindows]:
         """Plan of an epoch, in the order of use."""
         random = np.random.default_rng((self.seed, number))
         drawn = random.permutation(self._drawn(number))
         lengths = np.minimum(self.lengths[drawn], self.settings.max_frames)
         # Stable: within a length the order stays random.
         order = np.argsort(lengths, kind="stable")
-        plans = [self._plan(group, random) for group in self._groups(drawn[order], lengths[order])]
-        return [plans[i] for i in random.permutation(len(plans))]
+        batches = [self._windows(group, random) for group in self._groups(drawn[order], lengths[order])]
+        return [batches[i] for i in random.permutation(len(batches))]
 
     def _drawn(self, number: int) -> IntArray:
         """N places in `clips`, languages in balance, each language's clips in turn over the epochs."""
@@ -86,7 +86,7 @@ class Sampler:
         rest = np.concatenate(leftovers)
         return full + [rest[i : i + size] for i in range(0, len(rest), size)]
 
-    def _plan(self, group: IntArray, random: np.random.Generator) -> BatchPlan:
+    def _windows(self, group: IntArray, random: np.random.Generator) -> BatchWindows:
         frames = int(min(self.lengths[group].min(), self.settings.max_frames))
         begins = random.integers(0, self.lengths[group] - frames + 1)
-        return BatchPlan(tuple(self.clips[group].tolist()), tuple(begins.tolist()), frames)
+        return BatchWindows(tuple(self.clips[group].tolist()), tuple(begins.tolist()), frames)

@@ -144,7 +144,7 @@ class EncoderLayer(nn.Module):
         return out
 
 
-class Encoder(nn.Module):
+class TransformerEncoder(nn.Module):
     """Positional convolution, layers, final norm."""
 
     def __init__(self, settings: Wav2Vec2Settings) -> None:
@@ -189,7 +189,7 @@ class Wav2Vec2(nn.Module):
         self.masked_spec_embed = nn.Parameter(torch.rand(settings.hidden))
         self.feature_extractor = FeatureExtractor(settings.conv_dim)
         self.feature_projection = FeatureProjection(settings)
-        self.encoder = Encoder(settings)
+        self.encoder = TransformerEncoder(settings)
 
     def forward(self, audio: Sequence[Tensor], frame_counts: Sequence[int] | None = None) -> list[Tensor]:
         """Tokens of several clips, each as it would be alone.

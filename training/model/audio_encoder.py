@@ -10,28 +10,32 @@ from __future__ import annotations
 import copy
 import hashlib
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.ground.units import AUDIO_RATE
+from multitalk.ground.wav import WavError, read_wav
 from multitalk.training.run_settings import AudioSettings
 from multitalk.training.settings import AudioEncoderError
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32
 
 SAMPLES_PER_FRAME = AUDIO_RATE // 25
 FloatArray = npt.NDArray[np.float32]
 
 
 class AudioEncoder(Protocol):
-    """What a talker needs to know of its ears."""
+    """What a talker needs to know of its audio encoder."""
 
     width: int
     """A, values of a row of features."""
     fingerprint: str
     """Names the encoder and its weights; a talker hears through no other than the one it was trained with."""
 
-    def features(self, audio: FloatArray, frames: int) -> FloatArray:
+    def features(self, audio: Float32[Array, " samples"], frames: int) -> Float32[Array, "half_frames width"]:
         """Features (2 frames, A) float32 of samples (S,), silence put behind sound that is too short."""
 
 
@@ -71,7 +75,7 @@ class WhisperEncoder:
         self.width = self._encode(np.zeros(AUDIO_RATE, np.float32)).shape[1]
         self.fingerprint = f"whisper-{self.width}-{_digest(weights)}"
 
-    def features(self, audio: FloatArray, frames: int) -> FloatArray:
+    def features(self, audio: Float32[Array, " samples"], frames: int) -> Float32[Array, "half_frames width"]:
         """Features (2 frames, width) float32 of samples (S,)."""
         needed = frames * SAMPLES_PER_FRAME
         audio = np.pad(audio[:needed], (0, max(0, needed - len(audio))))
@@ -130,7 +134,7 @@ class Wav2Vec2Encoder:
         part.fingerprint = f"{self.fingerprint}-{layers}"
         return part
 
-    def features(self, audio: FloatArray, frames: int) -> FloatArray:
+    def features(self, audio: Float32[Array, " samples"], frames: int) -> Float32[Array, "half_frames width"]:
         """Features (2 frames, width) float32 of samples (S,)."""
         import torch
 
@@ -165,7 +169,7 @@ def load_audio_encoder(settings: AudioSettings, threads: int = 0) -> AudioEncode
     return Wav2Vec2Encoder(settings.directory)
 
 
-def read_wav(path: Path) -> FloatArray:
+def read_speech(path: Path) -> Float32[Array, " samples"]:
     """Read samples (S,) in -1..1 of a WAV file as the dataset has them: 16 kHz, mono, 16 bits.
 
     Raises
@@ -173,17 +177,12 @@ def read_wav(path: Path) -> FloatArray:
     AudioEncoderError
         When the file is missing or is something else.
     """
-    import wave
-
     try:
-        with wave.open(str(path), "rb") as file:
-            kind = (file.getframerate(), file.getnchannels(), file.getsampwidth())
-            if kind != (AUDIO_RATE, 1, 2):
-                raise AudioEncoderError(f"{path}: is {kind}, not 16 kHz mono of 16 bits; run build again")
-            data = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        raise AudioEncoderError(f"{path}: not a readable WAV file ({error})") from error
-    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+        return read_wav(path).astype(np.float32) / np.float32(32768)
+    except OSError as error:
+        raise AudioEncoderError(f"{path}: can not be read ({error.strerror or error})") from error
+    except WavError as error:
+        raise AudioEncoderError(f"{error}; run build again") from error
 
 
 def _digest(path: Path) -> str:

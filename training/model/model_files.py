@@ -7,6 +7,7 @@ they mean; so a file names them, and they are compared when it is opened.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -25,7 +26,7 @@ from multitalk.training.model.checkpoints import (
 )
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.talker import Talker
-from multitalk.training.model.tuning import Ears
+from multitalk.training.model.tuning import TunedEncoder
 from multitalk.training.reference.prior import ReferencePrior
 from multitalk.training.reference.talker import ReferenceTalker
 from multitalk.training.settings import (
@@ -72,8 +73,8 @@ def save_prior(file: PriorFile, path: Path) -> None:
 
 def save_talker(file: TalkerFile, path: Path) -> None:
     """Write a talker's file."""
-    ears = file.talker.ears if isinstance(file.talker, Talker) else None
-    tuning = ears.tuning.model_dump(mode="json") if ears else None
+    tuned_encoder = file.talker.tuned_encoder if isinstance(file.talker, Talker) else None
+    tuning = tuned_encoder.tuning.model_dump(mode="json") if tuned_encoder else None
     belongs = {"prior": file.prior, "audio_encoder": file.audio_encoder, "tuning": tuning}
     save(_content("talker", file.talker, belongs), path)
 
@@ -132,8 +133,8 @@ def load_talker(
         raise CheckpointError(
             f"{path}: was trained with prior {content['prior']}, this is {digest(prior)}; give the one of its run"
         )
-    ears = _ears(content, path, audio_encoder) if content.get("tuning") else None
-    talker = _talker(content, path, prior.settings, ears)
+    tuned_encoder = _tuned_encoder(content, path, audio_encoder) if content.get("tuning") else None
+    talker = _talker(content, path, prior.settings, tuned_encoder)
     return TalkerFile(talker, content["prior"], content["audio_encoder"])
 
 
@@ -146,7 +147,7 @@ def digest(prior: MotionPrior | ReferencePrior) -> str:
     return hashed.hexdigest()[:16]
 
 
-def _ears(content: dict[str, Any], path: Path, encoder: AudioEncoder | None) -> Ears:
+def _tuned_encoder(content: dict[str, Any], path: Path, encoder: AudioEncoder | None) -> TunedEncoder:
     """Make the tuned part of the audio encoder, as it was before; its weights are in the talker's."""
     if not isinstance(encoder, Wav2Vec2Encoder) or encoder.fingerprint != content["audio_encoder"]:
         raise CheckpointError(
@@ -154,7 +155,7 @@ def _ears(content: dict[str, Any], path: Path, encoder: AudioEncoder | None) -> 
             f"given: {encoder.fingerprint if encoder else 'none'}"
         )
     try:
-        return Ears(encoder.model, TuningSettings.model_validate(content["tuning"]))
+        return TunedEncoder(encoder.model, TuningSettings.model_validate(content["tuning"]))
     except ValueError as error:
         raise CheckpointError(f"{path}: its tuning does not fit the audio encoder ({error})") from error
 
@@ -163,9 +164,13 @@ def _talker(
     content: dict[str, Any],
     path: Path,
     prior: MotionPriorSettings | ReferencePriorSettings,
-    ears: Ears | None,
+    tuned_encoder: TunedEncoder | None,
 ) -> Talker | ReferenceTalker:
-    state: dict[str, Tensor] = content["state_dict"]
+    # Files of 0.1 called the tuned part `tuned_encoder`.
+    state: dict[str, Tensor] = {
+        re.sub(r"^tuned_encoder\.", "tuned_encoder.", name): tensor
+        for name, tensor in content["state_dict"].items()
+    }
     settings = content["settings"]
     talker: Talker | ReferenceTalker
     try:
@@ -173,7 +178,7 @@ def _talker(
             talker = ReferenceTalker(ReferenceTalkerSettings.model_validate(settings))
         else:
             sizes = TalkerSettings.model_validate(settings)
-            talker = Talker(sizes, len(state["audio_norm.weight"]), prior, ears)
+            talker = Talker(sizes, len(state["audio_norm.weight"]), prior, tuned_encoder)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: its settings do not describe a talker ({error})") from error
     load_strictly(talker, state, path)

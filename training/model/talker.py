@@ -1,7 +1,7 @@
 """The talker of new models: speech to the prior's latents, one frame after the other.
 
 Against the reference's: each frame, the first too, hears its sound; what is fed back is the last latent, so
-that no prefix is ever decoded again; attention is causal over a window of the past with rotary positions
+that no prefix is ever decoded again; attention is causal over a window of the cache with rotary positions
 (Su et al. 2021), so that keys and values are kept and length has no limit; and the language table belongs
 to the checkpoint.
 
@@ -28,13 +28,13 @@ from torch.nn import functional
 
 from multitalk.ground.nearest import did_you_mean
 from multitalk.training.model.motion_prior import MotionPrior
-from multitalk.training.model.tuning import Ears
+from multitalk.training.model.tuning import TunedEncoder
 from multitalk.training.reference.talker import UnknownLanguageError, split_heads
 from multitalk.training.settings import MotionPriorSettings, TalkerSettings
 
 
 @dataclass(slots=True)
-class Past:
+class KeyValueCache:
     """Keys and values (B, H, n, D / H) of the frames in the window, in one layer."""
 
     keys: Tensor | None = None
@@ -67,14 +67,14 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(settings.dropout)
 
-    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
-        """All T frames of (B, T, D) at once, or with `past` one more frame (B, 1, D)."""
+    def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """All T frames of (B, T, D) at once, or with `cache` one more frame (B, 1, D)."""
         q, k, v = (split_heads(p, self.heads) for p in self.to_qkv(self.attention_norm(x)).chunk(3, -1))
-        time = torch.arange(x.shape[1], device=x.device) + (past.time if past else 0)
+        time = torch.arange(x.shape[1], device=x.device) + (cache.time if cache else 0)
         q, k = rotate(q, time), rotate(k, time)
         mask = None
-        if past is not None:
-            k, v = past.extend(k, v, self.window)
+        if cache is not None:
+            k, v = cache.extend(k, v, self.window)
         else:
             age = time[:, None] - time
             mask = (age >= 0) & (age < self.window)
@@ -97,8 +97,8 @@ class Talker(nn.Module):
         A, width of the audio encoder's features.
     prior : MotionPriorSettings
         Sizes of the prior that it speaks the codes of.
-    ears : Ears, optional
-        The part of the audio encoder that is trained along; then `hear` takes what its lower part gives.
+    tuned_encoder : TunedEncoder, optional
+        The part of the audio encoder that is trained along; then `encode_audio` takes what its lower part gives.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class Talker(nn.Module):
         settings: TalkerSettings,
         audio_width: int,
         prior: MotionPriorSettings,
-        ears: Ears | None = None,
+        tuned_encoder: TunedEncoder | None = None,
     ) -> None:
         super().__init__()
-        self.settings, self.ears = settings, ears
+        self.settings, self.tuned_encoder = settings, tuned_encoder
         self.codes_per_frame = prior.codes_per_frame
         width = settings.hidden
         self.audio_norm = nn.LayerNorm(audio_width)
@@ -149,40 +149,40 @@ class Talker(nn.Module):
             )
         return names.index(language)
 
-    def hear(self, features: Tensor) -> Tensor:
+    def encode_audio(self, features: Tensor) -> Tensor:
         """Map audio features (B, 2 T, A) to what a frame hears, (B, T, D): its sound, two frames around."""
-        if self.ears is not None:
-            features = self.ears(features)
+        if self.tuned_encoder is not None:
+            features = self.tuned_encoder(features)
         frames = self.audio_norm(features).unflatten(1, (-1, 2)).flatten(2)
-        heard: Tensor = self.audio_map(frames.transpose(1, 2)).transpose(1, 2)
-        return heard
+        encoded_audio: Tensor = self.audio_map(frames.transpose(1, 2)).transpose(1, 2)
+        return encoded_audio
 
-    def forward(self, prior: MotionPrior, heard: Tensor, styles: Tensor, truth: Tensor) -> Tensor:
+    def forward(self, prior: MotionPrior, encoded_audio: Tensor, styles: Tensor, truth: Tensor) -> Tensor:
         """Logits (B, T, G, K) of the codes, all frames at once, for training.
 
         Parameters
         ----------
         prior : MotionPrior
             Its codebook is what the logits speak of.
-        heard : Tensor
-            (B, T, D) from `hear`.
+        encoded_audio : Tensor
+            (B, T, D) from `encode_audio`.
         styles : Tensor
             (B, D) from `style`, or rows of the language table.
         truth : Tensor
             (B, T, L) the prior's latents of the true motion.
         """
-        told = truth
+        previous = truth
         if self.training and self.settings.own_feedback > 0:
             with torch.no_grad():
-                own = mean_latents(self._all_frames(heard, styles, truth), prior)
+                own = mean_latents(self._all_frames(encoded_audio, styles, truth), prior)
             replaced = torch.rand(truth.shape[:2], device=truth.device) < self.settings.own_feedback
-            told = torch.where(replaced[..., None], own, truth)
-        return self._all_frames(heard, styles, told)
+            previous = torch.where(replaced[..., None], own, truth)
+        return self._all_frames(encoded_audio, styles, previous)
 
-    def _all_frames(self, heard: Tensor, styles: Tensor, told: Tensor) -> Tensor:
-        begin = self.begin.expand(len(told), 1, -1)
-        feedback = torch.cat([begin, self.feedback_map(told[:, :-1]).to(begin.dtype)], 1)
-        x = heard + styles[:, None] + feedback
+    def _all_frames(self, encoded_audio: Tensor, styles: Tensor, previous: Tensor) -> Tensor:
+        begin = self.begin.expand(len(previous), 1, -1)
+        feedback = torch.cat([begin, self.feedback_map(previous[:, :-1]).to(begin.dtype)], 1)
+        x = encoded_audio + styles[:, None] + feedback
         for block in self.blocks:
             x = block(x)
         return self._logits(x)
@@ -216,16 +216,16 @@ class Talker(nn.Module):
         frames = [len(f) // 2 for f in features]
         # Longest first, so that the clips still running are always the first rows.
         order = sorted(range(len(frames)), key=lambda clip: -frames[clip])
-        heard = [self.hear(features[clip][None])[0] for clip in order]
-        inputs = nn.utils.rnn.pad_sequence(heard, batch_first=True) + styles[order][:, None]
+        encoded_audio = [self.encode_audio(features[clip][None])[0] for clip in order]
+        inputs = nn.utils.rnn.pad_sequence(encoded_audio, batch_first=True) + styles[order][:, None]
         latents = inputs.new_zeros(*inputs.shape[:2], self.feedback_map.in_features)
-        pasts = [Past() for _ in self.blocks]
+        caches = [KeyValueCache() for _ in self.blocks]
         feedback = self.begin.expand(len(order), -1)
         for time in range(inputs.shape[1]):
             running = sum(count > time for count in frames)
             x = (inputs[:running, time] + feedback[:running])[:, None]
-            for block, past in zip(self.blocks, pasts, strict=True):
-                x = block(x, past)
+            for block, cache in zip(self.blocks, caches, strict=True):
+                x = block(x, cache)
             latents[:running, time] = chosen_latents(self._logits(x[:, 0]), prior, temperature)
             feedback = self.feedback_map(latents[:running, time])
         by_clip = dict(zip(order, latents, strict=True))
@@ -260,7 +260,7 @@ def with_language(talker: Talker, language: str, prior: MotionPriorSettings) -> 
     """Make a copy that also has `language`; its row begins as the mean of all others, to be trained."""
     settings = talker.settings.model_copy(update={"languages": (*talker.settings.languages, language)})
     audio_width = talker.audio_norm.normalized_shape[0]
-    wider = Talker(settings, audio_width, prior, talker.ears)
+    wider = Talker(settings, audio_width, prior, talker.tuned_encoder)
     state = talker.state_dict()
     table = state["languages.weight"]
     wider.load_state_dict(state | {"languages.weight": torch.cat([table, table.mean(0, keepdim=True)])})

@@ -1,7 +1,7 @@
 """An audio encoder that is trained along with a talker, in part.
 
 wav2vec 2.0 is cut in two. The lower part stays frozen and is an audio encoder like any other
-(`Wav2Vec2Encoder.below`), so its features are cached; the upper part, `Ears`, belongs to the talker. The cut
+(`Wav2Vec2Encoder.below`), so its features are cached; the upper part, `TunedEncoder`, belongs to the talker. The cut
 lies above the convolutions (`lora`, `full`) or below the last layers (`top_layers`).
 
 The LoRA library for transformers brings three more libraries along; what is needed of it are the lines of
@@ -54,7 +54,7 @@ class LoraLinear(nn.Module):
         return linear
 
 
-class Ears(nn.Module):
+class TunedEncoder(nn.Module):
     """The upper part of a wav2vec 2.0. Its state dict holds what is trained and nothing else.
 
     Parameters
@@ -76,7 +76,7 @@ class Ears(nn.Module):
         first = frozen_layers(model, tuning)
         self.layers = copy.deepcopy(model.encoder.layers[first:])
         self.layer_norm = copy.deepcopy(model.encoder.layer_norm)
-        self.entry = Entry(model) if first == 0 else None
+        self.entry = InputLayers(model) if first == 0 else None
         self.requires_grad_(tuning.kind != "lora")
         if tuning.kind == "lora":
             _add_lora(self.layers, tuning.rank)
@@ -93,7 +93,7 @@ class Ears(nn.Module):
         return out
 
 
-class Entry(nn.Module):
+class InputLayers(nn.Module):
     """What lies between the convolutions and the layers: projection, masked spans, positions.
 
     Parameters
@@ -120,7 +120,7 @@ class Entry(nn.Module):
 
 
 def lower_part(encoder: Wav2Vec2Encoder, tuning: TuningSettings) -> Wav2Vec2Encoder:
-    """Give the part of an audio encoder that stays frozen and feeds `Ears`."""
+    """Give the part of an audio encoder that stays frozen and feeds `TunedEncoder`."""
     return encoder.below(frozen_layers(encoder.model, tuning))
 
 
@@ -142,18 +142,18 @@ def frozen_layers(model: Wav2Vec2, tuning: TuningSettings) -> int:
     return layers - tuning.layers
 
 
-def merged(model: Wav2Vec2, ears: Ears) -> Wav2Vec2:
-    """Make a plain wav2vec 2.0 of the model that `ears` was cut from and what it has learned."""
+def merged(model: Wav2Vec2, tuned_encoder: TunedEncoder) -> Wav2Vec2:
+    """Make a plain wav2vec 2.0 of the model that `tuned_encoder` was cut from and what it has learned."""
     whole = copy.deepcopy(model)
-    first = frozen_layers(model, ears.tuning)
-    whole.encoder.layers = whole.encoder.layers[:first] + copy.deepcopy(ears.layers)
+    first = frozen_layers(model, tuned_encoder.tuning)
+    whole.encoder.layers = whole.encoder.layers[:first] + copy.deepcopy(tuned_encoder.layers)
     for module in list(whole.encoder.layers.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, LoraLinear):
                 setattr(module, name, child.merged())
-    whole.encoder.layer_norm = copy.deepcopy(ears.layer_norm)
-    if ears.entry is not None:
-        entry = copy.deepcopy(ears.entry)
+    whole.encoder.layer_norm = copy.deepcopy(tuned_encoder.layer_norm)
+    if tuned_encoder.entry is not None:
+        entry = copy.deepcopy(tuned_encoder.entry)
         whole.masked_spec_embed, whole.feature_projection = entry.masked_spec_embed, entry.feature_projection
         whole.encoder.pos_conv_embed = entry.pos_conv_embed
     return whole.eval().requires_grad_(False)
@@ -166,16 +166,16 @@ def _add_lora(layers: nn.Module, rank: int) -> None:
                 setattr(module, name, LoraLinear(linear, rank))
 
 
-def _leave_out_frozen(ears: nn.Module, state: dict[str, Any], prefix: str, _: object) -> None:
+def _leave_out_frozen(tuned_encoder: nn.Module, state: dict[str, Any], prefix: str, _: object) -> None:
     """Drop from a state dict what comes from the encoder's own file."""
-    assert isinstance(ears, Ears)
-    for name in ears.frozen:
+    assert isinstance(tuned_encoder, TunedEncoder)
+    for name in tuned_encoder.frozen:
         del state[prefix + name]
 
 
-def _keep_frozen(ears: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+def _keep_frozen(tuned_encoder: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
     """Fill a state dict that is being loaded with what it leaves out."""
-    assert isinstance(ears, Ears)
-    for name, parameter in ears.named_parameters():
-        if name in ears.frozen:
+    assert isinstance(tuned_encoder, TunedEncoder)
+    for name, parameter in tuned_encoder.named_parameters():
+        if name in tuned_encoder.frozen:
             state[prefix + name] = parameter.data

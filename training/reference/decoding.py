@@ -157,9 +157,9 @@ class _CachedLayer:
         weights = (scores - self.slopes * age).softmax(-1)
         heads = weights[:, :, None] @ self.values[:running, :, past]
         x = layer.norm1(x + layer.self_attn.merge(heads)[:, 0])
-        return layer.transform(layer.norm2(x + self._hear(x, time)))
+        return layer.transform(layer.norm2(x + self._attend_to_audio(x, time)))
 
-    def _hear(self, x: Tensor, time: int) -> Tensor:
+    def _attend_to_audio(self, x: Tensor, time: int) -> Tensor:
         running = len(x)
         score = (self.probe[:running, time] @ x[..., None])[..., 0] + self.probe_bias[:running, time]
         change = (score.sigmoid()[:, None] @ self.change[:running, time])[:, 0]

@@ -135,7 +135,7 @@ class LinearEmbedding(nn.Module):
         return out
 
 
-class Encoder(nn.Module):
+class PriorEncoder(nn.Module):
     """Vertex offsets to latents: linear, convolution over time, transformer."""
 
     def __init__(self, settings: ReferencePriorSettings) -> None:
@@ -155,7 +155,7 @@ class Encoder(nn.Module):
         return out
 
 
-class Decoder(nn.Module):
+class PriorDecoder(nn.Module):
     """Latents to vertex offsets: convolution over time, transformer, linear."""
 
     def __init__(self, settings: ReferencePriorSettings) -> None:
@@ -204,8 +204,8 @@ class ReferencePrior(nn.Module):
         if settings.codes_per_frame * settings.code_dim != settings.hidden:
             raise ValueError(f"{settings.codes_per_frame} codes do not fill {settings.hidden} values")
         self.settings = settings
-        self.encoder = Encoder(settings)
-        self.decoder = Decoder(settings)
+        self.encoder = PriorEncoder(settings)
+        self.decoder = PriorDecoder(settings)
         self.quantize = Quantiser(settings.codebook_size, settings.code_dim)
 
     def quantise(self, offsets: Tensor) -> Quantised:

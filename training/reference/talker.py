@@ -91,10 +91,12 @@ class DecoderLayer(nn.Module):
             q, k, v, bias.to(q.dtype), dropout_p=self._attention_dropout
         )
         x = self.norm1(x + self.dropout(self.self_attn.merge(heads)))
-        x = self.norm2(x + self.dropout(self.hear(x, *self.multihead_attn.project(memory, slice(1, 3)))))
+        x = self.norm2(
+            x + self.dropout(self.attend_to_audio(x, *self.multihead_attn.project(memory, slice(1, 3))))
+        )
         return self.transform(x)
 
-    def hear(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def attend_to_audio(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Attention of every frame to its own two audio tokens: (B, T, D) -> (B, T, D).
 
         `keys` and `values` are (B, heads, 2 T, D / heads). The reference's mask leaves just these two of

@@ -18,7 +18,7 @@ DEAD_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class CodebookHealth:
     """Use of the codes since the last look."""
 
     perplexity: float
@@ -54,7 +54,7 @@ class Codebook(nn.Module):
         self._place(torch.ones_like(self.usage, dtype=torch.bool), latents, seed)
 
     @torch.no_grad()
-    def revive(self, latents: Tensor, optimiser: torch.optim.Optimizer, seed: int) -> Health:
+    def revive(self, latents: Tensor, optimiser: torch.optim.Optimizer, seed: int) -> CodebookHealth:
         """Move dead codes and begin to count anew.
 
         Parameters
@@ -74,7 +74,7 @@ class Codebook(nn.Module):
                 value[dead] = 0
         self.usage.zero_()
         entropy = -(share * torch.log(share + 1e-10)).sum()
-        return Health(entropy.exp().item(), dead.float().mean().item())
+        return CodebookHealth(entropy.exp().item(), dead.float().mean().item())
 
     def _place(self, chosen: Tensor, latents: Tensor, seed: int) -> None:
         weight = self._quantiser[0].embedding.weight

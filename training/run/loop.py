@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multitalk.training.errors import TrainingError
-from multitalk.training.run.fit import Progress, TrainedModel, claim, fit
+from multitalk.training.run.lightning_run import Progress, TrainedModel, claim, run_task
 from multitalk.training.run_settings import PriorRun, TalkerRun, TrainingSettings
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from multitalk.training.data.packed import PackedMotion
     from multitalk.training.data.rounds import Rounds
     from multitalk.training.model.audio_encoder import AudioEncoder
-    from multitalk.training.model.tuning import Ears
+    from multitalk.training.model.tuning import TunedEncoder
     from multitalk.training.reference.talker import ReferenceTalker
-    from multitalk.training.run.tasks import Plan
+    from multitalk.training.run.tasks import RunContext
     from multitalk.training.settings import TuningSettings
 
 
@@ -62,7 +62,7 @@ def train_prior(
     """
     import torch
 
-    from multitalk.training.model.face import Face
+    from multitalk.training.model.face_decoder import FaceDecoder
     from multitalk.training.model.model_files import PriorFile, save_prior
     from multitalk.training.model.motion_prior import MotionPrior, statistics
     from multitalk.training.reference.prior import ReferencePrior
@@ -87,9 +87,9 @@ def train_prior(
         assert isinstance(model, MotionPrior | ReferencePrior)
         save_prior(PriorFile(model, head_model.key), folder / f"{name}.pt")
 
-    plan = _plan(rounds, names, mean)
-    task = PriorTask(prior, Face(head_model), run.training, plan, export)
-    return fit(task, rounds, folder, resume=resume, progress=progress)
+    context = _run_context(rounds, names, mean)
+    task = PriorTask(prior, FaceDecoder(head_model), run.training, context, export)
+    return run_task(task, rounds, folder, resume=resume, progress=progress)
 
 
 def train_talker(
@@ -138,7 +138,7 @@ def train_talker(
 
     from multitalk.training.data.motion_data import Samples
     from multitalk.training.model.audio_encoder import load_audio_encoder
-    from multitalk.training.model.face import Face
+    from multitalk.training.model.face_decoder import FaceDecoder
     from multitalk.training.model.model_files import TalkerFile, digest, load_prior, save_talker
     from multitalk.training.model.motion_prior import MotionPrior, statistics
     from multitalk.training.model.talker import Talker
@@ -166,10 +166,10 @@ def train_talker(
         encoder = audio_encoder or load_audio_encoder(run.audio)
         fingerprint, width = encoder.fingerprint, encoder.width
         claim(folder, run, built_on | {"audio_encoder": fingerprint}, resume=resume)
-        ears, encoder = _cut(encoder, run.audio.tuning)
+        tuned_encoder, encoder = _cut(encoder, run.audio.tuning)
         cache = run.training.data.cache or root / "cache"
         rounds.sound = _encoded(samples, encoder, cache, rounds, progress)
-        talker = Talker(run.model, width, prior_file.prior.settings, ears)
+        talker = Talker(run.model, width, prior_file.prior.settings, tuned_encoder)
     else:
         claim(folder, run, built_on, resume=resume)
         _check_vertices(run.model.vertex_values, head_model)
@@ -181,9 +181,9 @@ def train_talker(
         assert isinstance(model, Talker | ReferenceTalker)
         save_talker(TalkerFile(model, built_on["prior"], fingerprint), folder / f"{name}.pt")
 
-    plan = _plan(rounds, list(run.model.languages), statistics(_sample(packed))[0])
-    task = TalkerTask(talker, prior_file.prior, Face(head_model), run.training, plan, export)
-    return fit(task, rounds, folder, resume=resume, progress=progress)
+    context = _run_context(rounds, list(run.model.languages), statistics(_sample(packed))[0])
+    task = TalkerTask(talker, prior_file.prior, FaceDecoder(head_model), run.training, context, export)
+    return run_task(task, rounds, folder, resume=resume, progress=progress)
 
 
 def _packed(root: Path, run: PriorRun | TalkerRun, head_model: HeadModel) -> PackedMotion:
@@ -206,10 +206,10 @@ def _rounds(packed: PackedMotion, rows: dict[str, int], training: TrainingSettin
     return Rounds(packed, rows, None, training)
 
 
-def _plan(rounds: Rounds, languages: list[str], mean: Tensor) -> Plan:
-    from multitalk.training.run.tasks import Plan
+def _run_context(rounds: Rounds, languages: list[str], mean: Tensor) -> RunContext:
+    from multitalk.training.run.tasks import RunContext
 
-    return Plan(rounds.steps, rounds.steps_per_epoch, languages, mean)
+    return RunContext(rounds.steps, rounds.steps_per_epoch, languages, mean)
 
 
 def _sample(packed: PackedMotion, clips: int = 2000) -> Tensor:
@@ -246,26 +246,26 @@ def _encoded(
     """Encode the sound of all clips that training or validation will hear."""
     from multitalk.training.data.motion_data import cache_features
 
-    held_out = {clip for plan in rounds.validation_plans() for clip in plan.clips}
+    held_out = {clip for context in rounds.validation_batches() for clip in context.clips}
     clips = sorted(held_out | set(samples.packed.of_split("train").tolist()))
 
-    def told(done: int, of: int) -> None:
+    def show_progress(done: int, of: int) -> None:
         if progress is not None:
             progress("sound encoded", done, of)
 
-    return cache_features(samples, encoder, cache, clips, told)
+    return cache_features(samples, encoder, cache, clips, show_progress)
 
 
-def _cut(encoder: AudioEncoder, tuning: TuningSettings) -> tuple[Ears | None, AudioEncoder]:
+def _cut(encoder: AudioEncoder, tuning: TuningSettings) -> tuple[TunedEncoder | None, AudioEncoder]:
     """Divide an audio encoder into what is trained along and what stays frozen."""
     if tuning.kind == "frozen":
         return None, encoder
     from multitalk.training.model.audio_encoder import Wav2Vec2Encoder
-    from multitalk.training.model.tuning import Ears, lower_part
+    from multitalk.training.model.tuning import TunedEncoder, lower_part
 
     if not isinstance(encoder, Wav2Vec2Encoder):
         raise TrainingError(f"audio encoder {encoder.fingerprint} can only be frozen; tune a wav2vec 2.0")
-    return Ears(encoder.model, tuning), lower_part(encoder, tuning)
+    return TunedEncoder(encoder.model, tuning), lower_part(encoder, tuning)
 
 
 def _start_from_pretrained(talker: ReferenceTalker, directory: Path | None) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from multitalk.training.layers.quantiser import Quantised
 from multitalk.training.layers.wav2vec2 import normalise
-from multitalk.training.model.face import Face
+from multitalk.training.model.face_decoder import FaceDecoder
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.talker import Talker, mean_latents
 from multitalk.training.reference.prior import ReferencePrior
@@ -38,7 +38,7 @@ class Losses:
     """The prior's codes, for the codebook's health."""
 
 
-def prior_losses(prior: Prior, face: Face, motion: Tensor) -> Losses:
+def prior_losses(prior: Prior, face: FaceDecoder, motion: Tensor) -> Losses:
     """Reconstruction and quantiser losses of motion (B, T, F)."""
     if isinstance(prior, ReferencePrior):
         offsets = face(motion)
@@ -53,9 +53,9 @@ def prior_losses(prior: Prior, face: Face, motion: Tensor) -> Losses:
 
 
 def talker_losses(
-    talker: nn.Module, prior: Prior, face: Face, motion: Tensor, language: Tensor, sound: Tensor
+    talker: nn.Module, prior: Prior, face: FaceDecoder, motion: Tensor, language: Tensor, sound: Tensor
 ) -> Losses:
-    """Losses of a talker on motion (B, T, F), languages (B,) and sound as `motion_data.Batch` has it."""
+    """Losses of a talker on motion (B, T, F), languages (B,) and sound as `motion_data.MotionBatch` has it."""
     if isinstance(talker, ReferenceTalker) and isinstance(prior, ReferencePrior):
         audio = [normalise(clip) for clip in sound]
         styles = talker.learnable_style_emb(language)
@@ -64,7 +64,7 @@ def talker_losses(
     assert isinstance(talker, Talker) and isinstance(prior, MotionPrior)
     with torch.no_grad():
         truth = prior.quantise(motion)
-    logits = talker(prior, talker.hear(sound), talker.languages(language), truth.latents)
+    logits = talker(prior, talker.encode_audio(sound), talker.languages(language), truth.latents)
     decoded = prior.decode(mean_latents(logits, prior))
     parts = _motion_losses(prior, face, decoded, motion)
     surprise = functional.cross_entropy(logits.float().flatten(0, 2), truth.codes.flatten(), reduction="none")
@@ -72,7 +72,7 @@ def talker_losses(
     return Losses(_sum(parts), parts)
 
 
-def _motion_losses(prior: MotionPrior, face: Face, motion: Tensor, truth: Tensor) -> dict[str, Tensor]:
+def _motion_losses(prior: MotionPrior, face: FaceDecoder, motion: Tensor, truth: Tensor) -> dict[str, Tensor]:
     """Errors of the vertices (mm^2), of the lips', of their velocity, and of the standardised motion values."""
     offsets, wanted = face(motion) * MILLIMETRES, face(truth) * MILLIMETRES
     error = (offsets - wanted).view(*offsets.shape[:2], -1, 3)

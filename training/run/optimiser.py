@@ -28,7 +28,7 @@ def make_optimiser(settings: OptimiserSettings, model: nn.Module) -> torch.optim
     groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups[name.startswith("ears.")].append(parameter)
+            groups[name.startswith("tuned_encoder.")].append(parameter)
     rate = settings.learning_rate
     chosen: list[dict[str, Any]] = [
         {"params": parameters, "lr": rate * settings.audio_share if of_ears else rate}

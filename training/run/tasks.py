@@ -18,13 +18,13 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from multitalk.training.data.motion_data import Batch
+from multitalk.training.data.motion_data import MotionBatch
 from multitalk.training.errors import TrainingError
-from multitalk.training.layers.wav2vec2 import Encoder, normalise
-from multitalk.training.model.face import Face
+from multitalk.training.layers.wav2vec2 import TransformerEncoder, normalise
+from multitalk.training.model.face_decoder import FaceDecoder
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.talker import Talker
-from multitalk.training.model.tuning import Ears
+from multitalk.training.model.tuning import TunedEncoder
 from multitalk.training.reference.decoding import ReferenceDecoder
 from multitalk.training.reference.prior import ReferencePrior
 from multitalk.training.reference.talker import ReferenceTalker
@@ -39,7 +39,7 @@ Export = Callable[[nn.Module, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunContext:
     """What a task must know of its run beside the settings."""
 
     steps: int
@@ -59,11 +59,11 @@ class Task(lightning.LightningModule, ABC):
     ----------
     model : nn.Module
         What is trained.
-    face : Face
+    face : FaceDecoder
         Decodes motion.
     settings : TrainingSettings
         The run.
-    plan : Plan
+    context : RunContext
         Its length, and what validation needs.
     export : callable
         Called on the first process after each validation with the model and "last", and when it was the
@@ -75,10 +75,15 @@ class Task(lightning.LightningModule, ABC):
     """What was logged last before the checkpoint that this run went on from."""
 
     def __init__(
-        self, model: nn.Module, face: Face, settings: TrainingSettings, plan: Plan, export: Export
+        self,
+        model: nn.Module,
+        face: FaceDecoder,
+        settings: TrainingSettings,
+        context: RunContext,
+        export: Export,
     ) -> None:
         super().__init__()
-        self.model, self.settings, self.plan, self.export = model, settings, plan, export
+        self.model, self.settings, self.context, self.export = model, settings, context, export
         # Frozen modules hide in a tuple: they are no part of the checkpoint, nor of what processes
         # synchronise.
         self.frozen: tuple[nn.Module, ...] = (face,)
@@ -89,23 +94,23 @@ class Task(lightning.LightningModule, ABC):
         self.figures: dict[str, float] = {}
 
     @property
-    def face(self) -> Face:
+    def face(self) -> FaceDecoder:
         """The head model."""
         face = self.frozen[0]
-        assert isinstance(face, Face)
+        assert isinstance(face, FaceDecoder)
         return face
 
     @property
     def leaves_out_layers(self) -> bool:
         """Whether a step may leave some layers of the model without a gradient."""
-        return any(isinstance(module, Ears | Encoder) for module in self.model.modules())
+        return any(isinstance(module, TunedEncoder | TransformerEncoder) for module in self.model.modules())
 
     @abstractmethod
-    def losses(self, batch: Batch) -> Losses:
+    def losses(self, batch: MotionBatch) -> Losses:
         """Losses of a batch's clips."""
 
     @abstractmethod
-    def predict_motion(self, model: nn.Module, batch: Batch) -> Tensor:
+    def predict_motion(self, model: nn.Module, batch: MotionBatch) -> Tensor:
         """Offsets (B, T, N) that the model makes of a batch, free-running."""
 
     def on_fit_start(self) -> None:
@@ -125,7 +130,7 @@ class Task(lightning.LightningModule, ABC):
         """Take the figures; older checkpoints have none."""
         self.figures = checkpoint.get("figures", {})
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: MotionBatch, _: int) -> Tensor:
         """Weighted loss of a batch."""
         losses = self.losses(batch)
         self._log_losses({"loss": losses.total, **losses.parts}, batch.weight)
@@ -144,16 +149,16 @@ class Task(lightning.LightningModule, ABC):
         assert isinstance(sums, Tensor)
         return sums
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: MotionBatch, batch_idx: int) -> None:
         """Average the weights."""
         if self.averaged is not None and (batch_idx + 1) % self.settings.accumulate == 0:
             self.averaged.update_parameters(self.model)
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def validation_step(self, batch: MotionBatch, _: int) -> None:
         """Lip Vertex Error of a batch's clips, of the mean face and of the mean motion."""
         model = self.averaged.module if self.averaged is not None else self.model
         truth = self.face(batch.motion)
-        mean = self.face(self.plan.mean_motion.to(self.device)).expand_as(truth)
+        mean = self.face(self.context.mean_motion.to(self.device)).expand_as(truth)
         answers = (self.predict_motion(model.eval(), batch), torch.zeros_like(truth), mean)
         errors = torch.stack([self.face.lip_error(answer, truth) for answer in answers])
         counts = batch.weight > 0
@@ -163,12 +168,12 @@ class Task(lightning.LightningModule, ABC):
         """Log the errors by language, and export the model."""
         rows, errors = (torch.cat(parts, -1) for parts in zip(*self._errors, strict=True))
         self._errors.clear()
-        sums = torch.zeros(len(self.plan.languages), 4, device=self.device)
+        sums = torch.zeros(len(self.context.languages), 4, device=self.device)
         sums.index_add_(0, rows, torch.cat([errors, torch.ones_like(errors[:1])]).T)
         sums = self._sum(sums)
         model, face, motion = (sums.sum(0)[:3] / sums.sum(0)[3]).tolist()
         self.log_dict({"val/lve": model, "val/lve_mean_face": face, "val/lve_mean_motion": motion})
-        for name, row in zip(self.plan.languages, sums.tolist(), strict=True):
+        for name, row in zip(self.context.languages, sums.tolist(), strict=True):
             if row[3]:
                 self.log(f"val/lve/{name}", row[0] / row[3])
         self._export(model)
@@ -191,7 +196,7 @@ class Task(lightning.LightningModule, ABC):
         """Adam or AdamW with the settings' schedule, step by step."""
         settings = self.settings.optimiser
         optimiser = make_optimiser(settings, self.model)
-        factor = learning_rate_factor(settings, self.plan.steps, self.plan.steps_per_epoch)
+        factor = learning_rate_factor(settings, self.context.steps, self.context.steps_per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -200,14 +205,14 @@ class PriorTask(Task):
     """Training of a motion prior."""
 
     def __init__(
-        self, model: Prior, face: Face, settings: TrainingSettings, plan: Plan, export: Export
+        self, model: Prior, face: FaceDecoder, settings: TrainingSettings, context: RunContext, export: Export
     ) -> None:
-        super().__init__(model, face, settings, plan, export)
+        super().__init__(model, face, settings, context, export)
         self.model: Prior
         quantiser = model.quantize if isinstance(model, ReferencePrior) else model.quantise_latents
         self.codebook = Codebook(quantiser)
 
-    def losses(self, batch: Batch) -> Losses:
+    def losses(self, batch: MotionBatch) -> Losses:
         """Losses of a batch's clips; counts the codes."""
         losses = prior_losses(self.model, self.face, batch.motion)
         assert losses.quantised is not None
@@ -216,14 +221,14 @@ class PriorTask(Task):
         self.codebook.usage += self._sum(self.codebook.uses(counted))
         return losses
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: MotionBatch, batch_idx: int) -> None:
         """Put the codes on the latents of the run's first batch."""
         first = self.global_step == 0 and batch_idx == 0
         if first and self.settings.revive_steps:
             assert isinstance(self.model, MotionPrior)
             self.codebook.begin(self._all_latents(self.model, batch), self.settings.seed)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: MotionBatch, batch_idx: int) -> None:
         """Average the weights; now and then bring unused codes back."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         every = self.settings.revive_steps
@@ -237,13 +242,13 @@ class PriorTask(Task):
         self.log_dict({"codebook/perplexity": health.perplexity, "codebook/dead": health.dead_share})
 
     @torch.no_grad()
-    def _all_latents(self, model: MotionPrior, batch: Batch) -> Tensor:
+    def _all_latents(self, model: MotionPrior, batch: MotionBatch) -> Tensor:
         """Latents (M, L) before quantisation of the frames of all processes, of clips that count."""
         latents, counts = self.all_gather((model.encode(batch.motion).float(), batch.weight > 0))
         assert isinstance(latents, Tensor) and isinstance(counts, Tensor)
         return latents[counts].flatten(0, -2)
 
-    def predict_motion(self, model: nn.Module, batch: Batch) -> Tensor:
+    def predict_motion(self, model: nn.Module, batch: MotionBatch) -> Tensor:
         """Offsets (B, T, N) of the reconstruction."""
         if isinstance(model, ReferencePrior):
             offsets: Tensor = model(self.face(batch.motion)).offsets
@@ -259,12 +264,12 @@ class TalkerTask(Task):
         self,
         model: nn.Module,
         prior: Prior,
-        face: Face,
+        face: FaceDecoder,
         settings: TrainingSettings,
-        plan: Plan,
+        context: RunContext,
         export: Export,
     ) -> None:
-        super().__init__(model, face, settings, plan, export)
+        super().__init__(model, face, settings, context, export)
         self.frozen = (face, prior)
         if isinstance(model, ReferenceTalker):
             # As in the reference: the transformer is trained on, its convolutions are not.
@@ -277,11 +282,11 @@ class TalkerTask(Task):
         assert isinstance(prior, ReferencePrior | MotionPrior)
         return prior
 
-    def losses(self, batch: Batch) -> Losses:
+    def losses(self, batch: MotionBatch) -> Losses:
         """Losses of a batch's clips."""
         return talker_losses(self.model, self.prior, self.face, batch.motion, batch.language, batch.sound)
 
-    def predict_motion(self, model: nn.Module, batch: Batch) -> Tensor:
+    def predict_motion(self, model: nn.Module, batch: MotionBatch) -> Tensor:
         """Offsets (B, T, N), free-running."""
         prior, frames = self.prior, batch.motion.shape[1]
         if isinstance(model, ReferenceTalker) and isinstance(prior, ReferencePrior):

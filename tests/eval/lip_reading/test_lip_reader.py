@@ -86,13 +86,13 @@ def test_a_fairseq_checkpoint_is_read_without_fairseq(folder, monkeypatch, encod
 def test_a_reader_reads_from_lips_from_sound_and_from_both(folder):
     reader = load_lip_reader(folder)
     rng = np.random.default_rng(0)
-    seen = reader.see(rng.normal(size=(6, 88, 88)))
+    video_features = reader.encode_video(rng.normal(size=(6, 88, 88)))
     sound = rng.integers(-3000, 3000, 6 * 640).astype(np.int16)
     texts = [
-        reader.read(sound, seen),
-        reader.read(None, seen),
+        reader.read(sound, video_features),
+        reader.read(None, video_features),
         reader.read(sound, None),
-        reader.read(sound, seen, beam=3),
+        reader.read(sound, video_features, beam=3),
     ]
     assert all(set(text.replace(" ", "")) <= set("abcdefgh") for text in texts)
     with pytest.raises(ValueError, match="either"):

@@ -14,15 +14,15 @@ from multitalk.eval.ground_truth import FolderTruth
 from multitalk.eval.lip_reading.clips import LayoutError, avlr_folder, read_valid_clips, recognised_references
 from multitalk.eval.lip_reading.inputs import (
     rendered_mouths,
-    truth_sight,
-    vertex_sight,
-    video_sight,
+    true_mouth_crops,
+    vertex_mouth_crops,
+    video_mouth_crops,
 )
 from multitalk.eval.lip_reading.lip_reading import AUDIO_ONLY, SpokenClip, read_clips
 from multitalk.eval.lip_reading.lip_reading_tables import lip_reading_figures, lip_reading_table, unread_table
 from multitalk.eval.lip_reading.mouth import MouthLandmarks
 from multitalk.eval.lip_reading.noise import RecordedNoise
-from multitalk.eval.lip_reading.release import REAL_VIDEO, release_clips, release_video_sight
+from multitalk.eval.lip_reading.release import REAL_VIDEO, release_clips, release_mouth_crops
 from multitalk.eval.settings import LipReadingSettings
 from multitalk.manifests.media import MediaError
 
@@ -42,7 +42,7 @@ class Reader:
     def __init__(self, script):
         self.script, self.seen, self.read_count = script, [], 0
 
-    def see(self, mouths):
+    def encode_video(self, mouths):
         self.seen.append(float(mouths[0, 0, 0]))
         return torch.full((1, len(mouths), 1), float(mouths[0, 0, 0]))
 
@@ -63,7 +63,7 @@ def clips(tmp_path):
     return made
 
 
-def sight(value):
+def crops(value):
     def see(clip_id):
         return np.full((10, 88, 88), value + int(clip_id), np.float32)
 
@@ -76,7 +76,7 @@ def script(seen):
 
 
 def test_rates_by_protocol(clips, tmp_path):
-    readings = read_clips(clips, {"model": sight(0)}, Reader(script), NOISES, SETTINGS, tmp_path / "r.jsonl")
+    readings = read_clips(clips, {"model": crops(0)}, Reader(script), NOISES, SETTINGS, tmp_path / "r.jsonl")
     figures = {(f.row, f.snr_db, f.noise): f for f in lip_reading_figures(clips, readings, SETTINGS)}
     assert figures["model", -10.0, "all"].word_error_rate[0] == pytest.approx(1 / 6)
     assert figures["model", -7.5, "dog"].word_error_rate[0] == pytest.approx(1 / 6)
@@ -93,23 +93,23 @@ def test_rates_by_protocol(clips, tmp_path):
 
 def test_pictures_are_encoded_once_a_clip(clips, tmp_path):
     reader = Reader(script)
-    read_clips(clips, {"model": sight(0)}, reader, NOISES, SETTINGS, tmp_path / "r.jsonl")
+    read_clips(clips, {"model": crops(0)}, reader, NOISES, SETTINGS, tmp_path / "r.jsonl")
     assert reader.seen == [0.0, 1.0]
     assert reader.read_count == 2 * 2 * 4  # clips, rows, conditions
 
 
 def test_an_interrupted_run_goes_on(clips, tmp_path):
     record = tmp_path / "r.jsonl"
-    whole = read_clips(clips, {"model": sight(0)}, Reader(script), NOISES, SETTINGS, record)
+    whole = read_clips(clips, {"model": crops(0)}, Reader(script), NOISES, SETTINGS, record)
     lines = record.read_text().splitlines()
     record.write_text("\n".join(lines[:9]) + "\n" + lines[9][:20])  # killed while writing the tenth
     reader = Reader(script)
-    again = read_clips(clips, {"model": sight(0)}, reader, NOISES, SETTINGS, record)
+    again = read_clips(clips, {"model": crops(0)}, reader, NOISES, SETTINGS, record)
     assert reader.read_count == len(lines) - 9
     assert set(again.readings) == set(whole.readings)
     other = Reader(script)
     read_clips(
-        clips, {"model": sight(0)}, other, NOISES, LipReadingSettings(beam=2, bootstrap_draws=100), record
+        clips, {"model": crops(0)}, other, NOISES, LipReadingSettings(beam=2, bootstrap_draws=100), record
     )
     assert other.read_count == len(lines), "another beam is another reading"
     assert all(json.loads(line) for line in record.read_text().splitlines() if line != lines[9][:20])
@@ -119,9 +119,9 @@ def test_rows_are_scored_on_the_clips_that_all_have(clips, tmp_path):
     def blind(clip_id):
         if clip_id == "1":
             raise LookupError("no prediction")
-        return sight(0)(clip_id)
+        return crops(0)(clip_id)
 
-    rows = {"model": sight(0), "blind": blind}
+    rows = {"model": crops(0), "blind": blind}
     readings = read_clips(clips, rows, Reader(script), NOISES, SETTINGS, tmp_path / "r.jsonl")
     assert readings.skipped["blind"] == {"1": "no prediction"}
     figures = lip_reading_figures(clips, readings, SETTINGS)
@@ -211,23 +211,23 @@ def test_vertices_become_mouth_pictures(tmp_path):
     pytest.importorskip("vtkmodules.vtkRenderingOpenGL2")
     vertices, faces, template = head(4)
     np.save(tmp_path / "clip.npy", vertices)
-    see = vertex_sight(tmp_path, faces, template)
+    see = vertex_mouth_crops(tmp_path, faces, template)
     mouths = see("clip")
     assert mouths.shape == (4, 88, 88)
     assert mouths.std() > 0
     assert np.array_equal(mouths, rendered_mouths(vertices, faces, template))
     with pytest.raises(LookupError, match="no prediction"):
         see("other")
-    assert np.array_equal(truth_sight(FolderTruth(tmp_path, template), faces)("clip"), mouths)
+    assert np.array_equal(true_mouth_crops(FolderTruth(tmp_path, template), faces)("clip"), mouths)
     with pytest.raises(LookupError, match="template"):
-        truth_sight(FolderTruth(tmp_path), faces)("clip")
+        true_mouth_crops(FolderTruth(tmp_path), faces)("clip")
 
 
 def test_a_releases_clips_are_read_from_its_own_video(release_root, tmp_path):
     (clip,) = release_clips(release_root, "first", "german")
     assert (clip.source, clip.reference) == ("v", "Guten Tag!")
     assert release_clips(release_root, "first", "greek") == []
-    rows = {REAL_VIDEO: release_video_sight(release_root, "german")}
+    rows = {REAL_VIDEO: release_mouth_crops(release_root, "german")}
     readings = read_clips(
         [clip], rows, Reader(lambda seen: "guten tag"), NOISES, SETTINGS, tmp_path / "r.jsonl"
     )
@@ -241,7 +241,7 @@ def test_videos_become_mouth_pictures(tmp_path, count, topology):
     frames = [np.full((64, 64, 3), 40 * k, np.uint8) for k in range(5)]
     write_video(tmp_path / "clip.mp4", frames)
     points = np.full((5, count, 3), np.nan)
-    mouths = video_sight(lambda clip: tmp_path / f"{clip}.mp4", lambda clip: points)("clip")
+    mouths = video_mouth_crops(lambda clip: tmp_path / f"{clip}.mp4", lambda clip: points)("clip")
     assert mouths.shape == (5, 88, 88)
     assert np.all(np.diff(mouths.mean(axis=(1, 2))) > 0.5)
     assert MouthLandmarks.of(points, topology).stable.shape == (5, 5, 2)
@@ -249,17 +249,17 @@ def test_videos_become_mouth_pictures(tmp_path, count, topology):
 
 def test_another_sound_is_read_anew(clips, tmp_path):
     record = tmp_path / "r.jsonl"
-    whole = read_clips(clips, {"model": sight(0)}, Reader(script), NOISES, SETTINGS, record)
+    whole = read_clips(clips, {"model": crops(0)}, Reader(script), NOISES, SETTINGS, record)
     with wave.open(str(clips[0].sound), "wb") as file:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(bytes(9600))
     reader = Reader(script)
-    read_clips(clips, {"model": sight(0)}, reader, NOISES, SETTINGS, record)
+    read_clips(clips, {"model": crops(0)}, reader, NOISES, SETTINGS, record)
     assert reader.read_count == len(whole.readings) / len(clips)
 
 
 def test_clips_in_which_nothing_is_said_are_told_of(clips, tmp_path):
     silent = [clips[0], replace(clips[1], reference="...")]
-    readings = read_clips(silent, {"model": sight(0)}, Reader(script), NOISES, SETTINGS, tmp_path / "r.jsonl")
+    readings = read_clips(silent, {"model": crops(0)}, Reader(script), NOISES, SETTINGS, tmp_path / "r.jsonl")
     table = unread_table(silent, readings, SETTINGS)
     assert table.rows == (("reference", "1", "nothing is said in it"),)

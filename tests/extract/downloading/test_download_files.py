@@ -107,7 +107,7 @@ def test_what_came_is_compared_with_what_was_announced(tmp_path, video_bytes, mo
         return found | answer
 
     disk = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("multitalk.extract.downloading.download.run_worker", came)
+    monkeypatch.setattr("multitalk.extract.downloading.download.run_yt_dlp", came)
     try:
         found = download("http://x/x.mp4", tmp_path / "x.mp4", ONCE, clips=[(0.2, 2.3)])
     except ClipError as error:

@@ -41,7 +41,7 @@ def test_the_longest_pause_before_a_download_is_allowed_for(tmp_path, monkeypatc
         raise OSError("enough")
 
     seen = []
-    monkeypatch.setattr("multitalk.extract.downloading.download.run_worker", ask)
+    monkeypatch.setattr("multitalk.extract.downloading.download.run_yt_dlp", ask)
     with pytest.raises(ClipError):
         download("http://x/x.mp4", tmp_path / "x.mp4", ONCE.model_copy(update={"sleep_sec": 300.0}))
     assert seen[0].pause_sec == 300

@@ -33,7 +33,7 @@ def test_a_long_list_comes_whole(tmp_path):
 )
 def test_a_video_that_is_listed_without_an_id_is_named_by_its_address(monkeypatch, url, name):
     monkeypatch.setattr(
-        "multitalk.extract.downloading.playlist.run_worker",
+        "multitalk.extract.downloading.playlist.run_yt_dlp",
         lambda *_, **__: {"videos": [{"id": None, "url": url}]},
     )
     assert list_videos("https://example.org", ONCE) == [ListedVideo(name, url)]

@@ -6,7 +6,7 @@ import pytest
 from multitalk.extract.crop import crop_box
 from multitalk.extract.faces.candidates import (
     CandidateSettings,
-    Sighting,
+    SampledFrame,
     Speech,
     clip_box,
     clip_intervals,
@@ -19,9 +19,9 @@ FACE = (500.0, 200.0, 700.0, 440.0)
 SETTINGS = CandidateSettings()
 
 
-def sighting(frame, *boxes, yaw=0.0, pitch=0.0):
+def sampled_frame(frame, *boxes, yaw=0.0, pitch=0.0):
     count = len(boxes)
-    return Sighting(
+    return SampledFrame(
         frame,
         np.asarray(boxes, np.float32).reshape(-1, 4),
         np.full(count, yaw, np.float32),
@@ -36,12 +36,12 @@ def speech(*intervals, frames=500):
     return Speech(intervals, heard)
 
 
-def spans(sightings, spoken, cuts=(), frames=500):
-    found = find_candidates(sightings, cuts, frames, spoken, SIZE, SETTINGS)
+def spans(sampled_frames, spoken, cuts=(), frames=500):
+    found = find_candidates(sampled_frames, cuts, frames, spoken, SIZE, SETTINGS)
     return [(c.start_frame, c.start_frame + c.frame_count) for c in found]
 
 
-ALONE = [sighting(frame, FACE) for frame in range(0, 500, 5)]
+ALONE = [sampled_frame(frame, FACE) for frame in range(0, 500, 5)]
 
 
 def test_a_clip_holds_speech_and_a_little_silence():
@@ -75,7 +75,7 @@ def test_speech_too_short_for_two_clips_makes_one():
 
 def test_hours_of_speech_without_a_pause_are_parted():
     frames = 2 * 3600 * 25
-    alone = [sighting(frame, FACE) for frame in range(0, frames, 25)]
+    alone = [sampled_frame(frame, FACE) for frame in range(0, frames, 25)]
     found = find_candidates(alone, (), frames, speech((0, frames), frames=frames), SIZE, SETTINGS)
     assert found[0].start_frame == 0
     assert all(a.start_frame + a.frame_count == b.start_frame for a, b in pairwise(found))
@@ -99,12 +99,12 @@ def test_a_cut_parts_clips_and_speech_across_it_is_left_out():
 @pytest.mark.parametrize(
     "bad",
     [
-        sighting(150),
-        sighting(150, FACE, (900, 200, 1050, 400)),
-        sighting(150, FACE, yaw=60),
-        sighting(150, FACE, pitch=-50),
-        sighting(150, (500, 200, 570, 290)),
-        sighting(150, (100, 200, 300, 440)),
+        sampled_frame(150),
+        sampled_frame(150, FACE, (900, 200, 1050, 400)),
+        sampled_frame(150, FACE, yaw=60),
+        sampled_frame(150, FACE, pitch=-50),
+        sampled_frame(150, (500, 200, 570, 290)),
+        sampled_frame(150, (100, 200, 300, 440)),
     ],
     ids=["none", "two", "profile", "looking down", "small", "elsewhere"],
 )
@@ -115,7 +115,7 @@ def test_a_clip_needs_the_same_single_usable_face_throughout(bad):
 
 
 def test_a_small_face_in_the_background_does_not_count():
-    seen = [sighting(frame, FACE, (900, 200, 950, 260)) for frame in range(0, 500, 5)]
+    seen = [sampled_frame(frame, FACE, (900, 200, 950, 260)) for frame in range(0, 500, 5)]
     assert spans(seen, speech((100, 200))) == [(95, 205)]
 
 
@@ -125,7 +125,7 @@ def test_times_that_nobody_looked_at_hold_no_clip():
 
 
 def test_a_stretch_reaches_to_the_cut_and_to_the_end_of_the_video():
-    seen = [sighting(frame, FACE) for frame in range(0, 48, 5)]
+    seen = [sampled_frame(frame, FACE) for frame in range(0, 48, 5)]
     first, second = one_face_stretches(seen, [23], 49, SETTINGS)
     assert (first.start, first.end, second.start, second.end) == (0, 23, 23, 49)
 

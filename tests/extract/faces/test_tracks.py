@@ -7,7 +7,7 @@ import pytest
 
 from multitalk.extract.crop import crop_box
 from multitalk.extract.errors import ClipError, ErrorCode
-from multitalk.extract.faces.landmarks import Face
+from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.shots import ShotDetector
 from multitalk.extract.faces.tracks import (
     TrackSettings,
@@ -24,7 +24,7 @@ OVAL[:2] = [[-0.5, -0.5, 0], [0.5, 0.5, 0]]
 
 
 def face(x, y, size=150.0):
-    return Face(OVAL * np.float32(size) + np.array([x, y, 0], np.float32))
+    return DetectedFace(OVAL * np.float32(size) + np.array([x, y, 0], np.float32))
 
 
 def choose(faces, box=WHOLE, **settings):

@@ -69,7 +69,7 @@ def test_other_files_are_refused(tmp_path, task_file, damage):
 
 def test_what_the_coefficients_mean_is_as_old_as_the_recipe_says(head):
     """Stored motion decodes only with the very basis it was fitted on: who changes it must rename the recipe."""
-    assert canonical._RECIPE == "canonical-1"
+    assert canonical.RECIPE == "canonical-1"
     ramp = np.arange(478)[:, None] + 500 * np.arange(3)
     for basis, columns, wanted in (
         (head.shapedirs, (1, 40, 99, 121, 279), (10.76, -11.04, 1.35, 0.26, -0.21)),

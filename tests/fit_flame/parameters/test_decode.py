@@ -8,6 +8,7 @@ from multitalk.fit_flame.heads.flame_file import FlameArrays, flame_head_model
 from multitalk.fit_flame.heads.head_model import LandmarkEmbedding
 from multitalk.fit_flame.landmarks.embedding import contour_row
 from multitalk.fit_flame.parameters.decode import ForwardModel
+from tests.golden import golden
 
 NOWHERE = LandmarkEmbedding(np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros((0, 3), np.float32))
 
@@ -90,6 +91,11 @@ def test_missing_coefficients_are_zero_and_too_many_refused(flame):
 def test_contour_moves_with_yaw(yaw, row):
     rotation = Rotation.from_euler("y", yaw, degrees=True).as_matrix()
     assert contour_row(rotation.reshape(1, 3, 3)) == [row]
+
+
+def test_the_encoder_agrees_with_the_original_without_flame(capsys):
+    assert parity.main([str(golden("deca"))]) == 0
+    assert capsys.readouterr().out.count(" ok\n") == 2
 
 
 def test_agrees_with_the_original(shared, capsys):

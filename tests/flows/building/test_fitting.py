@@ -10,6 +10,7 @@ import torch
 
 from multitalk.assets.errors import AssetMissing
 from multitalk.assets.fetch import require
+from multitalk.extract.errors import Stage
 from multitalk.fit_flame.fit import FitDiverged
 from multitalk.fit_flame.heads.canonical import canonical_head_model
 from multitalk.fit_flame.heads.flame_file import flame_head_model, read_flame
@@ -20,6 +21,7 @@ from multitalk.fit_flame.regressors.smirk import Smirk
 from multitalk.flows.building import fitting
 from multitalk.flows.building.fitting import Fitter, regressor_version
 from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.stages import stage_fingerprints
 
 FRAMES = 20
 
@@ -155,13 +157,17 @@ def test_other_head_models_are_told_of_before_the_run(weights):
 def test_only_what_changes_rows_changes_the_fingerprint(weights):
     plain = BuildSettings()
     assert "regressor" not in plain.model_dump(exclude_none=True)
-    deca = BuildSettings(regressor={"name": "deca"})
-    assert deca.fingerprint() != plain.fingerprint()
-    assert (
-        BuildSettings(regressor={"name": "deca", "batch": 2, "device": "cpu"}).fingerprint()
-        == deca.fingerprint()
-    )
-    assert BuildSettings(regressor={"name": "deca", "use": "only"}).fingerprint() != deca.fingerprint()
+
+    def fit(**changes):
+        chosen = {"name": "deca", "weights": weights, **changes}
+        return stage_fingerprints(BuildSettings(regressor=chosen))[Stage.FIT]
+
+    assert fit() != stage_fingerprints(plain)[Stage.FIT]
+    assert fit(batch=2, device="cpu") == fit()
+    assert fit(use="only") != fit()
+    other = weights.with_name("other.pt")
+    other.write_bytes(weights.read_bytes() + b" ")
+    assert fit(weights=other) != fit()
 
 
 def test_rows_name_the_checkpoint(weights):

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
-from multitalk.flows.building.plan import make_plan
-from multitalk.flows.building.settings import build_settings
-from multitalk.flows.building.video import commit_failure
+from multitalk.flows.building.plan import annotated_videos
+from multitalk.flows.building.settings import BuildSettings, build_settings
+from multitalk.flows.building.stages import stage_fingerprints
+from multitalk.flows.building.stored_clips import StoredClips
+from multitalk.flows.building.video import VideoBuilder
 from multitalk.manifests import open_dataset
 
 GOOD = {
@@ -57,6 +59,7 @@ def changed(place: str, value: object, *, missing: bool = False) -> dict[str, ob
     return entry
 
 
+WANTED = stage_fingerprints(BuildSettings())
 MUTATED = st.dictionaries(
     st.sampled_from(IDS),
     st.one_of(VALUES, st.builds(changed, PLACES, VALUES, missing=st.booleans())),
@@ -73,8 +76,10 @@ def test_every_mutated_clip_ends_as_one_row_within_the_root(tmp_path_factory, en
     annotations = folder / "annotations.json"
     annotations.write_text(json.dumps(entries))
     config = build_settings(annotations=(str(annotations),), root=folder / "place" / "dataset")
-    for video in make_plan(config).videos:
-        commit_failure(video, ClipError(ErrorCode.NETWORK, "no network", Stage.SOURCE), config)
+    for video in annotated_videos(config):
+        stored = StoredClips(config.root, video.language, [video.file_id])
+        builder = VideoBuilder(config, WANTED, stored)
+        builder.give_up(video, ClipError(ErrorCode.NETWORK, "no network", Stage.SOURCE))
     files = {path.relative_to(folder).parts[0] for path in folder.rglob("*") if path.is_file()}
     assert files <= {"annotations.json", "place"}
     assert len(open_dataset(config.root).clips()) == len(entries)
@@ -99,7 +104,7 @@ def hostile_clips() -> Iterator[tuple[str, str]]:
     yield "same", json.dumps(changed("transcript", "other"))
 
 
-def build(folder: Path, environment: dict[str, str], *annotations: Path) -> subprocess.CompletedProcess[str]:
+def build(folder: Path, *annotations: Path) -> subprocess.CompletedProcess[str]:
     """Run the command, where there is nothing to be downloaded from."""
     (folder / "videos").mkdir(exist_ok=True)
     source = (folder / "videos").as_uri() + "/{video_id}.mp4"
@@ -107,16 +112,16 @@ def build(folder: Path, environment: dict[str, str], *annotations: Path) -> subp
     return subprocess.run(
         [*command, "--root", str(folder / "dataset"), "--source-url", source, "--workers", "1"],
         check=False, capture_output=True, text=True, timeout=300, cwd=folder,
-        env={**environment, "PYTHONPATH": str(Path(__file__).parents[3])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_a_build_of_hostile_clips_ends_well(tmp_path, prefect_environment):
+def test_a_build_of_hostile_clips_ends_well(tmp_path):
     clips = list(hostile_clips())
     text = ",".join(f"{json.dumps(clip_id)}: {entry}" for clip_id, entry in clips)
     (tmp_path / "annotations.json").write_text("{" + text + "}")
-    done = build(tmp_path, prefect_environment, tmp_path / "annotations.json")
+    done = build(tmp_path, tmp_path / "annotations.json")
     assert done.returncode == 1, done.stdout + done.stderr  # it finished, and nothing came out
     assert "no clip of the dataset came out" in done.stderr
     assert "Traceback" not in done.stderr
@@ -132,7 +137,6 @@ def test_a_build_of_hostile_clips_ends_well(tmp_path, prefect_environment):
 def test_a_file_that_is_none_ends_a_build_in_one_line(tmp_path):
     path = tmp_path / "annotations.json"
     path.write_bytes(b"[" * 50_000)
-    own_server = {**os.environ, "PREFECT_HOME": str(tmp_path / "home")}
-    done = build(tmp_path, own_server, path)
+    done = build(tmp_path, path)
     assert done.returncode == 2
     assert done.stderr.strip() == f"multitalk: error: {path}: not annotations: nested too deeply"

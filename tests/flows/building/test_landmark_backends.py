@@ -7,15 +7,16 @@ from benchmarks.landmarks import moving_portrait
 from multitalk.assets.errors import AssetMissing
 from multitalk.assets.fetch import require
 from multitalk.extract.annotations import Annotation, BoundingBox
-from multitalk.extract.crop import CropBox
+from multitalk.extract.errors import Stage
 from multitalk.extract.faces.face_alignment import DEPTH_NETWORK, LANDMARK_NETWORK, SFD_NETWORK
-from multitalk.extract.faces.landmarks import Face, FrameFaces, LandmarkSettings, MediaPipeDetector
-from multitalk.extract.trim import TrimResult
+from multitalk.extract.faces.landmarks import DetectedFace, FrameFaces, LandmarkSettings, MediaPipeDetector
 from multitalk.flows.building import clip as stages
+from multitalk.flows.building import stages as stage_rules
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.modelling.detectors import detected_layout, face_detector
 from multitalk.ground.face_layout import IBUG_68
 from multitalk.manifests import open_dataset
+from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.store import commit_fragment
 
 IBUG = LandmarkSettings(backend="face-alignment")
@@ -26,17 +27,22 @@ class FewerPoints(MediaPipeDetector):
 
     def faces(self, clip):
         for seen in super().faces(clip):
-            few = tuple(Face(face.points[list(IBUG_68.mediapipe)]) for face in seen.faces)
+            few = tuple(DetectedFace(face.points[list(IBUG_68.mediapipe)]) for face in seen.faces)
             yield FrameFaces(seen.index, seen.frame, few)
 
 
-def test_the_choice_makes_other_rows_and_what_it_leaves_unused_does_not():
-    default = BuildSettings().fingerprint()
+def test_the_choice_makes_other_rows_and_what_it_leaves_unused_does_not(monkeypatch):
+    monkeypatch.setattr(stage_rules, "version_of", lambda name: f"version of {name}")
+
+    def landmarks(settings):
+        return stage_rules.stage_fingerprints(BuildSettings(landmarks=settings))[Stage.LANDMARKS]
+
+    default = landmarks(LandmarkSettings())
     unused = LandmarkSettings(face_alignment={"detector": "blazeface"})
-    assert BuildSettings(landmarks=unused).fingerprint() == default
-    assert BuildSettings(landmarks=IBUG).fingerprint() != default
+    assert landmarks(unused) == default
+    assert landmarks(IBUG) != default
     blazeface = IBUG.model_copy(update={"face_alignment": unused.face_alignment})
-    assert BuildSettings(landmarks=blazeface).fingerprint() != BuildSettings(landmarks=IBUG).fingerprint()
+    assert landmarks(blazeface) != landmarks(IBUG)
     assert detected_layout(IBUG) is IBUG_68
 
 
@@ -71,16 +77,17 @@ def test_a_clip_of_68_points_is_built_measured_fitted_and_stored(monkeypatch, tm
     place = moving_portrait(tmp_path / "portrait.mp4", 16)
     box = BoundingBox(top=0.1, bottom=0.9, left=0.1, right=0.9)
     annotation = Annotation("portrait_0", "portrait", "english", 0.0, 0.64, 0, 16, box, "")
-    trimmed = TrimResult(place, place, CropBox(512, 512, 0, 0), 1.0, 16, 0.64, "0" * 64)
     rows = {}
     for name, kind, settings in (("478", MediaPipeDetector, LandmarkSettings()), ("68", FewerPoints, IBUG)):
         detector = kind(require("face_landmarker"))
         monkeypatch.setattr(stages, "face_detector", lambda _, detector=detector: detector)
-        builder = stages.ClipBuilder(BuildSettings(root=tmp_path, landmarks=settings))
-        data = stages.ClipData(annotation, trimmed, (512, 512), {})
-        for _, step in builder.steps[:3]:
-            step(data)
-        rows[name] = data.row
+        row = ClipRow("portrait_0", "portrait", "english")
+        row.source_width = row.source_height = 512
+        clip = stages.ClipInWork(annotation, row, place, place)
+        does = stages.ClipStages(BuildSettings(root=tmp_path, landmarks=settings))
+        for stage in (Stage.LANDMARKS, Stage.IMAGE, Stage.FIT):
+            does.do(stage, clip)
+        rows[name] = row.to_mapping()
     few, every = rows["68"], rows["478"]
     np.testing.assert_allclose(few["yaw_deg"], every["yaw_deg"], atol=3)
     np.testing.assert_allclose(few["roll_deg"], every["roll_deg"], atol=3)
@@ -91,8 +98,10 @@ def test_a_clip_of_68_points_is_built_measured_fitted_and_stored(monkeypatch, tm
     assert few["fit_landmark_error"] < every["fit_landmark_error"] + 0.002
     row = {"clip_id": "portrait_0", "video_id": "portrait", "language": "english", "status": "ok"}
     commit_fragment(
-        tmp_path, "english", "portrait", [row], landmark_rows=[data.landmarks_row()], fingerprint="f"
+        tmp_path, "english", "portrait", [row], landmark_rows=[clip.landmarks_row()], fingerprint="f"
     )
     stored = open_dataset(tmp_path).landmarks("portrait_0")
     assert stored["landmarks"].shape == (16, 68, 3)
-    np.testing.assert_allclose(stored["landmarks"], data.track.landmarks, atol=0.26)  # float16
+    np.testing.assert_array_equal(
+        stored["landmarks"], clip.landmarks.points
+    )  # what is fitted is what is stored

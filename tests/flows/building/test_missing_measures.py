@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from multitalk.flows import build_dataset
+from multitalk.extract.errors import Stage
+from multitalk.flows.building import build, stages
 from multitalk.flows.building.settings import BuildSettings
 
 
@@ -12,11 +13,17 @@ from multitalk.flows.building.settings import BuildSettings
     ids=["absent", "present", "not wanted"],
 )
 def test_absent_weights_are_told_of_once_for_the_run(monkeypatch, settings, weights, notes):
-    monkeypatch.setattr(build_dataset, "find", lambda name: weights)
-    told = build_dataset._missing_measures(BuildSettings(**settings))
+    monkeypatch.setattr(build, "find", lambda name: weights)
+    told = build._missing_measures(BuildSettings(**settings))
     assert len(told) == notes
     assert all("multitalk assets fetch lr_asd" in note for note in told)
 
 
-def test_whether_the_weights_are_there_builds_nothing_anew():
-    assert BuildSettings(speaking_score=False).fingerprint() == BuildSettings().fingerprint()
+def test_weights_that_come_later_measure_their_column_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(stages, "find", lambda name: None)
+    before = stages.stage_fingerprints(BuildSettings())
+    assert before == stages.stage_fingerprints(BuildSettings(speaking_score=False))
+    monkeypatch.setattr(stages, "find", lambda name: Path("weights"))
+    after = stages.stage_fingerprints(BuildSettings())
+    assert {stage: after[stage] for stage in before} == before
+    assert set(after) - set(before) == {Stage.SPEAKING}

@@ -8,12 +8,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from multitalk.flows.building.supervise import run_batch
 
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
-from multitalk.flows.building.plan import Batch, make_plan
+from multitalk.flows.building.batch import events_path, run_batch
+from multitalk.flows.building.plan import Batch, annotated_videos, write_batches
 from multitalk.flows.building.settings import build_settings
+from multitalk.flows.building.stages import stage_fingerprints
 from multitalk.flows.running import worker_process
+from multitalk.flows.running.worker_process import read_signs
 from multitalk.manifests import open_dataset
 
 VIDEOS = 6
@@ -64,12 +66,14 @@ def test_a_rate_limit_slows_the_run_instead_of_burning_the_list(limiter, tmp_pat
         download={"attempts": 1, "first_pause_sec": PAUSE_SEC},
     )  # fmt: skip
     settings.root.mkdir()
-    videos = make_plan(settings).videos
+    videos = tuple(annotated_videos(settings))
     halves = [Batch("first", "german", videos[::2]), Batch("second", "german", videos[1::2])]
+    names = write_batches(halves, stage_fingerprints(settings), tmp_path)
     with ThreadPoolExecutor() as pool:
-        results = list(pool.map(lambda half: run_batch(half, settings, tmp_path), halves))
+        results = list(pool.map(lambda half: run_batch(half, settings, tmp_path), names))
     assert sum(result.failed for result in results) == VIDEOS
-    assert sum(result.crashes for result in results) == 0
+    signs = [sign for name in names for sign in read_signs(events_path(tmp_path, name.name))]
+    assert sum(sign["event"] == "started" for sign in signs) == VIDEOS, "a worker died"
     assert set(open_dataset(settings.root).clips()["error_code"]) == {"rate_limited"}
     # Two workers with a download each: the third request comes after an answer, so after its pause, and so on.
     assert len(times) == VIDEOS
@@ -86,5 +90,5 @@ def test_a_download_in_a_pause_is_no_hung_worker(monkeypatch):
         if len(signs) == 3:
             download.set_result(ClipError(ErrorCode.RATE_LIMITED, "wait", Stage.SOURCE))
 
-    assert worker_process.await_download(download, sign).code is ErrorCode.RATE_LIMITED
+    assert worker_process.await_prepared(download, sign).code is ErrorCode.RATE_LIMITED
     assert len(signs) == 3

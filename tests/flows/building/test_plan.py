@@ -3,18 +3,20 @@ import json
 import pytest
 
 from multitalk.extract.annotations import read_annotations
+from multitalk.extract.errors import Stage
 from multitalk.flows.building.plan import (
     AnnotatedVideo,
-    CommittedVideo,
+    BatchName,
+    annotated_videos,
     annotation_files,
     batches,
-    make_plan,
-    pending,
-    source_url,
+    read_batch,
+    read_batches,
     source_videos,
+    write_batches,
 )
 from multitalk.flows.building.settings import BuildSettings, build_settings
-from multitalk.ground.settings import ConfigError, read_config
+from multitalk.ground.settings import SettingsError, read_settings
 
 
 def annotation(video_id="vid", start=0.0, language="german", **changes):
@@ -53,60 +55,8 @@ def test_a_clip_whose_ids_are_no_file_names_still_belongs_to_a_video(videos_of):
     assert bad.file_id.startswith("invalid-") and bad.language == "und"
 
 
-def test_only_settings_that_change_rows_change_the_fingerprint(videos_of):
-    clips = {"a_0": annotation("a")}
-    (plain,) = videos_of(clips)
-    assert videos_of(clips, workers=7, root="/elsewhere", keep_raw=True)[0].fingerprint == plain.fingerprint
-    assert videos_of(clips, trim={"crf": 30})[0].fingerprint != plain.fingerprint
-    assert videos_of({"a_0": annotation("a", 4)})[0].fingerprint != plain.fingerprint
-
-
-def done(video, **changes):
-    values = {
-        "fingerprint": video.fingerprint,
-        "source_url": source_url(video, BuildSettings()),
-        "attempts": 1,
-        "error_codes": frozenset(),
-        "failed_stages": frozenset(),
-    }
-    return CommittedVideo(**{**values, **changes})
-
-
-@pytest.mark.parametrize(
-    ("changes", "is_pending"),
-    [
-        ({}, False),
-        ({"fingerprint": "of another configuration"}, True),
-        ({"error_codes": frozenset({"video_unavailable"}), "failed_stages": frozenset({"download"})}, False),
-        ({"error_codes": frozenset({"network"}), "failed_stages": frozenset({"download"})}, True),
-        ({"error_codes": frozenset({"no_face"}), "failed_stages": frozenset({"landmarks"})}, False),
-        (
-            {
-                "error_codes": frozenset({"video_unavailable"}),
-                "failed_stages": frozenset({"download"}),
-                "source_url": "http://old.example/a",
-            },
-            True,
-        ),
-        ({"source_url": "http://old.example/a"}, False),
-    ],
-)
-def test_what_is_built_again(videos_of, changes, is_pending):
-    (video,) = videos_of({"a_0": annotation("a")})
-    found = pending([video], {("german", "a"): done(video, **changes)}, BuildSettings())
-    assert bool(found) is is_pending
-
-
-def test_permanent_failures_are_retried_when_asked(videos_of):
-    (video,) = videos_of({"a_0": annotation("a")})
-    failed = done(video, error_codes=frozenset({"video_unavailable"}), attempts=3)
-    settings = BuildSettings(retry=("video_unavailable",))
-    (again,) = pending([video], {("german", "a"): failed}, settings)
-    assert again.attempts == 3
-
-
 def many(count, language="german"):
-    return [AnnotatedVideo(f"v{i}", f"v{i}", language, (), (), "f") for i in range(count)]
+    return [AnnotatedVideo(f"v{i}", f"v{i}", language, "http://x/y", (), ()) for i in range(count)]
 
 
 def test_every_video_is_in_one_batch_of_its_language():
@@ -129,6 +79,49 @@ def test_few_videos_are_spread_over_the_workers():
     assert len(batches(many(16), BuildSettings(workers=4, batch_size=64))) >= 4
 
 
+def test_batches_travel_by_name_and_are_read_as_they_were_written(videos_of, tmp_path):
+    videos = videos_of(
+        {
+            "a_0": annotation("a", transcript="Größe \u2028 \ud83d\ude00"),
+            "b_0": annotation("b", language="greek"),
+            "b_1": annotation("b", bbox={}, language="greek"),
+        }
+    )
+    wanted = {Stage.SOURCE: "1" * 32, Stage.FIT: "2" * 32}
+    names = write_batches(batches(videos, BuildSettings()), wanted, tmp_path)
+    assert (
+        names
+        == read_batches(tmp_path)
+        == (BatchName("german-0", "german", 1, 1), BatchName("greek-0", "greek", 1, 2))
+    )
+    contents = [read_batch(name.name, tmp_path) for name in names]
+    assert [video for content in contents for video in content.videos] == videos
+    assert all(content.wanted == wanted for content in contents)
+
+
+def test_a_video_at_two_places_is_two_videos_and_said_so(videos_of):
+    clips = {
+        f"a_{n}": annotation("a", n, source_url=url)
+        for n, url in enumerate(("http://x/1", None, "http://x/2"))
+    }
+    del clips["a_1"]["source_url"]
+    (video,) = videos_of(clips)
+    assert video.source_url == "http://x/1"
+    assert [clip.clip_id for clip in video.annotations] == ["a_0", "a_1"]
+    (bad,) = video.invalid
+    assert bad.clip_id == "a_2"
+    assert "http://x/1" in bad.message and "http://x/2" in bad.message and "different ids" in bad.message
+
+
+def test_a_template_takes_only_the_checked_id(videos_of):
+    """A source URL of the annotation is taken as it is; nothing in it stands for anything."""
+    url = "http://x/{video_id}"
+    named, plain = videos_of(
+        {"a_0": annotation("a", source_url=url), "b_0": annotation("b")}, source_url="file:///{video_id}.mp4"
+    )
+    assert (named.source_url, plain.source_url) == (url, "file:///b.mp4")
+
+
 def test_limit_and_languages(videos_of):
     clips = {
         f"{v}_0": annotation(v, language=lang)
@@ -142,12 +135,12 @@ def test_limit_and_languages(videos_of):
 def test_a_language_that_is_not_annotated_is_an_error(tmp_path):
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps({"a_0": annotation("a")}))
-    with pytest.raises(ConfigError, match=r"klingon.*german"):
-        make_plan(BuildSettings(annotations=[str(path)], root=tmp_path, languages=["klingon"]))
+    with pytest.raises(SettingsError, match=r"klingon.*german"):
+        annotated_videos(BuildSettings(annotations=[str(path)], root=tmp_path, languages=["klingon"]))
 
 
 def test_a_pattern_that_fits_nothing_is_an_error():
-    with pytest.raises(ConfigError, match="no file fits"):
+    with pytest.raises(SettingsError, match="no file fits"):
         annotation_files(["nowhere/*.json"])
 
 
@@ -161,7 +154,7 @@ def test_a_pattern_that_fits_nothing_is_an_error():
     ],
 )
 def test_wrong_settings_name_the_field(values, words):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(SettingsError, match=words):
         build_settings(**values)
 
 
@@ -169,5 +162,5 @@ def test_wrong_settings_name_the_field(values, words):
 def test_an_unusable_configuration_file_is_one_clear_error(tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"config\.yaml"):
-        read_config(path)
+    with pytest.raises(SettingsError, match=r"config\.yaml"):
+        read_settings(path)

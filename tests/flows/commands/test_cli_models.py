@@ -134,8 +134,8 @@ def reference_models(tmp_path):
     head = canonical_head_model(require("face_landmarker"))
     sizes = {"vertex_values": head.v_template.size, "hidden": 16, "layers": 1, "heads": 2}
     codes = {"feed_forward": 16, "codes_per_frame": 4, "codebook_size": 8, "code_dim": 4}
-    ears = {"conv_dim": 4, "hidden": 8, "layers": 1, "heads": 1, "feed_forward": 8}
-    audio = Wav2Vec2Settings(**ears, position_kernel=8, position_groups=2)
+    audio_sizes = {"conv_dim": 4, "hidden": 8, "layers": 1, "heads": 1, "feed_forward": 8}
+    audio = Wav2Vec2Settings(**audio_sizes, position_kernel=8, position_groups=2)
     prior = ReferencePrior(ReferencePriorSettings(**sizes, **codes))
     talker = ReferenceTalker(
         ReferenceTalkerSettings(**sizes, latent=16, languages=("german", "japanese"), audio=audio)
@@ -149,8 +149,8 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
     reference_models, talking_dataset, tmp_path, monkeypatch
 ):
     from multitalk.flows.evaluating.talker import _timed
-    from multitalk.flows.modelling.models import speak
     from multitalk.flows.modelling.settings import EvaluateTalkerSettings
+    from multitalk.flows.modelling.trained_models import speak
     from multitalk.manifests.paths import audio_path
     from multitalk.training.talk import TalkSettings
 
@@ -158,9 +158,9 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
         raise AssetError(f"{name} can not be downloaded")
 
     (head, prior, talker), out = reference_models, tmp_path / "said.npz"
-    monkeypatch.setattr("multitalk.flows.modelling.models.require", gone)
+    monkeypatch.setattr("multitalk.flows.modelling.trained_models.require", gone)
     sound = audio_path(talking_dataset, "german", "video00_0")
-    monkeypatch.setattr("multitalk.flows.modelling.models.load_head_model", lambda name: head)
+    monkeypatch.setattr("multitalk.flows.modelling.trained_models.load_head_model", lambda name: head)
     german = TalkSettings(languages={"german": 1})
     assert list(speak([sound], german, prior, talker, [out])) == [19]  # so many pairs of tokens
     files = {"prior": prior, "talker": talker}

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from multitalk.flows.building.settings import BuildSettings, build_settings
 from multitalk.flows.commands.main import main
 from multitalk.flows.commands.shown_settings import settings_yaml
-from multitalk.ground.settings import ConfigError, nearest_setting, setting_names
+from multitalk.ground.settings import SettingsError, nearest_setting, setting_names
 
 SHOWN = [
     ["build"], ["discover"], ["train", "prior"], ["talk"], ["release"],
@@ -151,7 +151,7 @@ def test_odd_values_come_back_as_they_were():
 
 
 def test_wrong_values_are_not_shown():
-    with pytest.raises(ConfigError, match=r"inner\.small"):
+    with pytest.raises(SettingsError, match=r"inner\.small"):
         settings_yaml(Outer, {"inner": {"small": "large"}})
-    with pytest.raises(ConfigError, match=r"no setting `inner\.smal`; did you mean `inner\.small`"):
+    with pytest.raises(SettingsError, match=r"no setting `inner\.smal`; did you mean `inner\.small`"):
         settings_yaml(Outer, {"inner": {"smal": 1}})

@@ -11,7 +11,7 @@ import pytest
 
 from multitalk.fit_flame.heads.flame_file import flame_head_model, read_flame
 from multitalk.fit_flame.heads.head_model import LandmarkEmbedding
-from multitalk.fit_flame.parameters.encode import Encoder
+from multitalk.fit_flame.parameters.encode import VertexEncoder
 from multitalk.flows.commands.main import main
 from multitalk.flows.datasets import import_layout
 from multitalk.flows.modelling import stored_heads as heads
@@ -145,11 +145,11 @@ def test_a_heads_pose_is_found_where_it_was_left_in(model):
     from multitalk.fit_flame.parameters.decode import decode
 
     rng = np.random.default_rng(2)
-    motion = Encoder(model)(np.repeat(model.v_template[None], 6, 0)).motion
+    motion = VertexEncoder(model)(np.repeat(model.v_template[None], 6, 0)).motion
     motion.expression[:] = rng.normal(size=motion.expression.shape)
     motion.rotation[:] = rng.normal(0, 0.4, (6, 3))
     motion.translation[:, :2] = rng.normal(0, 0.1, (6, 2))
-    found = Encoder(model)(
+    found = VertexEncoder(model)(
         decode(motion, model) + np.array([0, 0, 1], np.float32), head_pose=True
     )  # the virtual camera's distance
     assert found.error_mm.max() < 1e-3

@@ -13,7 +13,7 @@ from multitalk.flows.demo.articulation import articulate
 from multitalk.flows.demo.portrait import FACE_BOX, HEAD_CENTRE, SCALE, Look, Portrait, Pose
 from multitalk.flows.demo.sentences import SCRIPTS
 from multitalk.flows.demo.speech import SAMPLE_RATE, Sentence, speak
-from multitalk.flows.demo.video_file import write_video
+from multitalk.flows.demo.video_file import write_demo_video
 
 pytest.importorskip("espeakng_loader", reason="the extra `demo` is not installed")
 pytest.importorskip("skimage", reason="the extra `demo` is not installed")
@@ -171,7 +171,7 @@ def test_video_has_frames_rate_and_sound_and_is_the_same_every_time(tmp_path):
     frames = [portrait.frame(index / 12, 0, Pose()) for index in range(12)]
     tone = np.sin(np.arange(SAMPLE_RATE // 2) / 20).astype(np.float32) * 0.5
     for name in ("one", "two"):
-        write_video(tmp_path / f"{name}.mp4", frames, 25, tone)
+        write_demo_video(tmp_path / f"{name}.mp4", frames, 25, tone)
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
     with av.open(str(tmp_path / "one.mp4")) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
@@ -186,7 +186,7 @@ def test_video_has_frames_rate_and_sound_and_is_the_same_every_time(tmp_path):
 def test_video_without_sound_has_no_audio_stream(tmp_path):
     import av
 
-    write_video(tmp_path / "mute.mp4", [np.zeros((720, 1280, 3), np.uint8)] * 3, 25, None)
+    write_demo_video(tmp_path / "mute.mp4", [np.zeros((720, 1280, 3), np.uint8)] * 3, 25, None)
     with av.open(str(tmp_path / "mute.mp4")) as container:
         assert len(container.streams.audio) == 0
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from multitalk.flows.building.dataset_policy import judge
-from multitalk.flows.building.plan import annotation_files, make_plan
+from multitalk.flows.building.pending import pending_videos
+from multitalk.flows.building.plan import annotated_videos, annotation_files
 from multitalk.flows.building.settings import build_settings
+from multitalk.flows.building.stages import stage_fingerprints
 from multitalk.flows.commands import faults
 from multitalk.flows.commands.main import main
 from multitalk.flows.running import doctor
-from multitalk.ground.settings import ConfigError, read_config
+from multitalk.ground.settings import SettingsError, read_settings
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.store import commit_fragment
 
@@ -60,7 +62,7 @@ def test_a_damaged_manifest_is_not_built_anew(dataset, annotations):
     (part,) = (dataset / "manifest").rglob("*.parquet")
     part.write_bytes(part.read_bytes()[:100])
     with pytest.raises(DatasetError, match="damaged"):
-        make_plan(settings)
+        pending_videos(annotated_videos(settings), stage_fingerprints(settings), settings)
 
 
 def test_annotation_files_are_found_by_their_names(tmp_path, annotations):
@@ -74,13 +76,13 @@ def test_annotation_files_are_found_by_their_names(tmp_path, annotations):
 
 def test_languages_are_asked_for_in_any_case(annotations, tmp_path):
     settings = build_settings(annotations=(annotations,), root=tmp_path / "r", languages=("German",))
-    assert make_plan(settings).pending_videos == 1
+    assert len(annotated_videos(settings)) == 1
 
 
 def test_annotations_without_a_clip(tmp_path):
     (tmp_path / "none.json").write_text("{}")
-    with pytest.raises(ConfigError, match="no clip is annotated in"):
-        make_plan(build_settings(annotations=(str(tmp_path / "none.json"),), root=tmp_path / "r"))
+    with pytest.raises(SettingsError, match="no clip is annotated in"):
+        annotated_videos(build_settings(annotations=(str(tmp_path / "none.json"),), root=tmp_path / "r"))
 
 
 def test_retry_adds_to_what_may_have_been_transient(annotations, tmp_path, monkeypatch):
@@ -106,15 +108,15 @@ def test_retry_adds_to_what_may_have_been_transient(annotations, tmp_path, monke
 def test_odd_yaml(tmp_path, text, said):
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=said):
-        read_config(path)
+    with pytest.raises(SettingsError, match=said):
+        read_settings(path)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_numbers_are_finite(value):
-    with pytest.raises(ConfigError, match="video_timeout_sec"):
+    with pytest.raises(SettingsError, match="video_timeout_sec"):
         build_settings(video_timeout_sec=value)
-    with pytest.raises(ConfigError, match=r"download\.stall_timeout_sec"):
+    with pytest.raises(SettingsError, match=r"download\.stall_timeout_sec"):
         build_settings(download={"stall_timeout_sec": value})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from multitalk.flows.running.worker_process import STOP_FILE, downloads, run_worker
+from multitalk.flows.running.worker_process import STOP_FILE, ahead, run_worker, worker_environment
 
 WORKER = """
 import os, sys, time
@@ -50,7 +50,7 @@ def run(tmp_path, monkeypatch):
             "toy_worker",
             Job(place, then),
             tmp_path / "batch-0",
-            workers=max(1, (os.cpu_count() or 1) // 2),
+            threads=3,
             timeout_sec=timeout_sec,
             signs=signs,
         )
@@ -96,7 +96,7 @@ def _sign(path):
 def test_how_a_worker_ended_is_told(run, tmp_path, then, ending):
     assert run(then) == ending
     _, threads = (tmp_path / "place").read_text().split()
-    assert int(threads) >= 2 or (os.cpu_count() or 1) < 2, "its share of the cores"
+    assert int(threads) == 3, "as many as it was given"
     assert not (tmp_path / "batch-0.job.json").exists()
     log = (tmp_path / "batch-0.log").read_text()
     assert "said" in log or then != "pass"
@@ -123,7 +123,7 @@ def test_a_worker_that_is_told_to_stop_is_ended(run, tmp_path):
         assert run("time.sleep(300)") is None
 
 
-def test_downloads_come_in_order_and_only_so_many_ahead():
+def test_preparations_come_in_order_and_only_so_many_ahead():
     started, may_end = [], threading.Event()
 
     def fetch(video):
@@ -131,10 +131,18 @@ def test_downloads_come_in_order_and_only_so_many_ahead():
         may_end.wait(30)
         return -video
 
-    coming = downloads(range(5), fetch, 2)
+    coming = ahead(range(5), fetch, 2)
     video, download = next(coming)
     assert isinstance(download, Future)
     may_end.set()
     assert (video, download.result()) == (0, 0)
     assert set(started) <= {0, 1}
     assert [(video, download.result()) for video, download in coming] == [(n, -n) for n in range(1, 5)]
+
+
+def test_threads_of_a_worker_wait_without_burning_their_cores(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    environment = worker_environment(2)
+    counts = {name: value for name, value in environment.items() if name.endswith("_NUM_THREADS")}
+    assert len(counts) >= 4 and set(counts.values()) == {"2"}
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"

@@ -14,8 +14,8 @@ from multitalk.manifests import open_dataset
 from multitalk.training.data.motion_data import BatchDataset, Samples, cache_features
 from multitalk.training.data.packed import NoTrainingDataError, packed_motion
 from multitalk.training.data.rounds import Rounds
-from multitalk.training.data.sampling import BatchPlan, Sampler
-from multitalk.training.model.audio_encoder import read_wav
+from multitalk.training.data.sampling import BatchWindows, Sampler
+from multitalk.training.model.audio_encoder import read_speech
 from multitalk.training.run_settings import DataSettings, TrainingSettings
 from multitalk.training.settings import AudioEncoderError
 
@@ -78,26 +78,28 @@ def sampler(lengths, languages=None, seed=0, **changes):
 )
 def test_every_epoch_has_every_clip_once_in_windows_that_fit(lengths, batch, longest, cut, epoch):
     planner = sampler(lengths, batch_size=batch, max_frames=longest, cut_leftovers=cut)
-    plans = planner.epoch(epoch)
-    assert sorted(clip for plan in plans for clip in plan.clips) == [100 + i for i in range(len(lengths))]
-    for plan in plans:
-        own = [min(lengths[clip - 100], longest) for clip in plan.clips]
-        assert plan.frames == min(own) and len(plan.clips) <= batch
+    batches = planner.epoch(epoch)
+    assert sorted(clip for windows in batches for clip in windows.clips) == [
+        100 + i for i in range(len(lengths))
+    ]
+    for windows in batches:
+        own = [min(lengths[clip - 100], longest) for clip in windows.clips]
+        assert windows.frames == min(own) and len(windows.clips) <= batch
         if not cut:
-            assert set(own) == {plan.frames}
-        for clip, begin in zip(plan.clips, plan.begins, strict=True):
-            assert 0 <= begin <= lengths[clip - 100] - plan.frames
-    assert plans == planner.epoch(epoch)
+            assert set(own) == {windows.frames}
+        for clip, begin in zip(windows.clips, windows.begins, strict=True):
+            assert 0 <= begin <= lengths[clip - 100] - windows.frames
+    assert batches == planner.epoch(epoch)
 
 
 def test_clips_of_one_length_fill_batches_uncut():
-    plans = sampler([30] * 9 + [50] * 8).epoch(0)
-    assert Counter(plan.frames for plan in plans if len(plan.clips) == 4) == {30: 2, 50: 2}
+    batches = sampler([30] * 9 + [50] * 8).epoch(0)
+    assert Counter(windows.frames for windows in batches if len(windows.clips) == 4) == {30: 2, 50: 2}
 
 
 def test_languages_in_balance():
     planner = sampler([30] * 100, ["french"] * 90 + ["thai"] * 10, language_balance=1.0)
-    epochs = [[clip for plan in planner.epoch(e) for clip in plan.clips] for e in range(9)]
+    epochs = [[clip for windows in planner.epoch(e) for clip in windows.clips] for e in range(9)]
     for epoch in epochs:
         assert sum(clip < 190 for clip in epoch) == 50
     # Over nine epochs of 50 each French clip came exactly five times.
@@ -111,8 +113,8 @@ def test_epochs_differ_and_seeds_differ():
 
 
 def test_processes_share_a_batch(packed):
-    plan = BatchPlan((3, 4, 5), (0, 1, 2), 10)
-    parts = [BatchDataset(packed, [plan], {}, None, rank, 2)[0] for rank in range(2)]
+    windows = BatchWindows((3, 4, 5), (0, 1, 2), 10)
+    parts = [BatchDataset(packed, [windows], {}, None, rank, 2)[0] for rank in range(2)]
     assert [p.motion.shape for p in parts] == [(2, 10, 6)] * 2
     assert torch.cat([p.weight for p in parts]).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
     assert np.array_equal(parts[1].motion[0], packed.window(5, 2, 10))
@@ -120,7 +122,7 @@ def test_processes_share_a_batch(packed):
 
 def test_sound_follows_the_window(toy_dataset, packed, loudness, tmp_path):
     samples = Samples(toy_dataset, packed)
-    whole = read_wav(samples.wav(2))
+    whole = read_speech(samples.wav(2))
     assert np.array_equal(samples(2, 3, 5), whole[3 * 640 : 8 * 640])
     done = []
     features = cache_features(samples, loudness, tmp_path, [2, 4], lambda *told: done.append(told))
@@ -171,31 +173,31 @@ def test_other_wav_formats_are_refused(tmp_path):
         file.setframerate(44100)
         file.writeframes(b"\0" * 400)
     with pytest.raises(AudioEncoderError, match="not 16 kHz mono"):
-        read_wav(tmp_path / "a.wav")
+        read_speech(tmp_path / "a.wav")
     with pytest.raises(AudioEncoderError, match=r"b\.wav"):
-        read_wav(tmp_path / "b.wav")
+        read_speech(tmp_path / "b.wav")
 
 
 def test_rounds_go_on_through_the_epochs(packed):
     run = TrainingSettings(data=DataSettings(batch_size=4), steps=25, round_steps=7)
     rounds = Rounds(packed, {}, None, run)
-    epochs = [plan for epoch in range(9) for plan in rounds.sampler.epoch(epoch)]
+    epochs = [windows for epoch in range(9) for windows in rounds.sampler.epoch(epoch)]
     assert rounds.count == 4
-    taken = [rounds.plans(number) for number in range(4)]
-    assert [len(plans) for plans in taken] == [7, 7, 7, 4]
-    assert [plan for plans in taken for plan in plans] == epochs[:25]
+    taken = [rounds.batches(number) for number in range(4)]
+    assert [len(batches) for batches in taken] == [7, 7, 7, 4]
+    assert [windows for batches in taken for windows in batches] == epochs[:25]
     later = Rounds(packed, {}, None, run)
     second = Rounds(packed, {}, None, run)
-    second.plans(1)
+    second.batches(1)
     later.load_state_dict(second.state_dict())
-    assert later.plans(1) == taken[1] and later.plans(2) == taken[2]
+    assert later.batches(1) == taken[1] and later.batches(2) == taken[2]
 
 
 def test_validation_is_the_same_every_time_and_takes_each_language(packed):
     rounds = Rounds(packed, {}, None, TrainingSettings(data=DataSettings(batch_size=4), validation_clips=4))
-    plans = rounds.validation_plans()
-    assert plans == rounds.validation_plans()
-    clips = [clip for plan in plans for clip in plan.clips]
+    batches = rounds.validation_batches()
+    assert batches == rounds.validation_batches()
+    clips = [clip for windows in batches for clip in windows.clips]
     assert len(clips) == 4 and {str(packed.language[clip]) for clip in clips} == {"french", "thai"}
     assert set(clips) <= set(packed.of_split("val").tolist())
 
@@ -203,7 +205,7 @@ def test_validation_is_the_same_every_time_and_takes_each_language(packed):
 def test_validation_cuts_no_clip_to_its_neighbour(packed):
     data = DataSettings(batch_size=32, max_frames=26)
     rounds = Rounds(packed, {}, None, TrainingSettings(data=data, validation_clips=64))
-    frames = {clip: plan.frames for plan in rounds.validation_plans() for clip in plan.clips}
+    frames = {clip: windows.frames for windows in rounds.validation_batches() for clip in windows.clips}
     assert len(set(frames.values())) > 1
     assert frames == {clip: min(int(packed.frames[clip]), 26) for clip in frames}
 
@@ -238,7 +240,7 @@ def test_a_release_says_what_is_trained_on_and_what_validates(toy_dataset, tmp_p
     } == sides
     assert len(set(sides.values())) == 3 and len(sides) < 24
     rounds = Rounds(packed, {}, None, TrainingSettings(data=DataSettings(batch_size=4), steps=20))
-    trained = {clips[clip] for plan in rounds.plans(0) for clip in plan.clips}
+    trained = {clips[clip] for windows in rounds.batches(0) for clip in windows.clips}
     assert trained == {clip for clip, side in sides.items() if side == "train"}
-    validated = {clips[clip] for plan in rounds.validation_plans() for clip in plan.clips}
+    validated = {clips[clip] for windows in rounds.validation_batches() for clip in windows.clips}
     assert validated == {clip for clip, side in sides.items() if side == "val"}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from multitalk.training.model.face import Face
+from multitalk.training.model.face_decoder import FaceDecoder
 from multitalk.training.model.motion_prior import MotionPrior, statistics
 from multitalk.training.model.talker import Talker, mean_latents, with_language
 from multitalk.training.reference.talker import UnknownLanguageError
@@ -57,7 +57,7 @@ def test_generation_with_kept_keys_is_the_whole_at_once(prior, talker):
     styles = talker.style({"thai": 1.0})[None]
     frames = 20  # longer than the window
     motion = talker.generate(prior, [features(frames)], styles)[0]
-    heard = talker.hear(features(frames)[None])
+    heard = talker.encode_audio(features(frames)[None])
     told = torch.zeros(1, frames, PRIOR.latent)
     for _ in range(frames):  # a fixed point: frame t is right after t + 1 rounds
         told = mean_latents(talker._all_frames(heard, styles, told), prior)
@@ -86,7 +86,7 @@ def test_no_frame_looks_far_ahead(prior, talker):
     styles = talker.style({"thai": 1.0})[None]
     short, long = features(30), features(30)
     long[2 * 20 :] = 1 - long[2 * 20 :] ** 2
-    a, b = (talker.hear(f[None]) for f in (short, long))
+    a, b = (talker.encode_audio(f[None]) for f in (short, long))
     told = torch.randn(1, 30, PRIOR.latent)
     logits = [talker._all_frames(heard, styles, told) for heard in (a, b)]
     # Two frames of sound are heard ahead, as mouths shape before they sound.
@@ -124,7 +124,7 @@ def test_a_new_language_changes_nothing_for_the_others(prior, talker):
 
 
 def test_training_feeds_predictions_back(prior, talker):
-    styles, heard = talker.style({"thai": 1.0})[None], talker.hear(features(8)[None])
+    styles, heard = talker.style({"thai": 1.0})[None], talker.encode_audio(features(8)[None])
     truth = torch.randn(1, 8, PRIOR.latent)
     talker.train()
     own = talker.settings.own_feedback
@@ -144,14 +144,14 @@ def test_training_feeds_predictions_back(prior, talker):
 def test_the_face_agrees_with_the_full_forward_model(head_model):
     from multitalk.fit_flame.parameters.decode import ForwardModel
 
-    face, full = Face(head_model), ForwardModel(head_model)
+    face, full = FaceDecoder(head_model), ForwardModel(head_model)
     motion = torch.randn(7, face.motion_values)
     vertices = full(torch.zeros(7, 2), motion[:, :-3], jaw=motion[:, -3:])
     torch.testing.assert_close(face(motion).view(7, -1, 3), vertices - face.template, atol=1e-6, rtol=0)
 
 
 def test_lip_error_is_the_mean_of_the_worst_squared_distance(head_model):
-    face = Face(head_model)
+    face = FaceDecoder(head_model)
     assert face.lips.tolist() == [1, 5]
     truth, offsets = torch.zeros(1, 2, 60), torch.zeros(1, 2, 20, 3)
     offsets[0, 0, 1] = torch.tensor([3.0, 4.0, 0.0])

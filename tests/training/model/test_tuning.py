@@ -10,7 +10,7 @@ from multitalk.training.errors import TrainingError
 from multitalk.training.layers.wav2vec2 import normalise
 from multitalk.training.model.audio_encoder import Wav2Vec2Encoder
 from multitalk.training.model.model_files import load_prior, load_talker
-from multitalk.training.model.tuning import Ears, lower_part, merged
+from multitalk.training.model.tuning import TunedEncoder, lower_part, merged
 from multitalk.training.run.loop import train_prior, train_talker
 from multitalk.training.run_settings import (
     AudioSettings,
@@ -44,26 +44,28 @@ def audio():
     return np.random.default_rng(0).normal(0, 0.1, 10 * 640).astype(np.float32)
 
 
-def heard(encoder, ears, audio):
+def heard(encoder, tuned_encoder, audio):
     with torch.no_grad():
-        return ears(torch.from_numpy(lower_part(encoder, ears.tuning).features(audio, 10))[None])[0]
+        return tuned_encoder(
+            torch.from_numpy(lower_part(encoder, tuned_encoder.tuning).features(audio, 10))[None]
+        )[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_untrained_it_hears_what_the_frozen_encoder_hears(encoder, audio, kind):
-    ears = Ears(encoder.model, KINDS[kind]).eval()
+    tuned_encoder = TunedEncoder(encoder.model, KINDS[kind]).eval()
     expected = torch.from_numpy(encoder.features(audio, 10))
-    torch.testing.assert_close(heard(encoder, ears, audio), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(heard(encoder, tuned_encoder, audio), expected, atol=1e-6, rtol=1e-5)
 
 
-def trained_for_a_step(ears):
+def trained_for_a_step(tuned_encoder):
     """All that may change is changed by its gradient and noise; the gradients are kept."""
-    features = torch.randn(2, 20, 16 if ears.entry is None else 8)
-    for parameter in ears.parameters():
+    features = torch.randn(2, 20, 16 if tuned_encoder.entry is None else 8)
+    for parameter in tuned_encoder.parameters():
         if parameter.requires_grad:
             parameter.data += 0.05 * torch.randn_like(parameter)
-    ears.train()(features).square().mean().backward()
-    return {name for name, p in ears.named_parameters() if p.grad is not None and p.grad.any()}
+    tuned_encoder.train()(features).square().mean().backward()
+    return {name for name, p in tuned_encoder.named_parameters() if p.grad is not None and p.grad.any()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,38 +74,40 @@ def test_gradients_reach_what_is_to_be_trained_and_nothing_else(encoder, kind):
     # No layer is left out by chance.
     encoder.model.settings = encoder.model.settings.model_copy(update={"layer_drop": 0})
     before = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
-    ears = Ears(encoder.model, KINDS[kind])
-    assert all(module.training for module in ears.modules())
-    reached = trained_for_a_step(ears)
+    tuned_encoder = TunedEncoder(encoder.model, KINDS[kind])
+    assert all(module.training for module in tuned_encoder.modules())
+    reached = trained_for_a_step(tuned_encoder)
     if kind == "lora":
         adapted = ("q_proj", "k_proj", "v_proj", "out_proj")
         wanted = {
             f"layers.{i}.attention.{n}.{m}.weight" for i in (0, 1) for n in adapted for m in ("down", "up")
         }
     elif kind == "top_layers":
-        wanted = {name for name in before_names(ears) if name.startswith(("layers.0.", "layer_norm."))}
+        wanted = {
+            name for name in before_names(tuned_encoder) if name.startswith(("layers.0.", "layer_norm."))
+        }
     else:
-        wanted = before_names(ears)
+        wanted = before_names(tuned_encoder)
     # A key's bias adds the same to all scores: its gradient is zero but for rounding.
     assert {n for n in reached if "k_proj.bias" not in n} == {n for n in wanted if "k_proj.bias" not in n}
-    assert wanted == set(ears.state_dict())
+    assert wanted == set(tuned_encoder.state_dict())
     assert all(torch.equal(before[name], tensor) for name, tensor in encoder.model.state_dict().items())
 
 
-def before_names(ears):
-    return {name for name, _ in ears.named_parameters()}
+def before_names(tuned_encoder):
+    return {name for name, _ in tuned_encoder.named_parameters()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_learned_merges_into_a_plain_encoder(encoder, audio, kind):
-    ears = Ears(encoder.model, KINDS[kind])
-    trained_for_a_step(ears)
-    ears.eval()
-    plain = merged(encoder.model, ears)
+    tuned_encoder = TunedEncoder(encoder.model, KINDS[kind])
+    trained_for_a_step(tuned_encoder)
+    tuned_encoder.eval()
+    plain = merged(encoder.model, tuned_encoder)
     assert plain.state_dict().keys() == encoder.model.state_dict().keys()
     with torch.no_grad():
         (ours,) = plain([normalise(torch.from_numpy(audio))], [10])
-    torch.testing.assert_close(heard(encoder, ears, audio), ours, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(heard(encoder, tuned_encoder, audio), ours, atol=1e-5, rtol=1e-4)
     assert (ours - torch.from_numpy(encoder.features(audio, 10))).abs().max() > 1e-2
 
 
@@ -111,7 +115,7 @@ def test_what_can_not_be_tuned_is_refused(encoder, loudness, toy_dataset, head_m
     with pytest.raises(ValidationError, match="can only be frozen"):
         AudioSettings(tuning=KINDS["full"])
     with pytest.raises(AudioEncoderError, match="has 2 layers"):
-        Ears(encoder.model, TuningSettings(kind="top_layers", layers=2))
+        TunedEncoder(encoder.model, TuningSettings(kind="top_layers", layers=2))
     with pytest.raises(TrainingError, match="loudness can only be frozen"):
         train(toy_dataset, head_model, experiment, tmp_path / "out", loudness, KINDS["lora"])
 
@@ -158,12 +162,16 @@ def test_a_tuned_talker_is_trained_cut_off_and_used(
     assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
 
     prior = load_prior(experiment / "prior" / "best.pt").prior
-    ears = load_talker(trained.last, prior, encoder).talker.ears
-    assert {name for name in state if name.startswith("ears.")} == {f"ears.{n}" for n in ears.state_dict()}
+    tuned_encoder = load_talker(trained.last, prior, encoder).talker.tuned_encoder
+    assert {name for name in state if name.startswith("tuned_encoder.")} == {
+        f"tuned_encoder.{n}" for n in tuned_encoder.state_dict()
+    }
     checkpoint = torch.load(cut / "talker" / "last.ckpt", weights_only=True)["state_dict"]
     assert {n for n in checkpoint if n.startswith("model.")} == {f"model.{name}" for name in state}
-    untrained = Ears(encoder.model, KINDS[kind]).state_dict()
-    assert any(not torch.equal(untrained[name], tensor) for name, tensor in ears.state_dict().items())
+    untrained = TunedEncoder(encoder.model, KINDS[kind]).state_dict()
+    assert any(
+        not torch.equal(untrained[name], tensor) for name, tensor in tuned_encoder.state_dict().items()
+    )
     with pytest.raises(CheckpointError, match="give its folder; given: none"):
         load_talker(trained.last, prior)
     sound = next((toy_dataset / "wav").rglob("*.wav"))

@@ -176,7 +176,7 @@ def test_a_finished_run_tells_its_figures_again(toy_dataset, head_model, tmp_pat
 
 def test_a_run_that_left_nothing_is_begun_anew(toy_dataset, head_model, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("multitalk.training.run.fit.find_spec", lambda _: None)
+        patch.setattr("multitalk.training.run.lightning_run.find_spec", lambda _: None)
         with pytest.raises(TrainingError, match="wandb"):
             run = PriorRun(model=PRIOR, training=training(4, logger="wandb"))
             train_prior(toy_dataset, run, tmp_path, head_model)

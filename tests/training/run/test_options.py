@@ -114,14 +114,14 @@ def test_averaged_weights_follow_slowly():
 
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
 def test_a_tuned_encoder_learns_more_slowly(kind):
-    model = torch.nn.ModuleDict({"ears": torch.nn.Linear(2, 2), "rest": torch.nn.Linear(2, 2)})
+    model = torch.nn.ModuleDict({"tuned_encoder": torch.nn.Linear(2, 2), "rest": torch.nn.Linear(2, 2)})
     optimiser = make_optimiser(OptimiserSettings(kind=kind, learning_rate=1e-3, audio_share=0.1), model)
     assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([1e-3, 1e-4])
     assert type(optimiser).__name__.lower() == kind
 
 
 def test_a_logger_that_is_not_installed_is_named(toy_dataset, head_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("multitalk.training.run.fit.find_spec", lambda _: None)
+    monkeypatch.setattr("multitalk.training.run.lightning_run.find_spec", lambda _: None)
     with pytest.raises(TrainingError, match="pip install wandb"):
         train_prior(toy_dataset, run_of(logger="wandb"), tmp_path, head_model)
 

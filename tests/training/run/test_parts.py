@@ -7,16 +7,16 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from multitalk.training.data.motion_data import Batch
+from multitalk.training.data.motion_data import MotionBatch
 from multitalk.training.layers.packed_linear import packed_copy
 from multitalk.training.layers.quantiser import Quantiser
-from multitalk.training.model.face import Face
+from multitalk.training.model.face_decoder import FaceDecoder
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.presets import UnknownPresetError, prior_preset
 from multitalk.training.reference.talker import slopes
 from multitalk.training.run.codebook import Codebook
 from multitalk.training.run.schedule import learning_rate_factor
-from multitalk.training.run.tasks import Plan, PriorTask
+from multitalk.training.run.tasks import PriorTask, RunContext
 from multitalk.training.run_settings import OptimiserSettings, TrainingSettings
 from multitalk.training.settings import MotionPriorSettings
 
@@ -63,11 +63,11 @@ def test_dead_codes_move_to_latents_and_forget():
 
 def test_a_clip_that_fills_a_process_up_is_not_counted(head_model, monkeypatch):
     prior = MotionPrior(PRIOR, torch.zeros(6), torch.ones(6))
-    plan = Plan(1, 1, ["french"], torch.zeros(6))
-    task = PriorTask(prior, Face(head_model), TrainingSettings(), plan, lambda *_: None)
+    context = RunContext(1, 1, ["french"], torch.zeros(6))
+    task = PriorTask(prior, FaceDecoder(head_model), TrainingSettings(), context, lambda *_: None)
     monkeypatch.setattr(task, "all_gather", lambda tensors: tensors)  # of the only process
     monkeypatch.setattr(task, "_sum", lambda tensor: tensor)
-    batch = Batch(
+    batch = MotionBatch(
         torch.randn(3, 5, 6), torch.zeros(3).long(), torch.tensor([0.5, 0.5, 0.0]), torch.zeros(3, 0)
     )
     assert torch.equal(task._all_latents(prior, batch), prior.encode(batch.motion[:2]).flatten(0, 1))

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from multitalk.flows.building import sync
+from multitalk.flows.building import sync_predictor
 from multitalk.flows.commands.main import main
+from multitalk.flows.datasets import sync
 from multitalk.manifests import open_dataset
 from multitalk.manifests.paths import DatasetError, audio_path
 from multitalk.manifests.store import commit_fragment, committed
@@ -83,10 +84,10 @@ def test_the_dubbed_video_scores_below_the_others(root):
 
 def test_rows_name_their_predictor_and_stay_done(root):
     sync.train_and_rescore(root, min_videos=8)
-    version = sync.predictor_version(root / sync.PREDICTOR)
+    version = sync_predictor.predictor_version(root / sync_predictor.PREDICTOR)
     for versions in open_dataset(root).clips()["tool_versions"]:
         named = {pair["key"]: pair["value"] for pair in versions}
-        assert named == {"multitalk": "1", sync.VERSION_KEY: version}
+        assert named == {"multitalk": "1", sync_predictor.VERSION_KEY: version}
     assert committed(root, "german", "video3") == "f"
     once = open_dataset(root).clips()
     sync.train_and_rescore(root, min_videos=8)
@@ -94,9 +95,9 @@ def test_rows_name_their_predictor_and_stay_done(root):
 
 
 def test_builds_find_what_was_learned(root):
-    assert sync.load_predictor(root) is None
+    assert sync_predictor.load_predictor(root) is None
     sync.train_and_rescore(root, min_videos=8)
-    assert sync.load_predictor(root).weights.shape == (100, 3)
+    assert sync_predictor.load_predictor(root).weights.shape == (100, 3)
 
 
 def test_clips_without_landmarks_or_sound_keep_their_scores(root):

@@ -48,8 +48,8 @@ class TrainedModel:
     @property
     def note(self) -> str:
         """What a user must know of the figures; empty where there is nothing."""
-        told = "no clip is held out (split `val`): validation figures, and the choice of best, are of training clips"
-        return "" if self.held_out else told
+        note = "no clip is held out (split `val`): validation figures, and the choice of best, are of training clips"
+        return "" if self.held_out else note
 
 
 def claim(
@@ -92,7 +92,7 @@ def claim(
     _compare(_begun(path), settings, folder)
 
 
-def fit(
+def run_task(
     task: Task, rounds: Rounds, folder: Path, *, resume: bool, progress: Progress | None = None
 ) -> TrainedModel:
     """Train, from the folder's last checkpoint when `resume` and there is one.
@@ -107,7 +107,7 @@ def fit(
 
     from multitalk.training.run.checkpoint_io import WholeCheckpointIO
 
-    def told(trainer: lightning.Trainer, *_: object) -> None:
+    def report_steps(trainer: lightning.Trainer, *_: object) -> None:
         if progress is not None and trainer.is_global_zero:
             progress("steps", trainer.global_step, rounds.steps)
 
@@ -128,7 +128,7 @@ def fit(
         use_distributed_sampler=False,
         log_every_n_steps=min(10, settings.round_steps),
         logger=_logger(settings, folder),
-        callbacks=[keep, LambdaCallback(on_train_batch_end=told)],
+        callbacks=[keep, LambdaCallback(on_train_batch_end=report_steps)],
         plugins=[WholeCheckpointIO()],
         enable_progress_bar=False,
         enable_model_summary=False,

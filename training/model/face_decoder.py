@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from multitalk.fit_flame.landmarks.lips import lip_vertices
 from multitalk.fit_flame.parameters.rotation import to_matrix
 
 if TYPE_CHECKING:
-    from multitalk.fit_flame.heads.head_model import HeadModel, IntArray
+    from multitalk.fit_flame.heads.head_model import HeadModel
 
 JAW = 2
 """The jaw's place among root, neck, jaw and eyes."""
 
 
-class Face(nn.Module):
+class FaceDecoder(nn.Module):
     """Head model as a function of F = E + 3 motion values: E of expression, then the jaw's axis-angle.
 
     Parameters
@@ -90,16 +91,3 @@ class Face(nn.Module):
         """Lip Vertex Error of clips (B, T, 3 V): largest squared distance of a frame, averaged; (B,) m^2."""
         difference = (offsets - truth).float().view(*offsets.shape[:-1], -1, 3)[..., self.lips, :]
         return difference.square().sum(-1).amax(-1).mean(-1)
-
-
-def lip_vertices(head_model: HeadModel) -> IntArray:
-    """Vertices (L,) int64 under the lip landmarks of the model's embedding."""
-    import numpy as np
-
-    from multitalk.ground.landmark_layout import LIPS
-
-    embedding = head_model.embedding
-    on_lips = np.isin(embedding.landmarks, LIPS)
-    # The vertex nearest to each landmark: that with the greatest barycentric weight.
-    nearest = embedding.barycentric[on_lips].argmax(1)
-    return np.unique(np.take_along_axis(embedding.vertices[on_lips], nearest[:, None], 1))

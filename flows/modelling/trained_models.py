@@ -13,14 +13,14 @@ from multitalk.flows.running.devices import check_device
 from multitalk.ground.settings import validated
 from multitalk.training.model.audio_encoder import AudioEncoder, FloatArray, load_audio_encoder
 from multitalk.training.presets import prior_preset, talker_preset
-from multitalk.training.run.fit import Progress, TrainedModel
+from multitalk.training.run.lightning_run import Progress, TrainedModel
 from multitalk.training.run.loop import train_prior, train_talker
 from multitalk.training.run_settings import AudioSettings, PriorRun, TalkerRun
 from multitalk.training.settings import AudioEncoderError
 from multitalk.training.talk import TalkError, TalkSettings, talk, write_spoken
 
 Kind = Literal["prior", "talker"]
-Encoder = Literal["whisper", "wav2vec2"]
+EncoderKind = Literal["whisper", "wav2vec2"]
 Run = TypeVar("Run", PriorRun, TalkerRun)
 
 
@@ -39,7 +39,7 @@ def train(kind: Kind, settings: TrainSettings, progress: Progress | None = None)
     ------
     TrainingError, NoTrainingDataError, UnknownPresetError, AudioEncoderError, CheckpointError
         Training can not begin or go on; the message says what to do.
-    ConfigError
+    SettingsError
         A change does not fit the preset.
     DatasetError, MotionError
         The dataset can not be used, or was fitted with several head models.
@@ -84,7 +84,7 @@ def audio_encoder(folder: Path | None) -> AudioEncoder:
     return load_audio_encoder(_with_folder(given))
 
 
-def _encoder_in(folder: Path) -> Encoder:
+def _encoder_in(folder: Path) -> EncoderKind:
     # CTranslate2's models are all in a file of this name.
     return "whisper" if (folder / "model.bin").is_file() else "wav2vec2"
 
@@ -132,7 +132,7 @@ def speak(
     ------
     TalkError, CheckpointError, UnknownLanguageError, AudioEncoderError, AssetError, RenderError
         A file or model can not be used; the message says what to do.
-    ConfigError
+    SettingsError
         There is no such device.
     """
     from multitalk.training.model.model_files import load_prior
@@ -147,8 +147,10 @@ def speak(
     else:
         raise TalkError(f"{prior}: does not name its head model: give --head-model")
     # Talkers of the reference's architecture hold their own encoder.
-    ears = audio_encoder(encoder) if opened.prior.settings.architecture == "multitalk" else None
-    for path, place, spoken in zip(audio, out, talk(audio, prior, talker, model, style, ears), strict=True):
+    speech_encoder = audio_encoder(encoder) if opened.prior.settings.architecture == "multitalk" else None
+    for path, place, spoken in zip(
+        audio, out, talk(audio, prior, talker, model, style, speech_encoder), strict=True
+    ):
         if place.suffix == ".mp4":
             _write_video(path, spoken.vertices, model, place)
         else:

@@ -1,0 +1,28 @@
+"""Array types with shapes are checked, while tests run, in the modules that state them."""
+
+import builtins
+import sys
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+from multitalk.ground import arrays
+from tests import array_shapes
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("multitalk/ground", "eval", "extract", "filters", "fit_flame", "training")
+
+
+def modules_with_shapes() -> list[str]:
+    """Name the modules that import array types."""
+    files = [file for room in ROOMS for file in (ROOT / room).rglob("*.py")]
+    shaped = [file for file in files if "from multitalk.ground.arrays import" in file.read_text("utf-8")]
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in shaped]
+    return [name if name.startswith("multitalk.") else f"multitalk.{name}" for name in names]
+
+
+# The modules import the types for type checkers only; here their annotations must mean something.
+vars(builtins).update({name: getattr(arrays, name) for name in arrays.__all__})
+# Under a name of its own: pytest makes `tests` anew, without what was imported of it.
+sys.modules["array_shapes"] = array_shapes
+install_import_hook(modules_with_shapes(), "array_shapes.checked")
