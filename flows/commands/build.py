@@ -15,7 +15,7 @@ from multitalk.flows.commands.options import Option, takes
 from multitalk.flows.commands.words import AsJson, Root
 
 if TYPE_CHECKING:
-    from multitalk.flows.building.run_status import RunStatus
+    from multitalk.flows.looking.run_status import RunStatus
 
 _WATCH_SEC = 5.0
 
@@ -85,7 +85,7 @@ def status(
     json: AsJson = False,
 ) -> int:
     """Say how far the newest build is: how fast, how long still, what failed and what is slow."""
-    from multitalk.flows.building.run_status import run_status
+    from multitalk.flows.looking.run_status import run_status
 
     while True:
         found = run_status(root, time.time())

@@ -35,13 +35,13 @@ def export(
 ) -> int:
     """Write the clips in a layout, and say how many."""
     from multitalk.ground.settings import SettingsError
-    from multitalk.manifests.exports import note_export
     from multitalk.manifests.layouts.export import (
         divided_clips,
         export_huggingface,
         export_multitalk,
         export_webdataset,
     )
+    from multitalk.manifests.layouts.known_exports import note_export
     from multitalk.manifests.releases.release import read_release
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

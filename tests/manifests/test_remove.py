@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from multitalk.manifests import paths, takedown
-from multitalk.manifests.exports import note_export
 from multitalk.manifests.layouts.export import divided_clips, export_webdataset
+from multitalk.manifests.layouts.known_exports import note_export
 from multitalk.manifests.query import query
 from multitalk.manifests.releases.release import ReleaseSettings, create_release
 from multitalk.manifests.remove import remove

@@ -1,5 +1,6 @@
 """What `verify --forget` finds damaged is made again by the next build, and nothing else is."""
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,7 +21,9 @@ def zero(place, column):
     table = pq.read_table(place, partitioning=None)
     index = table.schema.get_field_index(column)
     zeros = [[[0.0] * len(frame) for frame in frames] for frames in table[column].to_pylist()]
-    pq.write_table(table.set_column(index, table.schema.field(index), [zeros]), place)
+    pq.write_table(
+        table.set_column(index, table.schema.field(index), pa.array(zeros, table.schema.types[index])), place
+    )
 
 
 def test_each_damage_is_mended_from_its_stage_on(small_source, tmp_path, capsys):

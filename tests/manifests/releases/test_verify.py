@@ -261,3 +261,17 @@ def test_a_row_whose_name_leads_elsewhere_is_named_and_blocks_no_removal(sound, 
     assert removal.rows == 2
     assert not (sound.parent / "evil.mp4").exists()
     assert all("can not be a file's name" not in message for _, _, message in found(sound))
+
+
+def test_a_release_from_elsewhere_has_no_other_file_read(sound, accept_ok, tmp_path):
+    folder = create_release(sound, "v1", policy="p", judge=accept_ok, settings=ReleaseSettings()).folder
+    secret = tmp_path / "secret"
+    secret.write_text("s")
+    for name in ("motion.sha256", "SHA256SUMS"):
+        for path in (str(secret), "../../../secret", "../../motion/language=x/../../../../secret.parquet"):
+            before = (folder / name).read_text()
+            (folder / name).write_text(f"{before}{sha256(secret)}  {path}\n")
+            damaged = {finding.path.as_posix() for finding in verify(sound)}
+            assert f"releases/v1/{name}" in damaged, path
+            (folder / name).write_text(before)
+    assert verify(sound) == []

@@ -6,8 +6,8 @@ import pytest
 
 from multitalk.flows.building.batch import events_path
 from multitalk.flows.building.plan import AnnotatedVideo, Batch, write_batches
-from multitalk.flows.building.run_status import run_status
 from multitalk.flows.commands.main import main
+from multitalk.flows.looking.run_status import run_status
 from multitalk.flows.running.supervise import Events
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.store import commit_fragment
