@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
+import traceback
 from enum import StrEnum
+
+_log = logging.getLogger(__name__)
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """System errors that mean: the disk, the user's quota, or what a file may hold at most is full."""
@@ -122,3 +126,15 @@ class ClipError(Exception):
     def __str__(self) -> str:
         """Return the message for the user."""
         return self.message
+
+
+def as_clip_error(error: Exception, name: str, stage: Stage) -> ClipError:
+    """Give any exception the code that fits it; one that nobody foresaw is logged with its trace."""
+    if isinstance(error, ClipError):
+        return error
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        message = f"{name}: no space left on the disk at stage {stage}; free some and run again"
+        return ClipError(ErrorCode.DISK_FULL, message, stage)
+    _log.error("%s, stage %s:\n%s", name, stage, "".join(traceback.format_exception(error)))
+    message = f"{name}: {type(error).__name__} at stage {stage}: {error}"
+    return ClipError(ErrorCode.INTERNAL, message, stage)

@@ -233,7 +233,7 @@ def root_joint(model: HeadModel, shape: Tensor, expression: Tensor) -> Tensor:
 
 
 def project(
-    points: Float32[Array, "... points 3"], camera: Float32[Array, " 4"]
+    points: Float32[Array, "... points 3"], camera: Float32[Array, " 3"]
 ) -> Float32[Array, "... points 2"]:
     """Project camera coordinates (..., 3), metres, to pixels (..., 2); `camera` as in `Motion.camera`."""
     focal, cx, cy = camera

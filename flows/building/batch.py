@@ -96,7 +96,7 @@ def _give_up(
 
     message = (
         f"the worker process {ending} while it built {video.file_id}, {settings.crash_retries + 1} times; "
-        "run again with --retry internal to try once more"
+        "run again to try once more"
     )
     stored = StoredClips(settings.root, video.language, [video.file_id])
     builder = VideoBuilder(settings, content.wanted, stored)

@@ -36,8 +36,8 @@ from multitalk.fit_flame.parameters.motion import Motion
 from multitalk.flows.building.fitting import Fitter
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import STAGES
-from multitalk.flows.building.sync_predictor import load_predictor
 from multitalk.flows.modelling.detectors import face_detector
+from multitalk.flows.modelling.sync_predictor import load_predictor
 from multitalk.ground.wav import read_wav
 from multitalk.manifests.clip_row import ClipRow
 

@@ -1,15 +1,19 @@
-"""Whether a clip's row is what is wanted, or says that it can not be had: then the clip has nothing to do.
+"""What stands of a clip: whether its row needs nothing, and what stays after a try that failed.
 
-`multitalk.flows.building.pending` asks the same of all clips at once.
+A row stands that is what is wanted, or says that it can not be had; `multitalk.flows.building.pending` asks the same of
+all clips at once. A failure never takes the place of a better outcome: then the earlier row stays as it was, and says
+what was tried, when, and why it failed (`last_try_...`).
 """
 
 from collections.abc import Mapping
+from copy import copy
+from datetime import UTC, datetime
 
-from multitalk.extract.annotations import Annotation
+from multitalk.extract.annotations import Annotation, InvalidAnnotation
 from multitalk.extract.errors import ErrorCode, Stage
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.stages import configuration_fingerprint, downstream
+from multitalk.flows.building.stages import STAGES, configuration_fingerprint, downstream
 from multitalk.ground.outcome import digest
 from multitalk.manifests.clip_row import ClipRow
 
@@ -83,3 +87,38 @@ def try_fingerprint(annotation: Annotation, video: AnnotatedVideo, wanted: Mappi
             annotation.transcript,
         ]
     )
+
+
+def is_worse(new: ClipRow, before: ClipRow) -> bool:
+    """Whether a failed try got less far than what is there."""
+    return new.status == "failed" and _reached(new) < _reached(before)
+
+
+def _reached(row: ClipRow) -> int:
+    """How many stages a row has behind it; all of them where the clip is ok."""
+    if row.status == "ok":
+        return len(STAGES)
+    order = [str(stage) for stage in STAGES]
+    return order.index(row.stage) if row.stage in order else -1
+
+
+def with_vain_try(before: ClipRow, tried: ClipRow, fingerprint: str) -> ClipRow:
+    """Return the earlier row, with what was tried in vain."""
+    row = copy(before)
+    row.attempts = before.attempts + 1
+    row.last_try_at = datetime.now(UTC)
+    row.last_try_stage, row.last_try_error_code = tried.stage, tried.error_code
+    row.last_try_error_message, row.last_try_fingerprint = tried.error_message, fingerprint
+    return row
+
+
+def invalid_row(bad: InvalidAnnotation, video: AnnotatedVideo, before: ClipRow | None, whole: str) -> ClipRow:
+    """Return the row of an annotation that can not be used; the earlier row where that is better."""
+    if before is not None and bad.message in (before.error_message, before.last_try_error_message):
+        return before  # told already
+    row = ClipRow(bad.clip_id, video.file_id, video.language)
+    row.status, row.error_code = "failed", str(ErrorCode.INVALID_ANNOTATION)
+    row.error_message, row.stage = bad.message, str(Stage.ANNOTATION)
+    row.config_fingerprint = whole
+    row.attempts = 1 + (before.attempts if before else 0)
+    return with_vain_try(before, row, whole) if before is not None and is_worse(row, before) else row

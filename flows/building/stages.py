@@ -17,8 +17,8 @@ from multitalk.filters.speech import SpeechMetrics
 from multitalk.filters.sync.score import SyncMetrics
 from multitalk.flows.building.fitting import regressor_version
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.sync_predictor import PREDICTOR, predictor_version
 from multitalk.flows.modelling.head_models import head_model_version
+from multitalk.flows.modelling.sync_predictor import PREDICTOR, predictor_version
 from multitalk.ground.outcome import digest, outcome
 
 

@@ -7,7 +7,7 @@ from multitalk.extract.errors import Stage
 from multitalk.extract.ffmpeg import ffmpeg_version
 from multitalk.flows.building.fitting import regressor_version
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.sync_predictor import PREDICTOR, VERSION_KEY, predictor_version
+from multitalk.flows.modelling.sync_predictor import PREDICTOR, VERSION_KEY, predictor_version
 
 _PACKAGES: Mapping[Stage, tuple[str, ...]] = {
     Stage.SOURCE: ("yt-dlp",),

@@ -9,25 +9,28 @@ better outcome: then the earlier row stays, with its files, and says what was tr
 knows Prefect.
 """
 
-import logging
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
-from multitalk.extract.annotations import Annotation, InvalidAnnotation
-from multitalk.extract.downloading.download import DownloadedVideo, download
-from multitalk.extract.downloading.pace import Pace
-from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
-from multitalk.extract.probe import probe
+from multitalk.extract.annotations import Annotation
+from multitalk.extract.downloading.download import DownloadedVideo
+from multitalk.extract.errors import ClipError, ErrorCode, Stage, as_clip_error
 from multitalk.extract.trim import TrimRequest, TrimResult, trim_clips
 from multitalk.flows.building.clip import ClipInWork, ClipStages, Landmarks
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.settled import same_interval, stands, try_fingerprint
+from multitalk.flows.building.settled import (
+    invalid_row,
+    is_worse,
+    same_interval,
+    stands,
+    try_fingerprint,
+    with_vain_try,
+)
+from multitalk.flows.building.source import fetch_source, source_path
 from multitalk.flows.building.stages import STAGES, configuration_fingerprint, downstream
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.versions import StageVersions
@@ -35,8 +38,6 @@ from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.store import claim_video, commit_video, file_xxh3, staging_folder
 from multitalk.manifests.takedown import read_takedown
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -123,7 +124,10 @@ class VideoBuilder:
         work.clips = [self._clip(annotation, video, before) for annotation in video.annotations]
         self._refuse_removed(work)
         if any(Stage.TRIM in clip.todo for clip in work.clips):
-            work.source = self._source(video, work.clips)
+            cut = [clip.annotation for clip in work.clips if Stage.TRIM in clip.todo]
+            intervals = [(annotation.start_sec, annotation.end_sec) for annotation in cut]
+            rows = [clip.before for clip in work.clips if clip.before is not None]
+            work.source = fetch_source(video, intervals, rows, self.wanted[Stage.SOURCE], self.settings)
         return work
 
     def build(self, work: VideoInWork, progress: Callable[[], None]) -> VideoOutcome:
@@ -146,7 +150,7 @@ class VideoBuilder:
             self._do_pooled_stages(work.clips)
             if not self.settings.keep_raw and work.source is not None:
                 # Before the video counts as done: nobody would come back for a file that a kill left here.
-                self._raw_path(work.video).unlink(missing_ok=True)
+                source_path(work.video, self.settings).unlink(missing_ok=True)
             return self._commit(work)
 
     def _refuse_removed(self, work: VideoInWork) -> None:
@@ -240,41 +244,6 @@ class VideoBuilder:
         return row
 
     # Source and clip
-
-    def _source(self, video: AnnotatedVideo, clips: Sequence[_Clip]) -> DownloadedVideo | ClipError:
-        """Fetch a source video to its place, or take the one that is kept; a failure is returned, for the rows."""
-        root = self.settings.root
-        place = self._raw_path(video)
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if (kept := self._kept_source(video, place, clips)) is not None:
-                return kept
-            pace = Pace(root / ".pause.json", self.settings.download.first_pause_sec)
-            wanted = [clip.annotation for clip in clips if Stage.TRIM in clip.todo]
-            intervals = [(annotation.start_sec, annotation.end_sec) for annotation in wanted]
-            return download(video.source_url, place, self.settings.download, pace, clips=intervals)
-        except Exception as error:
-            return as_clip_error(error, video.file_id, Stage.SOURCE)
-
-    def _kept_source(
-        self, video: AnnotatedVideo, place: Path, clips: Sequence[_Clip]
-    ) -> DownloadedVideo | None:
-        """Return the source video that an earlier build with `keep_raw` left, where it is whole and the wanted one."""
-        wanted = self.wanted[Stage.SOURCE]
-        # Rows that say what they were cut from; new annotations have none, a failed download has no width.
-        carried = [c.before for c in clips if c.before is not None and c.before.source_width is not None]
-        if not place.is_file() or Stage.SOURCE in self.settings.redo or not carried:
-            return None
-        if self.settings.download.sections or any(
-            (row.stage_fingerprints or {}).get(str(Stage.SOURCE)) != wanted for row in carried
-        ):
-            return None
-        try:
-            found = probe(place)
-        except ClipError:
-            return None
-        language = carried[0].source_audio_language
-        return DownloadedVideo(place, carried[0].source_url or video.source_url, found, None, language, "", 0)
 
     def _trim(self, work: VideoInWork) -> None:
         """Cut the clips that need it into the staging folder; show the others where they are."""
@@ -396,9 +365,9 @@ class VideoBuilder:
         tracked: list[_Clip] = []
         kept = 0
         for clip in work.clips:
-            if clip.todo and clip.before is not None and _is_worse(clip.row, clip.before):
+            if clip.todo and clip.before is not None and is_worse(clip.row, clip.before):
                 rows.append(
-                    _kept(clip.before, clip.row, try_fingerprint(clip.annotation, video, self.wanted))
+                    with_vain_try(clip.before, clip.row, try_fingerprint(clip.annotation, video, self.wanted))
                 )
                 self._discard(video, clip)
                 kept += 1
@@ -411,7 +380,7 @@ class VideoBuilder:
             if clip.work is not None and clip.work.tracked_anew:
                 tracked.append(clip)
         before = self.stored.rows(video.language, video.file_id)
-        rows += [_invalid_row(bad, video, before.get(bad.clip_id), whole) for bad in video.invalid]
+        rows += [invalid_row(bad, video, before.get(bad.clip_id), whole) for bad in video.invalid]
         commit_video(
             root,
             video.language,
@@ -440,57 +409,6 @@ class VideoBuilder:
         for place in (paths.clip_path, paths.audio_path):
             place(staging, video.language, clip.annotation.clip_id).unlink(missing_ok=True)
 
-    def _raw_path(self, video: AnnotatedVideo) -> Path:
-        return paths.raw_path(self.settings.root, video.language, video.file_id)
-
-
-def as_clip_error(error: Exception, name: str, stage: Stage) -> ClipError:
-    """Give any exception the code that fits it; one that nobody foresaw is logged with its trace."""
-    if isinstance(error, ClipError):
-        return error
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        message = f"{name}: no space left on the disk at stage {stage}; free some and run again"
-        return ClipError(ErrorCode.DISK_FULL, message, stage)
-    _log.error("%s, stage %s:\n%s", name, stage, "".join(traceback.format_exception(error)))
-    message = f"{name}: {type(error).__name__} at stage {stage}: {error}"
-    return ClipError(ErrorCode.INTERNAL, message, stage)
-
 
 def _going_well(clips: Sequence[_Clip]) -> list[ClipInWork]:
     return [clip.work for clip in clips if clip.work is not None and not clip.failed]
-
-
-def _is_worse(new: ClipRow, before: ClipRow) -> bool:
-    """Whether a failed try got less far than what is there."""
-    return new.status == "failed" and _reached(new) < _reached(before)
-
-
-def _reached(row: ClipRow) -> int:
-    """How many stages a row has behind it; all of them where the clip is ok."""
-    if row.status == "ok":
-        return len(STAGES)
-    order = [str(stage) for stage in STAGES]
-    return order.index(row.stage) if row.stage in order else -1
-
-
-def _kept(before: ClipRow, tried: ClipRow, fingerprint: str) -> ClipRow:
-    """Return the earlier row, with what was tried in vain."""
-    row = copy(before)
-    row.attempts = before.attempts + 1
-    row.last_try_at = datetime.now(UTC)
-    row.last_try_stage, row.last_try_error_code = tried.stage, tried.error_code
-    row.last_try_error_message, row.last_try_fingerprint = tried.error_message, fingerprint
-    return row
-
-
-def _invalid_row(
-    bad: InvalidAnnotation, video: AnnotatedVideo, before: ClipRow | None, whole: str
-) -> ClipRow:
-    if before is not None and bad.message in (before.error_message, before.last_try_error_message):
-        return before  # told already
-    row = ClipRow(bad.clip_id, video.file_id, video.language)
-    row.status, row.error_code = "failed", str(ErrorCode.INVALID_ANNOTATION)
-    row.error_message, row.stage = bad.message, str(Stage.ANNOTATION)
-    row.config_fingerprint = whole
-    row.attempts = 1 + (before.attempts if before else 0)
-    return _kept(before, row, whole) if before is not None and _is_worse(row, before) else row

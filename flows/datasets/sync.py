@@ -20,7 +20,7 @@ from multitalk.filters.sync.features import SyncClip, sync_clip
 from multitalk.filters.sync.predictor import SyncStatistics, train_predictor, video_statistics
 from multitalk.filters.sync.score import SyncMetrics, measure_sync
 from multitalk.flows.building.stages import STAGES, stage_fingerprint, sync_settings
-from multitalk.flows.building.sync_predictor import PREDICTOR, VERSION_KEY, predictor_version
+from multitalk.flows.modelling.sync_predictor import PREDICTOR, VERSION_KEY, predictor_version
 from multitalk.ground.wav import read_wav
 from multitalk.manifests import open_dataset
 from multitalk.manifests.dataset import Dataset

@@ -15,7 +15,7 @@ from multitalk.assets.fetch import require
 from multitalk.extract.annotations import Annotation
 from multitalk.extract.downloading.download import download
 from multitalk.extract.downloading.pace import Pace
-from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.extract.errors import ClipError, ErrorCode, Stage, as_clip_error
 from multitalk.extract.faces.candidates import Candidate, SampledFrame, Speech, find_candidates
 from multitalk.extract.faces.face_finder import FaceFinder
 from multitalk.extract.faces.landmarks import DetectedFace
@@ -31,7 +31,6 @@ from multitalk.filters.word_times import TimedWord
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
 from multitalk.flows.building.clip import ClipInWork, ClipStages
 from multitalk.flows.building.stages import STAGES, stage_fingerprints
-from multitalk.flows.building.video import as_clip_error
 from multitalk.flows.discovering.results import (
     RawVideo,
     Refused,

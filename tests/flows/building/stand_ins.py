@@ -17,6 +17,7 @@ from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.probe import SourceVideo
 from multitalk.extract.trim import TrimResult
 from multitalk.fit_flame.parameters.motion import Motion
+from multitalk.flows.building import source
 from multitalk.flows.building import video as building
 from multitalk.flows.building.clip import Landmarks
 
@@ -94,9 +95,9 @@ def install(monkeypatch, world: World) -> None:
             )
         return results
 
-    monkeypatch.setattr(building, "download", download)
+    monkeypatch.setattr(source, "download", download)
     monkeypatch.setattr(building, "trim_clips", trim_clips)
-    monkeypatch.setattr(building, "probe", lambda place: properties())
+    monkeypatch.setattr(source, "probe", lambda place: properties())
     monkeypatch.setattr(building, "ClipStages", lambda settings: StandInStages(settings, world))
 
 

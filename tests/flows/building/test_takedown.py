@@ -5,6 +5,7 @@ import pytest
 from multitalk.extract.annotations import Annotation, BoundingBox, InvalidAnnotation
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.flows.artifact import build_markdown
+from multitalk.flows.building import source
 from multitalk.flows.building import video as building
 from multitalk.flows.building.pending import pending_videos
 from multitalk.flows.building.plan import AnnotatedVideo
@@ -33,7 +34,7 @@ def settings(tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("a listed video was fetched")
 
-    monkeypatch.setattr(building, "download", never)
+    monkeypatch.setattr(source, "download", never)
     (tmp_path / "takedown.txt").write_text("gone42 asked by the speaker\n")
     return BuildSettings(root=tmp_path)
 

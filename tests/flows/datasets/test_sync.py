@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from multitalk.flows.building import sync_predictor
 from multitalk.flows.commands.main import main
 from multitalk.flows.datasets import sync
+from multitalk.flows.modelling import sync_predictor
 from multitalk.manifests import open_dataset
 from multitalk.manifests.paths import DatasetError, audio_path
 from multitalk.manifests.store import commit_fragment, committed
