@@ -6,6 +6,7 @@ from typing import Any
 
 from multitalk.flows.building.summary import BuildSummary
 from multitalk.flows.datasets.report import judged_waterfall
+from multitalk.ground.markdown import plain
 from multitalk.manifests.report import published
 from multitalk.manifests.report.data import Distribution, ReportData, collect
 
@@ -23,9 +24,9 @@ def build_markdown(summary: BuildSummary) -> str:
     root = Path(summary.root)
     data = collect(root, gallery_size=0)
     parts = [
-        f"## Dataset `{summary.root}`",
+        f"## Dataset {plain(str(summary.root))}",
         f"{summary.built_videos} source videos built in {summary.seconds:.0f} s, {summary.skipped_videos} done before.",
-        *summary.notes,
+        *map(plain, summary.notes),
         _totals(data),
         _table(
             [
@@ -85,11 +86,10 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
         return "None."
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
     for row in rows:
-        cells = ("" if value is None else str(value) for value in row.values())
-        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+        # A text may come from a server's error page; bars of numbers are ours.
+        cells = (
+            "" if value is None else str(value) if name == "distribution" else plain(str(value))
+            for name, value in row.items()
+        )
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Keep a text, which may come from a server's error page, one cell of plain words."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -144,6 +148,42 @@ def check_inside(root: Path, place: Path) -> None:
             f"{place} lies behind a link out of the dataset, in {folder}: nothing is written or deleted there; "
             "move it into the dataset, or mount the disk there in place of the link"
         )
+
+
+def check_plain(root: Path, place: Path) -> Path:
+    """Return `place` if it is a file of the dataset itself: a link could hand on any file of whoever uses it.
+
+    Raises
+    ------
+    DatasetError
+        When it is a link, a pipe or a device, or lies behind a link out of the dataset.
+    """
+    check_inside(root, place)
+    if place.is_symlink() or (place.exists() and not place.is_file()):
+        raise DatasetError(
+            f"{place} is a link or a device, no file of the dataset: put the file itself there"
+        )
+    return place
+
+
+def check_rows(rows: pa.Table, where: object) -> pa.Table:
+    """Return manifest rows if all their ids can be names of files.
+
+    Rows may come from anyone. Those of annotations that were refused for their ids name no file, and pass.
+
+    Raises
+    ------
+    DatasetError
+        When one claims to have been built and has a name that leads elsewhere.
+    """
+    for row in rows.select(["language", "video_id", "clip_id"]).to_pylist():
+        for what, name in row.items():
+            if not is_name(name):
+                raise DatasetError(
+                    f"{where}: {what} {name!r} can not be a file's name, nothing of ours made that row: "
+                    "`multitalk verify` names all of them, `multitalk remove` takes out their source videos"
+                )
+    return rows
 
 
 def _hive(root: Path, kind: str, language: str, video_id: str) -> Path:

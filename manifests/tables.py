@@ -83,6 +83,7 @@ _MANIFEST_OPTIONS: dict[str, Any] = {
     "compression": "snappy",
     "row_group_size": 4096,
     "use_dictionary": list(_REPEATED),
+    "write_page_checksum": True,  # the rows have no other checksum; `verify` compares it
 }
 
 

@@ -178,6 +178,7 @@ def _fetch(url: str, scratch: Path, settings: DownloadSettings, clips: Sequence[
         stall_timeout_sec=settings.stall_timeout_sec,
         min_bytes_per_sec=settings.min_bytes_per_sec,
         pause_sec=max(settings.sleep_sec, settings.max_sleep_sec),
+        max_bytes=_largest(settings, clips),
     )
     parts = wanted_parts(clips) if settings.sections and clips else ()
     answer = run_yt_dlp(url, options, scratch, limits, parts=parts)
@@ -188,6 +189,14 @@ def _fetch(url: str, scratch: Path, settings: DownloadSettings, clips: Sequence[
             code = ErrorCode.DISK_FULL
         raise _TryError(code, explain(answer, code), retry_after_seconds(answer))
     return answer
+
+
+def _largest(settings: DownloadSettings, clips: Sequence[Interval]) -> int:
+    """Return the largest size of a source video in bytes."""
+    if settings.max_gib is not None:
+        return int(settings.max_gib * 2**30)
+    seconds = max(2 * 3600.0, 2 * max((end for _, end in clips), default=0.0))
+    return int(seconds * 16e6 / 8)
 
 
 def _disk_is_full(scratch: Path) -> bool:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,8 @@ class Limits:
     min_bytes_per_sec: float
     pause_sec: float = 0.0
     """Longest pause before a transfer: it counts as no stall."""
+    max_bytes: int | None = None
+    """Of one file."""
 
 
 def run_yt_dlp(
@@ -109,6 +111,8 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, limits: Limits) -> st
         if now - began > limits.timeout_sec:
             return f"the download did not end within {limits.timeout_sec:.0f} s"
         size = _bytes_in(folder)
+        if limits.max_bytes is not None and (largest := _bytes_in(folder, max)) > limits.max_bytes:
+            return f"{largest} bytes came, larger than a source video may be ({limits.max_bytes}; setting max_gib)"
         if size < window_bytes:  # begun anew, by a server that can not continue: no stall
             window_began, window_bytes = now, size
         elif now - window_began > limits.stall_timeout_sec + limits.pause_sec:
@@ -117,14 +121,14 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, limits: Limits) -> st
             window_began, window_bytes = now, size
 
 
-def _bytes_in(folder: Path) -> int:
-    total = 0
+def _bytes_in(folder: Path, of: Callable[[list[int]], int] = sum) -> int:
+    sizes = [0]
     for entry in os.scandir(folder):
         try:
-            total += entry.stat().st_size
+            sizes.append(entry.stat().st_size)
         except FileNotFoundError:  # renamed meanwhile
             continue
-    return total
+    return of(sizes)
 
 
 def _died(process: subprocess.Popen[bytes]) -> Failure:

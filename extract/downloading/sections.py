@@ -115,6 +115,7 @@ def _open(source: Media, timeout_sec: float, proxy: str | None) -> InputContaine
     options = {
         "format_whitelist": OPEN_OPTIONS["format_whitelist"],
         "protocol_whitelist": "http,https,httpproxy,tls,tcp",
+        "max_redirects": "0",  # they were followed before, and could lead anywhere
         "multiple_requests": "1",  # else FFmpeg loses a connection that the server keeps open, and gives up
         "headers": "".join(f"{name}: {value}\r\n" for name, value in headers.items()),
     }

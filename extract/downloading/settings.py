@@ -37,6 +37,17 @@ class DownloadSettings(BaseModel):
     proxy: Annotated[str | None, RUNTIME] = Field(
         default=None, description="Proxy address, for instance socks5://127.0.0.1:1080"
     )
+    private_hosts: Annotated[tuple[str, ...], RUNTIME] = Field(
+        default=(),
+        description="Hosts of your own network that sources may lead to; a source's own host need not be listed "
+        "where it is an address or has no public name",
+    )
+    max_gib: Annotated[float | None, RUNTIME] = Field(
+        default=None,
+        gt=0,
+        description="Largest size of a source video; none: what 16 Mbit/s take for two hours, or for twice the "
+        "time of the last clip's end",
+    )
     rate_limit: Annotated[int | None, RUNTIME] = Field(
         default=None, ge=1, description="Bytes a second at most, for one download"
     )
@@ -153,6 +164,9 @@ def yt_dlp_options(settings: DownloadSettings, folder: Path, *, local_files: boo
         "cookiefile": str(settings.cookies_file) if settings.cookies_file else None,
         "cookiesfrombrowser": [settings.cookies_browser] if settings.cookies_browser else None,
         "proxy": settings.proxy,
+        "private_hosts": list(settings.private_hosts) or None,
+        # Pieces are fetched by yt-dlp itself: ffmpeg's connections nobody looks at.
+        "external_downloader": {"default": "native"},
         "ratelimit": settings.rate_limit,
     }
     return {name: value for name, value in options.items() if value is not None}

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from multitalk.extract.downloading.addresses import refuse_private_addresses
 from multitalk.extract.downloading.errors import Failure, describe
 from multitalk.extract.downloading.sections import Interval, Media, copy_parts
 from multitalk.ground.child_processes import end_with_parent
@@ -45,6 +46,8 @@ def _download(
 ) -> dict[str, Any]:
     import yt_dlp
 
+    hosts = options.pop("private_hosts", ())
+    refuse_private_addresses(url, proxy=options.get("proxy"), hosts=hosts)
     if options.get("cookiesfrombrowser"):
         options["cookiesfrombrowser"] = tuple(options["cookiesfrombrowser"])
     options |= {"logger": _Silent(), "match_filter": _skip_live}
@@ -74,12 +77,21 @@ def _parts(ydl: Any, info: dict[str, Any] | None, parts: Sequence[Interval]) -> 
     plain = all(file.get("protocol") in ("http", "https") for file in files)
     if info is None or not plain or (proxy and not proxy.startswith("http:")):
         return None
-    media = [Media(file["url"], _headers(ydl, file)) for file in files]
+    media = [Media(_final_address(ydl, file), _headers(ydl, file)) for file in files]
     path = Path(ydl.prepare_filename(info)).with_suffix(".mp4")
     fps = copy_parts(media, parts, path, timeout_sec=ydl.params["socket_timeout"], proxy=proxy)
     answer = _outcome(info | {"requested_downloads": [{"filepath": str(path)}]})
     answer["info"]["fps"] = fps
     return answer
+
+
+def _final_address(ydl: Any, file: dict[str, Any]) -> str:
+    """Follow a file's redirects here, where each connection is looked at; ffmpeg, which then reads it, follows none."""
+    from yt_dlp.networking import Request
+
+    first = {**(file.get("http_headers") or {}), "Range": "bytes=0-0"}
+    with ydl.urlopen(Request(file["url"], headers=first)) as answer:
+        return str(answer.url)
 
 
 def _headers(ydl: Any, file: dict[str, Any]) -> dict[str, str]:

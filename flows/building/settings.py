@@ -7,9 +7,11 @@ changes what comes out (`ground.outcome`); `flows.building.stages` makes fingerp
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from multitalk.extract.downloading.addresses import SCHEMES
 from multitalk.extract.downloading.download import DownloadSettings
 from multitalk.extract.errors import ErrorCode, Stage
 from multitalk.extract.faces.landmarks import LandmarkSettings
@@ -108,6 +110,14 @@ class BuildSettings(BaseModel):
     )
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
     language: LanguageSettings = Field(default_factory=LanguageSettings)
+
+    @field_validator("source_url")
+    @classmethod
+    def _is_an_address(cls, template: str) -> str:
+        parts = urlsplit(template)
+        if parts.scheme not in SCHEMES or not (parts.netloc or parts.scheme == "file"):
+            raise ValueError(f"{template[:200]!r} is no address of http://, https:// or file://")
+        return template
 
     @field_validator("source_url")
     @classmethod

@@ -5,13 +5,12 @@ from pathlib import Path
 
 from multitalk.extract.downloading.download import DownloadedVideo, download
 from multitalk.extract.downloading.pace import Pace
-from multitalk.extract.errors import ClipError, ErrorCode, Stage, as_clip_error
+from multitalk.extract.errors import ClipError, Stage, as_clip_error
 from multitalk.extract.probe import probe
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
-from multitalk.manifests.takedown import read_takedown
 
 
 def fetch_source(
@@ -23,7 +22,7 @@ def fetch_source(
 ) -> DownloadedVideo | ClipError:
     """Fetch a source video to its place, or take the one that is kept; a failure is returned, for the rows.
 
-    Videos on the take-down list are not fetched.
+    The take-down list is `multitalk.flows.building.video`'s to heed.
 
     Parameters
     ----------
@@ -35,10 +34,6 @@ def fetch_source(
         The fingerprint of the stage `source`.
     """
     root = settings.root
-    reason = read_takedown(root).get(video.file_id)
-    if reason is not None:
-        message = f"{video.file_id} is on the take-down list {root / 'takedown.txt'}: {reason}"
-        return ClipError(ErrorCode.REMOVED, message, Stage.SOURCE)
     place = source_path(video, settings)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

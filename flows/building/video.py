@@ -37,6 +37,7 @@ from multitalk.flows.building.versions import StageVersions
 from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.store import claim_video, commit_video, file_xxh3, staging_folder
+from multitalk.manifests.takedown import read_takedown
 
 
 @dataclass(slots=True)
@@ -121,6 +122,7 @@ class VideoBuilder:
             return work
         before = self.stored.rows(video.language, video.file_id)
         work.clips = [self._clip(annotation, video, before) for annotation in video.annotations]
+        self._refuse_removed(work)
         if any(Stage.TRIM in clip.todo for clip in work.clips):
             cut = [clip.annotation for clip in work.clips if Stage.TRIM in clip.todo]
             intervals = [(annotation.start_sec, annotation.end_sec) for annotation in cut]
@@ -150,6 +152,16 @@ class VideoBuilder:
                 # Before the video counts as done: nobody would come back for a file that a kill left here.
                 source_path(work.video, self.settings).unlink(missing_ok=True)
             return self._commit(work)
+
+    def _refuse_removed(self, work: VideoInWork) -> None:
+        """Leave nothing to do for clips on the take-down list: nothing is fetched for what becomes tombstones."""
+        listed = read_takedown(self.settings.root)
+        for clip in work.clips:
+            reason = listed.reason(work.video.file_id, clip.annotation.clip_id)
+            if reason is not None:
+                message = f"{clip.annotation.clip_id} is on the take-down list takedown.txt: {reason}"
+                clip.todo = set()
+                clip.fail(ClipError(ErrorCode.REMOVED, message, Stage.SOURCE), Stage.SOURCE)
 
     def give_up(self, video: AnnotatedVideo, error: ClipError) -> VideoOutcome:
         """Commit a source video under which worker processes died: rows that failed, or what was there before."""

@@ -1,14 +1,23 @@
-"""The command ``build``: a dataset out of annotations."""
+"""The commands ``build``, a dataset out of annotations, and ``status``, how far that is."""
 
 import json as json_text
 import sys
+import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.commands.checks import check_annotations, check_head_model, check_policy, check_root
 from multitalk.flows.commands.data import spare_pandas
 from multitalk.flows.commands.options import Option, takes
-from multitalk.flows.commands.words import AsJson
+from multitalk.flows.commands.words import AsJson, Root
+
+if TYPE_CHECKING:
+    from multitalk.flows.looking.run_status import RunStatus
+
+_WATCH_SEC = 5.0
 
 
 @takes(
@@ -62,3 +71,45 @@ def run_build(settings: BuildSettings, *, as_json: bool = False) -> int:
         return 0
     print("multitalk: no clip of the dataset came out; the reasons are in the summary", file=sys.stderr)
     return 1
+
+
+def status(
+    *,
+    root: Root,
+    watch: Annotated[
+        bool,
+        Parameter(
+            help="Say it again every few seconds until the build ends", negative=(), show_default=False
+        ),
+    ] = False,
+    json: AsJson = False,
+) -> int:
+    """Say how far the newest build is: how fast, how long still, what failed and what is slow."""
+    from multitalk.flows.looking.run_status import run_status
+
+    while True:
+        found = run_status(root, time.time())
+        if json:
+            print(json_text.dumps(asdict(found)), flush=True)
+        else:
+            _print_status(found)
+        if not watch or found.state != "running":
+            return 0
+        time.sleep(_WATCH_SEC)
+
+
+def _print_status(found: "RunStatus") -> None:
+    from multitalk.flows.looking.tables import print_table
+    from multitalk.flows.running.progress import duration
+
+    pace = f", {found.videos_per_hour:.0f} videos an hour" if found.videos_per_hour else ""
+    left = f", about {duration(found.left_sec)} left" if found.left_sec is not None else ""
+    print(
+        f"{found.run}: {found.state}; {found.videos_done}/{found.videos} videos, "
+        f"{found.ok + found.failed}/{found.clips} clips ({found.failed} failed, {found.kept} kept) "
+        f"in {duration(found.seconds)}{pace}{left}"
+    )
+    print_table([asdict(reason) for reason in found.failures], title="failed")
+    for title, times in (("at work", found.at_work), ("slowest so far", found.slowest)):
+        rows = [{"video": t.video_id, "batch": t.batch, "for": duration(t.seconds)} for t in times]
+        print_table(rows, title=title)

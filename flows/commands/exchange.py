@@ -42,6 +42,7 @@ def export(
         export_multitalk,
         export_webdataset,
     )
+    from multitalk.manifests.layouts.known_exports import note_export
     from multitalk.manifests.releases.release import read_release
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -68,6 +69,7 @@ def export(
         from multitalk.flows.datasets.export_files import export_files
 
         count = export_files(root, clips, out, layout, sound=sound, named=head_model)
+    note_export(root, out, layout)  # a take-down tells where the person still is
     sides = Counter(clips["split"].to_pylist())
     print(f"{out}: {count} clips ({', '.join(f'{n} {side}' for side, n in sorted(sides.items()))})")
     return 0

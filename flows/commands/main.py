@@ -85,6 +85,13 @@ COMMANDS: dict[str, tuple[Listed, ...]] = {
             "Write one self-contained page: sizes, distributions, what the policy takes away, failures, clips.",
         ),
         Listed(
+            "status",
+            "build:status",
+            "Say how far a build is.\n\n"
+            "Say how far the newest build at a root is, how fast, how long still, what failed and what is slow; from "
+            "any shell that sees the root.",
+        ),
+        Listed(
             "preview",
             "models:preview",
             "Write a video that shows how one clip was fitted.\n\n"
@@ -115,8 +122,9 @@ COMMANDS: dict[str, tuple[Listed, ...]] = {
         Listed(
             "remove",
             "release:remove",
-            "Take source videos out for good.\n\n"
-            "Delete media and motion of source videos; a tombstone row stays, and no later build brings them back.",
+            "Take source videos or clips out for good.\n\n"
+            "Delete all that is there of them; a tombstone row stays, and no later build brings them back. "
+            "Exit status 1 where nothing was removed.",
         ),
     ),
     "Train and talk": (

@@ -4,13 +4,16 @@ import json as json_text
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from multitalk.flows.commands.options import takes
 from multitalk.flows.commands.words import AsJson, HeadModelOfClips, Root
 from multitalk.manifests.releases.release import ReleaseSettings
+
+if TYPE_CHECKING:
+    from multitalk.manifests.remove import Removal
 
 _SHOWN = 50  # findings of `verify` on a terminal
 
@@ -102,15 +105,18 @@ def verify(
     forget: Annotated[
         bool,
         Parameter(
-            help="Let the next build make damaged source videos again", negative=(), show_default=False
+            help="Let the next build make again what is damaged, and what stands on it",
+            negative=(),
+            show_default=False,
         ),
     ] = False,
     json: AsJson = False,
 ) -> int:
     """Check every file, and print what is not as it should be."""
     from multitalk.flows.looking.tables import print_table
+    from multitalk.manifests.releases.verify import to_forget
     from multitalk.manifests.releases.verify import verify as findings_of
-    from multitalk.manifests.store import forget as forget_videos
+    from multitalk.manifests.store import forget as forget_clips
 
     findings = findings_of(root, hashes=not fast)
     if json:
@@ -123,32 +129,75 @@ def verify(
         if not rows:
             print("every file is as the manifest says")
     if forget:
-        videos = sorted({f.video for f in findings if f.video and f.kind != "stray"})
-        for language in sorted({language for language, _ in videos}):
-            forget_videos(root, language, [video for where, video in videos if where == language])
-        print(f"{len(videos)} source videos forgotten: the next build makes them again", file=sys.stderr)
+        forgotten = [
+            f"{forget_clips(root, language, ids, stage=stage)} clips of {language} from {stage} on"
+            for (language, stage), ids in sorted(to_forget(findings).items())
+        ]
+        told = f"the next build makes again: {', '.join(forgotten)}" if forgotten else "nothing to make again"
+        print(told, file=sys.stderr)
     return 1 if any(finding.kind != "stray" for finding in findings) else 0
 
 
 def remove(
-    *video_ids: Annotated[str, Parameter(help="None: carry out takedown.txt as it stands")],
+    *ids: Annotated[
+        str, Parameter(help="Source videos, and clips; none: carry out takedown.txt as it stands")
+    ],
     root: Root,
     reason: Annotated[
         str, Parameter(metavar="TEXT", show_default=False, help="Kept in takedown.txt and the tombstones")
     ] = "",
+    whole_video: Annotated[
+        bool,
+        Parameter(help="A clip's whole source video, too", negative=(), show_default=False),
+    ] = False,
+    json: AsJson = False,
 ) -> int:
-    """Delete source videos for good, and say which releases list them."""
-    from multitalk.flows.looking.tables import print_table
-    from multitalk.manifests.query import query
-    from multitalk.manifests.remove import remove_videos
+    """Delete source videos and clips for good, and prove it; say which releases and exports hold them."""
+    from multitalk.flows.commands.checks import check_dataset
+    from multitalk.ground.settings import SettingsError
+    from multitalk.manifests import remove as removing
+    from multitalk.manifests.takedown import read_takedown
 
-    deleted = remove_videos(root, video_ids, reason)
-    print(f"{len(deleted)} files deleted; takedown.txt keeps later builds from bringing them back")
-    gone = query(
-        root,
-        "SELECT release, count(*) AS clips FROM releases WHERE video_id IN "
-        "(SELECT video_id FROM clips WHERE error_code = 'removed') GROUP BY release ORDER BY release",
-    ).to_pylist()
-    # A release is never changed, so what to do about it is the user's decision.
-    print_table(gone, title="withdraw these releases: they list removed clips")
-    return 0
+    if not ids:
+        check_dataset(root)
+        listed = read_takedown(root)
+        if not (listed.videos or listed.clips):
+            raise SettingsError("remove: no id is given, and takedown.txt has none: nothing is to be removed")
+    removal = removing.remove(root, ids, reason, whole_video=whole_video)
+    if json:
+        print(json_text.dumps(asdict(removal), default=str, indent=2))
+    else:
+        _print_removal(removal)
+    if removal.remains:
+        return 1
+    return 0 if removal.did_anything or not ids else 1
+
+
+def _print_removal(removal: "Removal") -> None:
+    from multitalk.flows.looking.tables import print_table
+
+    if removal.did_anything:
+        counts = {
+            "manifest rows that are tombstones now": removal.rows,
+            "files deleted (pictures, sound, motion, landmarks, source)": len(removal.files),
+            "motion rows taken out of files of other clips": removal.motion_rows,
+            "landmark rows taken out of files of other clips": removal.landmark_rows,
+            "logs, runs' annotations, caches and pages rid of them": len(removal.traces),
+        }
+        print_table([{"removed": what, "count": count} for what, count in counts.items()])
+        print("takedown.txt keeps later builds from bringing them back")
+    else:
+        print("nothing was removed: all of it was gone before")
+    # A release is never changed, and an export is the user's: what to do about them is the user's decision.
+    print_table(
+        [{"release": name} for name in removal.releases],
+        title="withdraw these releases: they list removed clips",
+    )
+    print_table(
+        [{"export": str(place)} for place in removal.exports],
+        title="delete these exports: they hold removed clips",
+    )
+    print_table(
+        [{"file": str(place)} for place in removal.remains],
+        title="still there: a build works on them and deletes them when it commits; run this again then",
+    )

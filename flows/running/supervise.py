@@ -46,7 +46,9 @@ class Events:
         self._write("finished", item, **counts)
 
     def _write(self, event: str, item: str, **details: float) -> None:
-        self._file.write(json.dumps({"event": event, "item": item, **details}) + "\n")
+        self._file.write(
+            json.dumps({"event": event, "item": item, "at": round(time.time(), 2), **details}) + "\n"
+        )
         self._file.flush()
         self._written_at = time.monotonic()
 

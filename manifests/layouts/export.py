@@ -48,6 +48,7 @@ def divided_clips(root: Path, settings: SplitSettings | None = None) -> pa.Table
     clips = clips.filter(pc.fill_null(clips["accepted"], False))
     if not len(clips):
         raise DatasetError(f"no accepted clip in {root}: run `multitalk filter` first")
+    paths.check_rows(clips, root)
     return clips.append_column("split", assign(clips, find_cuts(clips, settings), settings.seed))
 
 
@@ -167,7 +168,7 @@ def _with_motion(root: Path, clips: pa.Table) -> Iterator[tuple[Row, dict[str, A
     # In batches: as Python objects, all rows of a large dataset take gigabytes.
     rows = (row for batch in clips.to_batches(max_chunksize=2000) for row in batch.to_pylist())
     for (language, video_id), group in groupby(rows, key=lambda row: (row["language"], row["video_id"])):
-        place = paths.motion_path(root, language, video_id)
+        place = paths.check_plain(root, paths.motion_path(root, language, video_id))
         try:
             file = open_file(place)
         except FileNotFoundError as error:
@@ -183,7 +184,7 @@ def _with_motion(root: Path, clips: pa.Table) -> Iterator[tuple[Row, dict[str, A
 
 
 def _sound(root: Path, row: Row) -> bytes:
-    place = paths.audio_path(root, row["language"], row["clip_id"])
+    place = paths.check_plain(root, paths.audio_path(root, row["language"], row["clip_id"]))
     try:
         return place.read_bytes()
     except FileNotFoundError as error:

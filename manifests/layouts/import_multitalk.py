@@ -116,7 +116,7 @@ def import_multitalk(
             raise DatasetError(
                 f"{root} has video {video_id} of {language} already, built from its source: import into another folder"
             )
-        if video_id in removed:  # `commit_fragment` makes tombstones of them; no sound may be written
+        if video_id in removed.videos:  # `commit_fragment` makes tombstones of them; no sound may be written
             tombstones = [{"clip_id": _clip_id(stem), "status": "failed"} for stem in stems]
             commit_fragment(root, language, video_id, tombstones, fingerprint=print_of_files)
             failed += len(tombstones)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from multitalk.ground.markdown import fence, plain
 from multitalk.manifests.columns import columns_markdown
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def card(name: str, clips: pa.Table, policy: str, about: Mapping[str, Any]) -> s
         "Content": _content(frame),
         "Splits": _splits(frame),
         "Files": _FILES,
-        "Policy": f"Accepted is what satisfies every rule of this policy:\n\n```yaml\n{policy.strip()}\n```",
+        "Policy": f"Accepted is what satisfies every rule of this policy:\n\n"
+        f"{fence(policy)}yaml\n{policy.strip()}\n{fence(policy)}",
         "How it was made": _provenance(frame),
         "Terms": _TERMS.format(licence=about["licence"]),
         "Columns": columns_markdown(),
@@ -124,10 +126,10 @@ def _splits(frame: pd.DataFrame) -> str:
 def _provenance(frame: pd.DataFrame) -> str:
     tools = {(item["key"], item["value"]) for items in frame.tool_versions.dropna() for item in items}
     lines = [
-        f"- head model: {', '.join(sorted(frame.head_model.dropna().unique())) or 'none'}",
-        f"- configuration: {', '.join(f'`{name}`' for name in sorted(frame.config_fingerprint.unique()))}",
+        f"- head model: {', '.join(map(plain, sorted(frame.head_model.dropna().unique()))) or 'none'}",
+        f"- configuration: {', '.join(map(plain, sorted(frame.config_fingerprint.unique())))}",
     ]
-    return "\n".join(lines + [f"- {tool} {version}" for tool, version in sorted(tools)])
+    return "\n".join(lines + [f"- {plain(tool)} {plain(version)}" for tool, version in sorted(tools)])
 
 
 def _hours(frame: pd.DataFrame) -> float:

@@ -46,6 +46,10 @@ from multitalk.manifests.takedown import read_takedown
 _SUMS = "SHA256SUMS"
 _LISTED = {"manifest.parquet", "policy.yaml", "split.json", "README.md", "croissant.json", "motion.sha256"}
 _SUM = re.compile(r"([0-9a-f]{64})  (.+)")
+# A list from elsewhere must not have other files read.
+_LISTABLE = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9_.-]*|\.\./\.\./motion/language=[A-Za-z0-9_-]+/[A-Za-z0-9_-]+\.parquet"
+)
 _SPLIT_COLUMN = pa.field(
     "split", pa.string(), metadata={"meaning": "side of the split", "range": "train, val, test"}
 )
@@ -169,9 +173,8 @@ def read_release(root: Path, name: str) -> pa.Table:
     damaged = damaged_files(folder)
     if damaged:
         raise DatasetError(f"release {name!r} is damaged: {', '.join(path.name for path in damaged)}")
-    return conform(
-        pq.read_table(folder / "manifest.parquet", partitioning=None), pa.schema([*MANIFEST, _SPLIT_COLUMN])
-    )
+    rows = pq.read_table(folder / "manifest.parquet", partitioning=None)
+    return paths.check_rows(conform(rows, pa.schema([*MANIFEST, _SPLIT_COLUMN])), f"release {name!r}")
 
 
 def damaged_files(folder: Path, sums: str = _SUMS) -> list[Path]:
@@ -198,7 +201,7 @@ def _read_sums(place: Path) -> list[tuple[str, str]] | None:
         lines = [_SUM.fullmatch(line) for line in place.read_text("utf-8").splitlines()]
     except UnicodeDecodeError:
         return None
-    entries = [(line[2], line[1]) for line in lines if line]
+    entries = [(line[2], line[1]) for line in lines if line and _LISTABLE.fullmatch(line[2])]
     return entries if len(entries) == len(lines) else None
 
 
@@ -210,8 +213,7 @@ def sha256(path: Path) -> str:
 
 def _accepted(root: Path, judge: Callable[[pa.Table], pa.Table]) -> pa.Table:
     clips = judge(read_manifest(root))
-    gone = pa.array(list(read_takedown(root)), pa.string())
-    keep = pc.and_(pc.fill_null(clips["accepted"], False), pc.invert(pc.is_in(clips["video_id"], gone)))
+    keep = pc.and_(pc.fill_null(clips["accepted"], False), pc.invert(read_takedown(root).holds(clips)))
     clips = clips.filter(keep)
     if not len(clips):
         raise DatasetError(f"the policy accepts no clip of {root}: `multitalk filter --dry-run` shows why")

@@ -11,15 +11,19 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from multitalk.ground.units import AUDIO_RATE, FPS
 from multitalk.ground.wav import WavError, wav_form
 from multitalk.manifests import paths
+from multitalk.manifests.migrations import conform
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.releases.release import damaged_files, sha256
+from multitalk.manifests.schema import LANDMARKS, MOTION
+from multitalk.manifests.storage.checksums import file_xxh3, row_xxh3
 from multitalk.manifests.store import read_manifest
-from multitalk.manifests.tables import open_file
-from multitalk.manifests.takedown import read_takedown
+from multitalk.manifests.tables import open_file, row_arrays
+from multitalk.manifests.takedown import ERROR_CODE, read_takedown
 
 Kind = Literal["missing", "damaged", "contradiction", "stray"]
 
@@ -35,7 +39,11 @@ class Finding:
     message: str
     """What is wrong, and what to do."""
     video: tuple[str, str] | None = None
-    """Language and id of the source video to make again (`multitalk.manifests.store.forget`), where that mends it."""
+    """Language and id of the source video that it belongs to, where making something again mends it."""
+    stage: str = "source"
+    """First stage to do again then (`multitalk.manifests.store.forget`)."""
+    clips: tuple[str, ...] = ()
+    """Clips to do again; none: all of the source video."""
 
 
 def verify(root: Path, *, hashes: bool = True) -> list[Finding]:
@@ -44,8 +52,8 @@ def verify(root: Path, *, hashes: bool = True) -> list[Finding]:
     Parameters
     ----------
     hashes
-        Also read each clip and each release's motion and compare checksums, which takes as long as the disk
-        needs to deliver them. Without, existence, sound lengths and frame counts are checked.
+        Also read each file and compare checksums, which takes as long as the disk needs to deliver them.
+        Without, existence, sound lengths and frame counts are checked.
 
     Returns
     -------
@@ -59,68 +67,114 @@ def verify(root: Path, *, hashes: bool = True) -> list[Finding]:
     """
     clips = read_manifest(root, _COLUMNS)
     # A clip that failed after it was trimmed keeps its files, so that one can see why.
-    kept = clips.filter(pc.or_(pc.equal(clips["status"], "ok"), pc.is_valid(clips["clip_path"]))).to_pylist()
-    ok = [row for row in kept if row["status"] == "ok"]
-    findings = [*_manifest(clips), *_removed(root, clips)]
+    built = clips.filter(pc.or_(pc.equal(clips["status"], "ok"), pc.is_valid(clips["clip_path"]))).to_pylist()
+    kept = [row for row in built if paths.is_name(row["clip_id"]) and paths.is_name(row["video_id"])]
+    findings = [*_manifest(root, clips, built), *_removed(root, clips)]
     with ThreadPoolExecutor() as pool:  # hashing and reading let other threads run
-        findings += _flat(pool.map(lambda row: list(_media(root, row, hashes=hashes)), ok))
-        findings += _flat(pool.map(lambda video: list(_video(root, *video)), _by_video(kept).items()))
+        if hashes:
+            findings += _flat(pool.map(_pages, _manifest_files(root)))
+        findings += _flat(pool.map(lambda row: list(_media(root, row, hashes=hashes)), kept))
+        videos = _by_video(kept).items()
+        findings += _flat(pool.map(lambda video: list(_video(root, *video, hashes=hashes)), videos))
     findings += _strays(root, kept)
     findings += _releases(root, hashes=hashes)
     relative = [replace(f, path=_below(f.path, root)) for f in findings]
     return sorted(relative, key=lambda f: (f.path.as_posix(), f.message))
 
 
+def to_forget(findings: Iterable[Finding]) -> dict[tuple[str, str], set[str]]:
+    """Return, by language and stage, the clips and source videos that a build has to take through it again."""
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for finding in findings:
+        if finding.video is not None and finding.kind != "stray":
+            language, video_id = finding.video
+            wanted.setdefault((language, finding.stage), set()).update(finding.clips or (video_id,))
+    return wanted
+
+
 _COLUMNS = (
-    "clip_id",
-    "video_id",
-    "language",
-    "status",
-    "error_code",
-    "clip_path",
-    "clip_sha256",
-    "frame_count",
-    "motion_path",
+    *("clip_id", "video_id", "language", "status", "error_code", "clip_path", "audio_path", "frame_count"),
+    *("motion_path", "clip_sha256", "audio_xxh3", "landmarks_xxh3", "motion_xxh3"),
 )
 Row = Mapping[str, Any]
 
 
-def _manifest(clips: pa.Table) -> Iterator[Finding]:
+def _manifest(root: Path, clips: pa.Table, built: list[Row]) -> Iterator[Finding]:
     for clip_id, count in Counter(clips["clip_id"].to_pylist()).items():
         if count > 1:
             yield Finding("contradiction", Path("manifest"), f"clip {clip_id!r} has {count} rows")
+    for row in built:
+        for what in ("clip_id", "video_id"):
+            if not paths.is_name(row[what]):
+                message = f"{what} {row[what]!r} can not be a file's name: nothing of ours made that row"
+                yield Finding("contradiction", paths.manifest_folder(root, row["language"]), message)
+
+
+def _manifest_files(root: Path) -> list[Path]:
+    return [
+        place
+        for language in paths.languages(root)
+        for place in (*paths.parts(root, language), *paths.fragments(root, language))
+    ]
+
+
+def _pages(place: Path) -> list[Finding]:
+    """Read a file of the manifest with the checksums of its pages, which nothing else does."""
+    try:
+        pq.ParquetFile(place, page_checksum_verification=True).read()
+    except FileNotFoundError:  # compacted meanwhile
+        return []
+    except (pa.ArrowException, OSError) as error:
+        message = f"the rows are not as they were written ({' '.join(str(error).split())}): delete it and build again"
+        return [Finding("damaged", place, message)]
+    return []
 
 
 def _media(root: Path, row: Row, *, hashes: bool) -> Iterator[Finding]:
+    video, clips = (row["language"], row["video_id"]), (row["clip_id"],)
+    for kind, place, message in _wrong_media(root, row, hashes=hashes):
+        yield Finding(kind, place, message, video, "trim", clips)
+
+
+def _wrong_media(root: Path, row: Row, *, hashes: bool) -> Iterator[tuple[Kind, Path, str]]:
     clip = paths.clip_path(root, row["language"], row["clip_id"])
     audio = paths.audio_path(root, row["language"], row["clip_id"])
-    video = (row["language"], row["video_id"])
     if row["clip_path"] is not None:  # imported clips have no picture
-        yield from _picture(root, row, clip, hashes=hashes)
-    if not audio.is_file():
-        yield Finding("missing", audio, "the clip's sound is not there", video)
+        if row["clip_path"] != clip.relative_to(root).as_posix():
+            yield "contradiction", clip, f"the manifest says clip_path {row['clip_path']!r}"
+        if not _is_there(clip):
+            yield "missing", clip, "the clip's video is not there"
+        elif clip.is_symlink():
+            yield "contradiction", clip, _LINK
+        elif hashes and row["clip_sha256"] and sha256(clip) != row["clip_sha256"]:
+            yield "damaged", clip, "its SHA-256 is not the manifest's"
+    if row["status"] == "failed" and row["audio_path"] is None:
+        return
+    if not _is_there(audio):
+        yield "missing", audio, "the clip's sound is not there"
+    elif audio.is_symlink():
+        yield "contradiction", audio, _LINK
     elif wrong := _wrong_sound(audio, row["frame_count"]):
-        yield Finding("damaged", audio, wrong, video)
+        yield "damaged", audio, wrong
+    elif hashes and row["audio_xxh3"] and file_xxh3(audio) != row["audio_xxh3"]:
+        yield "damaged", audio, "its checksum is not the manifest's"
 
 
-def _picture(root: Path, row: Row, clip: Path, *, hashes: bool) -> Iterator[Finding]:
-    video = (row["language"], row["video_id"])
-    if row["clip_path"] != clip.relative_to(root).as_posix():
-        yield Finding("contradiction", clip, f"the manifest says clip_path {row['clip_path']!r}", video)
-    if not clip.is_file():
-        yield Finding("missing", clip, "the clip's video is not there", video)
-    elif hashes and row["clip_sha256"] and sha256(clip) != row["clip_sha256"]:
-        yield Finding("damaged", clip, "its SHA-256 is not the manifest's", video)
+_LINK = "it is a link, not the file itself: put the file there"
 
 
-def _wrong_sound(audio: Path, frame_count: int) -> str | None:
+def _is_there(place: Path) -> bool:
+    return place.is_file() or place.is_symlink()
+
+
+def _wrong_sound(audio: Path, frame_count: int | None) -> str | None:
     try:
         form = wav_form(audio)
     except WavError:
         return "not a WAV file"
     if not form.is_ours:
         return f"{form}, not 16000 Hz, 1 channel, 16 bits"
-    expected = frame_count * AUDIO_RATE // FPS
+    expected = form.samples if frame_count is None else frame_count * AUDIO_RATE // FPS
     whole = audio.stat().st_size >= 2 * form.samples
     if form.samples != expected or not whole:
         return f"{form.samples if whole else f'fewer than {form.samples}'} samples, not {expected}"
@@ -134,36 +188,79 @@ def _by_video(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     return videos
 
 
-def _video(root: Path, video: tuple[str, str], rows: list[Row]) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Arrays:
+    """Motion or landmarks: what a row of the manifest tells of its own row in that file."""
+
+    place: Callable[[Path, str, str], Path]
+    schema: pa.Schema
+    checksum: str
+    stage: str
+
+    def wanted(self, row: Row) -> bool:
+        return row[self.checksum] is not None or (self.stage == "fit" and row["motion_path"] is not None)
+
+
+_ARRAYS = (
+    _Arrays(paths.motion_path, MOTION, "motion_xxh3", "fit"),
+    _Arrays(paths.landmarks_path, LANDMARKS, "landmarks_xxh3", "landmarks"),
+)
+
+
+def _video(root: Path, video: tuple[str, str], rows: list[Row], *, hashes: bool) -> Iterator[Finding]:
     """Check motion and landmarks of a source video's clips."""
-    frames = {row["clip_id"]: row["frame_count"] for row in rows}
-    motion = paths.motion_path(root, *video)
-    wanted = {row["clip_id"] for row in rows if row["motion_path"] is not None}
-    if wanted and not motion.is_file():
-        yield Finding("missing", motion, f"it holds the motion of {len(wanted)} clips", video)
-    landmarks = paths.landmarks_path(root, *video)
-    for place, needed in ((motion, wanted), (landmarks, set())):
-        if place.is_file():
-            yield from (replace(finding, video=video) for finding in _per_clip(place, frames, needed))
+    for kind in _ARRAYS:
+        place = kind.place(root, *video)
+        for finding in _rows_of_arrays(kind, place, rows, hashes=hashes):
+            yield replace(finding, video=video, stage=kind.stage)
 
 
-def _per_clip(place: Path, frames: Mapping[str, int], needed: set[str]) -> Iterator[Finding]:
-    try:
-        table = open_file(place).read(["clip_id", "valid"])
-    except (DatasetError, pa.ArrowException, OSError) as error:
-        yield Finding("damaged", place, str(error))
+def _rows_of_arrays(kind: _Arrays, place: Path, rows: list[Row], *, hashes: bool) -> Iterator[Finding]:
+    needed = {row["clip_id"]: row for row in rows if kind.wanted(row)}
+    everybody = tuple(sorted(needed))
+    if place.is_symlink():
+        yield Finding("contradiction", place, _LINK, clips=everybody)
         return
-    lengths = dict(
-        zip(table["clip_id"].to_pylist(), pc.list_value_length(table["valid"]).to_pylist(), strict=True)
-    )
-    for clip_id in sorted(needed - lengths.keys()):
-        yield Finding("missing", place, f"no row of clip {clip_id!r}")
-    for clip_id, length in lengths.items():
+    if not place.is_file():
+        if needed:
+            yield Finding("missing", place, f"it holds rows of {len(needed)} clips", clips=everybody)
+        return
+    try:
+        found = _arrays_in(place, kind.schema, hashes=hashes)
+    except (DatasetError, pa.ArrowException, OSError, ValueError) as error:
+        yield Finding("damaged", place, str(error), clips=everybody)
+        return
+    frames = {row["clip_id"]: row["frame_count"] for row in rows}
+    for clip_id in sorted(needed.keys() - {clip for clip, *_ in found}):
+        yield Finding("missing", place, f"no row of clip {clip_id!r}", clips=(clip_id,))
+    seen: set[str] = set()
+    for clip_id, length, checksum in found:
+        known = needed.get(clip_id, {}).get(kind.checksum)
         if clip_id not in frames:
-            message = f"a row of clip {clip_id!r}, which the manifest has not built"
-            yield Finding("stray", place, message)
+            yield Finding("stray", place, f"a row of clip {clip_id!r}, which the manifest has not built")
+        elif clip_id in seen:
+            yield Finding("contradiction", place, f"two rows of clip {clip_id!r}", clips=(clip_id,))
         elif length != frames[clip_id]:
-            yield Finding("contradiction", place, f"{length} frames of {clip_id!r}, not {frames[clip_id]}")
+            message = f"{length} frames of {clip_id!r}, not {frames[clip_id]}"
+            yield Finding("contradiction", place, message, clips=(clip_id,))
+        elif known is not None and checksum not in (None, known):
+            message = f"the row of clip {clip_id!r} is not as it was made"
+            yield Finding("damaged", place, message, clips=(clip_id,))
+        seen.add(clip_id)
+
+
+def _arrays_in(place: Path, schema: pa.Schema, *, hashes: bool) -> list[tuple[str, int, str | None]]:
+    """Return clip, frames and, if asked for, checksum of each row, one row group in memory at a time."""
+    file = open_file(place)
+    found: list[tuple[str, int, str | None]] = []
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, None if hashes else ["clip_id", "valid"])
+        if hashes:
+            table = conform(table, schema)
+        for index, clip_id in enumerate(table["clip_id"].to_pylist()):
+            length = len(table["valid"][index])
+            found.append((clip_id, length, row_xxh3(row_arrays(table, index)) if hashes else None))
+    return found
 
 
 def _strays(root: Path, kept: list[Row]) -> Iterator[Finding]:
@@ -181,11 +278,15 @@ _OF_VIDEO: tuple[Callable[[Path, str, str], Path], ...] = (paths.motion_path, pa
 
 
 def _removed(root: Path, clips: pa.Table) -> Iterator[Finding]:
-    listed = pa.array(list(read_takedown(root)), pa.string())
-    alive = pc.fill_null(pc.not_equal(clips["error_code"], "removed"), True)
-    rows = clips.filter(pc.and_(pc.is_in(clips["video_id"], listed), alive))
-    for video_id in sorted(set(rows["video_id"].to_pylist())):
-        message = f"video {video_id!r} is listed and still in the dataset: run `multitalk remove`"
+    listed = read_takedown(root)
+    alive = pc.fill_null(pc.not_equal(clips["error_code"], ERROR_CODE), True)
+    rows = clips.filter(pc.and_(listed.holds(clips), alive))
+    still = {
+        f"video {row['video_id']!r}" if row["video_id"] in listed.videos else f"clip {row['clip_id']!r}"
+        for row in rows.to_pylist()
+    }
+    for what in sorted(still):
+        message = f"{what} is listed and still in the dataset: run `multitalk remove`"
         yield Finding("contradiction", root / "takedown.txt", message)
 
 

@@ -8,7 +8,7 @@ there and not committed anew stay, with all that belongs to them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +45,7 @@ from multitalk.manifests.tables import (
     write_manifest,
     write_motion,
 )
-from multitalk.manifests.takedown import read_takedown, tombstone
+from multitalk.manifests.takedown import files_of_clip, files_of_video, read_takedown, tombstone
 
 _logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def commit_video(
     The caller holds the video (`manifests.storage.redo_log.claim_video`). `motion_path`, `motion_xxh3` and
     `landmarks_xxh3` of the rows follow from what the files hold afterwards; `config_fingerprint` and `created_at`
     are filled in where a row has none. Clips of the video that are in the manifest and not among `rows` keep their
-    row, motion and landmarks. A video on the take-down list becomes tombstones, and all its files go.
+    row, motion and landmarks. What the take-down list names becomes tombstones, and its files go.
 
     Parameters
     ----------
@@ -102,33 +102,51 @@ def commit_video(
     staging.mkdir(parents=True, exist_ok=True)
     with reading(root):
         before = _with_present(root, language, video_id, rows)
-    # Written before the lock is taken: of a video that is held, nobody else makes motion or landmarks.
-    untouched = {row.clip_id for row in before} - {row.clip_id for row in rows}
-    sums = {row.clip_id: row.motion_xxh3 for row in before if row.clip_id in untouched | set(keep_motion)}
-    motion = _stage(_MOTION, root, staging, language, video_id, motion_rows, sums)
-    sums = {
-        row.clip_id: row.landmarks_xxh3 for row in before if row.clip_id in untouched | set(keep_landmarks)
-    }
-    landmarks = _stage(_LANDMARKS, root, staging, language, video_id, landmark_rows, sums)
-    # The list is read under the lock: a removal comes wholly before this commit, or finds all of it.
-    with locked(root, exclusive=False):
-        # Verdicts of clips that stay may have changed meanwhile; which clips there are has not.
-        everything = _with_present(root, language, video_id, rows) if untouched else list(rows)
-        reason = read_takedown(root).get(video_id)
-        if reason is None:
-            everything = [_completed(row, motion, landmarks, fingerprint) for row in everything]
-            media = [name for name, clip in staged_files(staging, language).items() if _is_ours(clip, rows)]
-            moves = [*media, *motion.moves, *landmarks.moves]
-            deletes = [*motion.deletes, *landmarks.deletes]
-        else:
-            everything = [_buried(row, reason, fingerprint) for row in everything]
-            moves, deletes = [], _all_files(language, video_id, everything)
-        fragment = place.relative_to(root)
-        write_manifest(_table(everything), staging / fragment, videos_footer({video_id: fingerprint}))
-        decision = Decision((*moves, fragment.as_posix()), tuple(deletes))
-        decide(root, language, video_id, decision)
-        roll_forward(root, language, video_id, decision)
-    return place
+    clips = [row.clip_id for row in before]
+    untouched = set(clips) - {row.clip_id for row in rows}
+    while True:
+        gone = read_takedown(root).among(video_id, clips)
+        # Written before the lock is taken: of a video that is held, nobody else makes motion or landmarks.
+        motion, landmarks = [
+            _stage_kept(
+                kind, root, staging, before, [row for row in new if row["clip_id"] not in gone], kept - gone
+            )
+            for kind, new, kept in (
+                (_MOTION, motion_rows, untouched | set(keep_motion)),
+                (_LANDMARKS, landmark_rows, untouched | set(keep_landmarks)),
+            )
+        ]
+        # The list is read under the lock: a removal comes wholly before this commit, or finds all of it.
+        with locked(root, exclusive=False):
+            listed = read_takedown(root)
+            if listed.among(video_id, clips) != gone:
+                continue
+            # Verdicts of clips that stay may have changed meanwhile; which clips there are has not.
+            everything = _with_present(root, language, video_id, rows) if untouched else list(rows)
+            everything = [
+                _completed(row, motion, landmarks, fingerprint)
+                if (reason := listed.reason(video_id, row.clip_id)) is None
+                else _buried(row, reason, fingerprint)
+                for row in everything
+            ]
+            fragment = place.relative_to(root)
+            write_manifest(_table(everything), staging / fragment, videos_footer({video_id: fingerprint}))
+            ours = {row.clip_id for row in rows} - gone
+            moves = [
+                name
+                for name, clip in staged_files(staging, language).items()
+                if clip in ours or (clip is None and video_id not in listed.videos)
+            ]
+            deletes = [path.as_posix() for clip in sorted(gone) for path in files_of_clip(language, clip)]
+            if video_id in listed.videos:
+                deletes += [path.as_posix() for path in files_of_video(language, video_id)]
+            for file in (motion, landmarks):
+                moves += file.moves
+                deletes += [path for path in file.deletes if path not in deletes]
+            decision = Decision((*moves, fragment.as_posix()), tuple(deletes))
+            decide(root, language, video_id, decision)
+            roll_forward(root, language, video_id, decision)
+        return place
 
 
 def commit_fragment(
@@ -175,13 +193,15 @@ class _Kind:
     """Motion or landmarks: one file a video, one row a clip."""
 
     schema: pa.Schema
+    checksum: str
+    """The manifest's column of it."""
     place: Callable[[Path, str, str], Path]
     table: Callable[[Sequence[Row]], pa.Table]
     write: Callable[[pa.Table, Path], None]
 
 
-_MOTION = _Kind(MOTION, paths.motion_path, motion_table, write_motion)
-_LANDMARKS = _Kind(LANDMARKS, paths.landmarks_path, landmarks_table, write_landmarks)
+_MOTION = _Kind(MOTION, "motion_xxh3", paths.motion_path, motion_table, write_motion)
+_LANDMARKS = _Kind(LANDMARKS, "landmarks_xxh3", paths.landmarks_path, landmarks_table, write_landmarks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +213,19 @@ class _Arrays:
     """Checksum of each clip's row."""
     moves: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
+
+
+def _stage_kept(
+    kind: _Kind,
+    root: Path,
+    staging: Path,
+    before: Sequence[ClipRow],
+    new: Sequence[Row],
+    kept: Collection[str],
+) -> _Arrays:
+    """Write the new rows and those of `kept`, with the checksums that `before` has of these."""
+    sums = {row.clip_id: getattr(row, kind.checksum) for row in before if row.clip_id in kept}
+    return _stage(kind, root, staging, before[0].language, before[0].video_id, new, sums)
 
 
 def _stage(
@@ -296,20 +329,6 @@ def _buried(row: ClipRow, reason: str, fingerprint: str) -> ClipRow:
             "created_at": row.created_at or datetime.now(UTC),
         }
     )
-
-
-def _all_files(language: str, video_id: str, rows: Iterable[ClipRow]) -> list[str]:
-    """Every file that a source video and its clips can have, except the fragment."""
-    places = [
-        kind(Path(), language, video_id) for kind in (paths.raw_path, paths.landmarks_path, paths.motion_path)
-    ]
-    for clip in filter(paths.is_name, (row.clip_id for row in rows)):  # one of another name was never built
-        places += [paths.clip_path(Path(), language, clip), paths.audio_path(Path(), language, clip)]
-    return [place.as_posix() for place in places]
-
-
-def _is_ours(clip_id: str | None, rows: Sequence[ClipRow]) -> bool:
-    return clip_id is None or any(row.clip_id == clip_id for row in rows)
 
 
 def _table(rows: Sequence[ClipRow]) -> pa.Table:

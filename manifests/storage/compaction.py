@@ -141,7 +141,14 @@ def _without_stages(table: pa.Table, chosen: pa.ChunkedArray, stages: Collection
     cleared = pa.StructArray.from_arrays(fields, fields=list(FINGERPRINTS), mask=pc.is_null(prints))
     # A row of no configuration at all: builds compare this one first.
     whole = pc.if_else(chosen, "", table["config_fingerprint"])
-    for name, values in (("stage_fingerprints", cleared), ("config_fingerprint", whole)):
+    # Or builds would take the last try in vain for one that need not be made again.
+    tried = pc.if_else(chosen, None, table["last_try_fingerprint"])
+    changed = {
+        "stage_fingerprints": cleared,
+        "config_fingerprint": whole,
+        "last_try_fingerprint": tried,
+    }
+    for name, values in changed.items():
         table = table.set_column(MANIFEST.get_field_index(name), MANIFEST.field(name), values)
     return table
 

@@ -50,16 +50,25 @@ def check_is_buried(settings):
 def test_a_listed_video_is_refused_before_any_download_and_buried(settings):
     at_work = builder(settings)
     fetched = at_work.fetch(VIDEO)
-    assert isinstance(fetched.source, ClipError)
-    assert (fetched.source.code, fetched.source.stage) == (ErrorCode.REMOVED, Stage.SOURCE)
-    assert "asked by the speaker" in str(fetched.source)
-    assert not fetched.source.code.transient
+    assert fetched.source is None
+    (clip,) = fetched.clips
+    assert (clip.row.error_code, clip.row.stage) == (ErrorCode.REMOVED, Stage.SOURCE)
+    assert "asked by the speaker" in clip.row.error_message
+    assert not ErrorCode.REMOVED.transient
     at_work.build(fetched, lambda: None)
     check_is_buried(settings)
     page = build_markdown(summarise(settings.root, built=1, skipped=0, seconds=1.0))
     assert "| removed |  | 2 | 1 | gone42_0 |" in page
     assert "423.2 hours" in page
     assert "| 16.25 |" in page
+
+
+def test_of_a_video_only_listed_clips_are_left_out(settings, monkeypatch):
+    (settings.root / "takedown.txt").write_text("clip:gone42_1 asked\n")
+    fetched = builder(settings).fetch(VIDEO)
+    with fetched.claim:
+        assert fetched.source is None, "no other clip needs the source"
+        assert [clip.row.error_code for clip in fetched.clips] == [ErrorCode.REMOVED]
 
 
 def test_a_listed_video_under_which_workers_died_is_buried_all_the_same(settings):

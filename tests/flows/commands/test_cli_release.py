@@ -241,14 +241,29 @@ def test_what_is_removed_is_gone_and_releases_that_have_it_are_named(judged, cap
     assert run(capsys, "release", "--root", judged, "--name", "v1")[0] == 0
     status, out, _ = run(capsys, "remove", "de0", "--root", judged, "--reason", "asked")
     assert status == 0
-    assert "3 files deleted" in out
+    assert "takedown.txt keeps later builds" in out
     assert "v1" in out
     assert not list(judged.rglob("*de0*"))
     rows = [row for row in read_manifest(judged).to_pylist() if row["video_id"] == "de0"]
     assert {(row["error_code"], row["accepted"], row["transcript"]) for row in rows} == {
         ("removed", False, None)
     }
-    assert run(capsys, "remove", "../de1", "--root", judged)[0] == 2
+    assert run(capsys, "remove", "de0", "--root", judged)[0] == 1, "nothing was removed"
+    assert run(capsys, "remove", "--root", judged)[0] == 0, "the list is carried out"
+    for unknown in ("../de1", "De1", "nosuchvid"):
+        assert run(capsys, "remove", unknown, "--root", judged)[0] == 2
+    status, out, _ = run(capsys, "remove", "de1_0", "--root", judged, "--json")
+    assert (status, json.loads(out)["rows"]) == (0, 1)
+    assert not list((judged / "clips").rglob("de1_0*"))
+    shutil.rmtree(judged / "releases")
+    assert run(capsys, "verify", "--root", judged)[0] == 0, "a take-down is no damage"
+
+
+def test_an_export_is_remembered_for_those_who_ask_to_be_removed(judged, capsys, tmp_path):
+    out = tmp_path / "out"
+    assert run(capsys, "export", "--root", judged, "--layout", "webdataset", "--out", out)[0] == 0
+    _, text, _ = run(capsys, "remove", "de0_0", "--root", judged, "--json")
+    assert json.loads(text)["exports"] == [str(out)]
 
 
 @pytest.mark.parametrize(

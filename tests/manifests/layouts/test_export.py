@@ -7,6 +7,8 @@ import tarfile
 import wave
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from multitalk.manifests import paths
@@ -122,3 +124,41 @@ def test_missing_motion_and_sound_are_named(filtered, clips, tmp_path):
 def test_unfiltered_datasets_are_sent_to_the_filter(root):
     with pytest.raises(DatasetError, match="run `multitalk filter` first"):
         divided_clips(root)
+
+
+@pytest.mark.parametrize("column", ["clip_id", "video_id", "language"])
+def test_a_name_that_leads_elsewhere_is_written_nowhere(filtered, column, tmp_path):
+    clips = divided_clips(filtered)
+    values = ["../../../evil", *clips[column].to_pylist()[1:]]
+    hostile = clips.set_column(
+        clips.schema.get_field_index(column), clips.schema.field(column), pa.array(values)
+    )
+    with pytest.raises(DatasetError, match="can not be a file's name"):
+        paths.check_rows(hostile, filtered)
+    place = paths.part_path(filtered, "german")
+    table = pq.read_table(place, partitioning=None)
+    if column != "language":
+        changed = ["../../../evil", *table[column].to_pylist()[1:]]
+        index = table.schema.get_field_index(column)
+        pq.write_table(table.set_column(index, table.schema.field(index), pa.array(changed)), place)
+        with pytest.raises(DatasetError, match="verify"):
+            divided_clips(filtered)
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("kind", [paths.audio_path, paths.motion_path])
+def test_a_link_hands_on_no_file_of_the_user_s(filtered, clips, kind, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    place = kind(filtered, "german", "de2_0" if kind is paths.audio_path else "de2")
+    place.unlink()
+    place.symlink_to(secret)
+    with pytest.raises(DatasetError, match="is a link"):
+        export_webdataset(filtered, clips, tmp_path / "out", sound=True)
+
+
+def test_a_folder_that_is_a_link_leads_out_of_no_dataset(filtered, clips, tmp_path):
+    elsewhere = (filtered / "wav" / "german").rename(tmp_path / "elsewhere")
+    (filtered / "wav" / "german").symlink_to(elsewhere)
+    with pytest.raises(DatasetError, match="link out of the dataset"):
+        export_webdataset(filtered, clips, tmp_path / "out", sound=True)

@@ -16,7 +16,7 @@ from multitalk.manifests.releases.release import (
     sha256,
 )
 from multitalk.manifests.releases.verify import verify
-from multitalk.manifests.remove import remove_videos
+from multitalk.manifests.remove import remove
 from multitalk.manifests.splits import SplitSettings, read_lists
 from multitalk.manifests.store import read_manifest
 
@@ -120,7 +120,7 @@ def test_lists_of_the_reference_split_a_release(root, make, tmp_path):
 def test_removed_videos_are_in_no_new_release(root, make):
     (root / "takedown.txt").write_text("ja1\n")
     assert "ja1_0" not in read_release(root, make("v1").folder.name)["clip_id"].to_pylist()
-    remove_videos(root, ["_de", "de2"])
+    remove(root, ["_de", "de2"])
     with pytest.raises(DatasetError, match="accepts no clip"):
         make("v2")
 
