@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from multitalk.manifests import paths
 from multitalk.manifests.layouts.known_exports import exports_with
 from multitalk.manifests.paths import DatasetError, check_inside
 from multitalk.manifests.schema import MANIFEST
+from multitalk.manifests.storage.doubles import without_clips
 from multitalk.manifests.store import compact, finish_commits, read_manifest
-from multitalk.manifests.tables import manifest_table, naming_damage, open_file, write_landmarks, write_motion
+from multitalk.manifests.tables import manifest_table, write_landmarks, write_motion
 from multitalk.manifests.takedown import (
     ERROR_CODE,
     Takedown,
@@ -211,30 +212,8 @@ def _delete_rows(root: Path, rows: list[dict[str, str]], listed: Takedown) -> tu
         for number, (place_of, write) in enumerate(kinds):
             place = place_of(root, language, video_id)
             with locked(root, exclusive=True):
-                if place.is_file():
-                    counts[number] += _without_clips(root, place, clips, write)
+                counts[number] += without_clips(root, place, clips, write)
     return counts[0], counts[1]
-
-
-def _without_clips(root: Path, place: Path, clips: set[str], write: Callable[[pa.Table, Path], None]) -> int:
-    try:
-        file = open_file(place)
-        with naming_damage(place):
-            table = file.read()
-    except DatasetError:  # it may hold the clips, and nobody can tell: a build makes it again
-        check_inside(root, place)
-        place.unlink()
-        return len(clips)
-    gone = pc.is_in(table["clip_id"], pa.array(sorted(clips), pa.string()))
-    count = int(pc.sum(gone).as_py() or 0)
-    if count:
-        check_inside(root, place)
-        left = table.filter(pc.invert(gone))
-        if len(left):
-            write(left, place)
-        else:
-            place.unlink()
-    return count
 
 
 def _releases_with(root: Path, listed: Takedown) -> Iterator[str]:

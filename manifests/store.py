@@ -8,6 +8,7 @@ from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.storage.checksums import file_xxh3
 from multitalk.manifests.storage.commit import commit_fragment, commit_video
 from multitalk.manifests.storage.compaction import Change, compact, compact_videos, forget
+from multitalk.manifests.storage.doubles import drop_doubles
 from multitalk.manifests.storage.reading import committed, committed_videos, read_manifest, read_videos
 from multitalk.manifests.storage.redo_log import claim_video, finish_commits, staging_folder
 
@@ -21,6 +22,7 @@ __all__ = [
     "committed_videos",
     "compact",
     "compact_videos",
+    "drop_doubles",
     "file_xxh3",
     "finish_commits",
     "forget",

@@ -27,7 +27,7 @@ from multitalk.flows.running.progress import ShownProgress
 from multitalk.ground.files import sweep_temporary
 from multitalk.ground.settings import SettingsError
 from multitalk.manifests.schema import MANIFEST
-from multitalk.manifests.store import compact, finish_commits
+from multitalk.manifests.store import compact, drop_doubles, finish_commits
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +119,7 @@ def finish(prepared: PreparedBuild) -> BuildSummary:
     root = prepared.settings.root
     if prepared.run_folder is not None:
         compact(root)
+        drop_doubles(root)
     judge(root, prepared.policy)
     return summarise(
         root,
