@@ -68,6 +68,9 @@ def end_with_parent() -> None:
         # Not through sys.stdin: a thread that holds its lock makes the interpreter abort at exit.
         while os.read(0, 4096):
             pass
-        os.killpg(0, signal.SIGKILL)
+        # Only a group of our own, as `start_module` makes it: somebody else's holds more than what we started.
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
