@@ -207,7 +207,7 @@ def _rerun(settings: Mapping[str, Any], folder: Path) -> dict[str, float]:
 
 def _multitalk(*arguments: str, stdout: int) -> dict[str, float]:
     """Run a command as a process; says how long it took, its processor time and its peak memory."""
-    command = [sys.executable, "-P", "-m", "multitalk.flows.commands.cli", *arguments]
+    command = [sys.executable, "-P", "-m", "multitalk.flows.commands.main", *arguments]
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=stdout)
     _, status, used = os.wait4(process.pid, 0)

@@ -25,10 +25,12 @@ from multitalk.filters.image import FaceMetrics
 from multitalk.filters.speech import SpeechMetrics
 from multitalk.filters.sync.score import SyncMetrics
 from multitalk.fit_flame.parameters.motion import Motion
-from multitalk.flows.building import worker
+from multitalk.flows.building import video, worker
 from multitalk.flows.building.batch import Job
 from multitalk.flows.building.clip import ClipInWork
 from multitalk.flows.building.plan import AnnotatedVideo
+from multitalk.flows.building.settings import BuildSettings
+from multitalk.flows.building.source import source_path
 from multitalk.flows.building.video import VideoBuilder
 from multitalk.flows.running.worker_process import work
 from multitalk.manifests import paths
@@ -130,6 +132,18 @@ def _motion(u: Sequence[float], count: int) -> Motion:
     )
 
 
+def _made_up_source(
+    asked: AnnotatedVideo, intervals: Any, before: Any, wanted: str, settings: BuildSettings
+) -> DownloadedVideo | ClipError:
+    """Stand in for `multitalk.flows.building.source.fetch_source`."""
+    del intervals, before, wanted
+    time.sleep(float(os.environ.get(SLEEP, "0.01")))
+    if _numbers(asked.file_id)[0] < 1 / 12:
+        message = f"{asked.file_id}: the source says that the video is not available"
+        return ClipError(ErrorCode.VIDEO_UNAVAILABLE, message, Stage.SOURCE)
+    return DownloadedVideo(source_path(asked, settings), asked.source_url, _SOURCE, "22", None, "", 1)
+
+
 class MadeUpBuilder(VideoBuilder):
     """The real builder without a network, ffmpeg and models."""
 
@@ -137,28 +151,19 @@ class MadeUpBuilder(VideoBuilder):
         super().__post_init__()
         self._stages = _MadeUpStages()  # type: ignore[assignment]
 
-    def _source(self, video: AnnotatedVideo, clips: Sequence[Any]) -> DownloadedVideo | ClipError:
-        del clips
-        time.sleep(float(os.environ.get(SLEEP, "0.01")))
-        if _numbers(video.file_id)[0] < 1 / 12:
-            message = f"{video.file_id}: the source says that the video is not available"
-            return ClipError(ErrorCode.VIDEO_UNAVAILABLE, message, Stage.SOURCE)
-        place = self._raw_path(video)
-        return DownloadedVideo(place, video.source_url, _SOURCE, "22", None, "", 1)
-
     def _cut(self, work: Any, source: DownloadedVideo, clips: Sequence[Any]) -> None:
         _counted(lambda: self._pretend_to_cut(work.video, source, clips))
 
-    def _pretend_to_cut(self, video: AnnotatedVideo, source: DownloadedVideo, clips: Sequence[Any]) -> None:
+    def _pretend_to_cut(self, of: AnnotatedVideo, source: DownloadedVideo, clips: Sequence[Any]) -> None:
         root = self.settings.root
         for clip in clips:
             row, annotation = clip.row, clip.annotation
-            row.source_url = video.source_url
+            row.source_url = of.source_url
             row.source_width, row.source_height, row.source_fps = 1920, 1080, source.video.fps
             self._done(clip, Stage.SOURCE)
             self._done(clip, Stage.TRIM)
-            picture = paths.clip_path(root, video.language, annotation.clip_id)
-            sound = paths.audio_path(root, video.language, annotation.clip_id)
+            picture = paths.clip_path(root, of.language, annotation.clip_id)
+            sound = paths.audio_path(root, of.language, annotation.clip_id)
             row.clip_path = picture.relative_to(root).as_posix()
             row.audio_path = sound.relative_to(root).as_posix()
             row.frame_count, row.duration_sec = annotation.frame_count, annotation.frame_count / 25
@@ -171,6 +176,7 @@ class MadeUpBuilder(VideoBuilder):
 def run(job: Job) -> None:
     """Run the real worker with the stand-in, and tell what that cost."""
     worker.VideoBuilder = MadeUpBuilder  # type: ignore[misc]
+    video.fetch_source = _made_up_source
     worker.run(job)
     place = job.run_folder / f"{job.batch}-{os.getpid()}{OWN_TIME}"
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}

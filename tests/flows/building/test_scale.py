@@ -94,7 +94,7 @@ def test_a_build_with_nothing_to_do_imports_nothing_heavy(fast_worker, tmp_path)
     settings = settings_of(write_annotations(tmp_path / "arabic.json", videos), tmp_path / "dataset")
     build(build_settings(**settings), worker=scale.WORKER)
     (tmp_path / "settings.yaml").write_text(json.dumps(settings))
-    command = [sys.executable, "-X", "importtime", "-m", "multitalk.flows.commands.cli", "build"]
+    command = [sys.executable, "-X", "importtime", "-m", "multitalk.flows.commands.main", "build"]
     done = subprocess.run(
         [*command, "--config", str(tmp_path / "settings.yaml")], check=True, capture_output=True, text=True
     )
