@@ -10,7 +10,6 @@ from cyclopts import Parameter
 
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.commands.checks import check_annotations, check_head_model, check_policy, check_root
-from multitalk.flows.commands.data import spare_pandas
 from multitalk.flows.commands.options import Option, takes
 from multitalk.flows.commands.words import AsJson, Root
 
@@ -49,6 +48,8 @@ def build(
 
 def run_build(settings: BuildSettings, *, as_json: bool = False) -> int:
     """Build, here or on the cluster that the settings name, and print the summary; 1 where no clip came out."""
+    from multitalk.ground.arrow import spare_pandas
+
     spare_pandas()
     from multitalk.flows.looking.tables import print_summary
 

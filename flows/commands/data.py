@@ -3,7 +3,6 @@
 import sys
 from collections import Counter
 from dataclasses import asdict
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -73,6 +72,8 @@ def filter_clips(
     ] = False,
 ) -> int:
     """Apply a policy to all clips, or only show what it would do."""
+    from multitalk.ground.arrow import spare_pandas
+
     spare_pandas()
     from multitalk.filters.policy import load_policy
     from multitalk.filters.verdicts import evaluate, metric_columns, waterfall, waterfall_by_language
@@ -97,29 +98,6 @@ def filter_clips(
     if dry_run:
         print("dry run: the manifest was not changed")
     return 0
-
-
-def spare_pandas() -> None:
-    """Keep pyarrow from importing pandas, half of a short command's time, when it is first given a list.
-
-    It only wants to know whether the list is one of pandas' objects. What needs pandas later still finds it.
-    """
-    if "pandas" in sys.modules:
-        return
-    import pyarrow as pa
-
-    refusal = _WithoutPandas()
-    sys.meta_path.insert(0, refusal)
-    try:
-        pa.array([])
-    finally:
-        sys.meta_path.remove(refusal)
-
-
-class _WithoutPandas(MetaPathFinder):
-    def find_spec(self, fullname: str, *_: Any) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError(fullname)
 
 
 def _print_waterfall(counts: "Waterfall", title: str) -> None:
