@@ -46,8 +46,6 @@ def _download(
 ) -> dict[str, Any]:
     import yt_dlp
 
-    hosts = options.pop("private_hosts", ())
-    refuse_private_addresses(url, proxy=options.get("proxy"), hosts=hosts)
     if options.get("cookiesfrombrowser"):
         options["cookiesfrombrowser"] = tuple(options["cookiesfrombrowser"])
     options |= {"logger": _Silent(), "match_filter": _skip_live}
@@ -144,9 +142,10 @@ def main() -> None:
     """Do the one job that standard input tells of."""
     job = json.loads(sys.stdin.readline())
     end_with_parent()
-    answer = _download(
-        job["url"], job["options"], expand=job.get("expand", False), parts=job.get("parts", ())
-    )
+    url, options = job["url"], job["options"]
+    # For all of this process, and for good: there is no way to take such a hook back.
+    refuse_private_addresses(url, proxy=options.get("proxy"), hosts=options.pop("private_hosts", ()))
+    answer = _download(url, options, expand=job.get("expand", False), parts=job.get("parts", ()))
     print(json.dumps(answer), flush=True)  # noqa: T201
 
 
