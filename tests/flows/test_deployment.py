@@ -137,7 +137,7 @@ def test_training_fails_with_the_reason_and_goes_on_when_run_again(prefect, talk
     run_id = re.search(r"UUID: (\S+)", output)[1]
     # The terminal's width breaks lines anywhere.
     told = "".join(prefect("flow-run", "inspect", run_id).split())
-    assert "FAILED" in told and "_0.wav:notareadableWAVfile" in told
+    assert "FAILED" in told and "_0.wav:cannotberead" in told
     (root / "elsewhere").rename(root / "wav")
     assert "Completed" in run_deployment(prefect, "train-talker/train-talker", settings)
     assert (tmp_path / "run" / "talker" / "best.pt").is_file()
