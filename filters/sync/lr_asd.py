@@ -17,7 +17,11 @@ _NORM_EPSILON = 1e-3
 
 
 class VisualBlock(nn.Module):
-    """Two convolutions over space, then two over time, each with norm and ReLU: (B, C, T, H, W)."""
+    """Two convolutions over space, then two over time, each with norm and ReLU: (B, T, C, H, W).
+
+    The weights are published as 3D convolutions; in 2D, over frames as pictures and over time against all pixels,
+    they are three times faster on a CPU. With the channels last in memory neither needs a copy.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, *, stride: int) -> None:
         super().__init__()
@@ -38,25 +42,34 @@ class VisualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
-        x = torch.relu(self.s_norm_1(_over_space(self.s_1, x)))
-        x = torch.relu(self.s_norm_2(_over_space(self.s_2, x)))
-        x = torch.relu(self.t_norm_1(_over_time(self.t_1, x)))
-        return torch.relu(self.t_norm_2(_over_time(self.t_2, x)))
+        clips = x.shape[0]
+        for layer, norm in ((self.s_1, self.s_norm_1), (self.s_2, self.s_norm_2)):
+            weight, bias = folded(layer, norm)
+            padding = layer.kernel_size[1] // 2
+            y = conv2d(x.flatten(0, 1), channels_last(weight[:, :, 0]), bias, layer.stride[1:], padding)
+            x = y.relu_().view(clips, -1, *y.shape[1:])
+        size = x.shape[3:]
+        over_time = x.flatten(3).transpose(1, 2)  # (B, C, T, H W), still with its channels last
+        for layer, norm in ((self.t_1, self.t_norm_1), (self.t_2, self.t_norm_2)):
+            weight, bias = folded(layer, norm)
+            before = layer.kernel_size[0] // 2
+            over_time = conv2d(over_time, channels_last(weight[..., 0]), bias, padding=(before, 0)).relu_()
+        over_time = over_time.transpose(1, 2)
+        return over_time.view(*over_time.shape[:3], *size)
 
 
-def _over_space(layer: nn.Conv3d, x: Tensor) -> Tensor:
-    """Apply a convolution of 1 x k x k to all frames as pictures: three times faster on a CPU than in 3D."""
-    frames = x.transpose(1, 2)
-    _, high, wide = layer.kernel_size
-    padding = (high // 2, wide // 2)
-    y = conv2d(frames.flatten(0, 1), layer.weight[:, :, 0], stride=layer.stride[1:], padding=padding)
-    return y.reshape(*frames.shape[:2], *y.shape[1:]).transpose(1, 2)
+def folded(layer: nn.Conv3d | nn.Conv2d, norm: nn.BatchNorm3d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one convolution that does what a convolution and its norm, in evaluation, do."""
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    weight = layer.weight * scale.view(-1, *[1] * (layer.weight.ndim - 1))
+    return weight, norm.bias - norm.running_mean * scale
 
 
-def _over_time(layer: nn.Conv3d, x: Tensor) -> Tensor:
-    """Apply a convolution of k x 1 x 1 in 2D, time against all pixels."""
-    y = conv2d(x.flatten(3), layer.weight[..., 0], padding=(layer.kernel_size[0] // 2, 0))
-    return y.reshape(*y.shape[:3], *x.shape[3:])
+def channels_last(x: Tensor) -> Tensor:
+    """Lay out pictures (N, C, H, W) with their channels last in memory: twice as fast on a CPU."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class AudioBlock(nn.Module):
@@ -80,10 +93,14 @@ class AudioBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
-        x = torch.relu(self.m_norm_1(self.m_1(x)))
-        x = torch.relu(self.m_norm_2(self.m_2(x)))
-        x = torch.relu(self.t_norm_1(self.t_1(x)))
-        return torch.relu(self.t_norm_2(self.t_2(x)))
+        pairs = (
+            *((self.m_1, self.m_norm_1), (self.m_2, self.m_norm_2)),
+            *((self.t_1, self.t_norm_1), (self.t_2, self.t_norm_2)),
+        )
+        for layer, norm in pairs:
+            weight, bias = folded(layer, norm)
+            x = conv2d(x, channels_last(weight), bias, padding=layer.padding).relu_()
+        return x
 
 
 class VisualEncoder(nn.Module):
@@ -94,14 +111,18 @@ class VisualEncoder(nn.Module):
         self.block1 = VisualBlock(CHANNELS[0], CHANNELS[1], stride=2)
         self.block2 = VisualBlock(CHANNELS[1], CHANNELS[2], stride=1)
         self.block3 = VisualBlock(CHANNELS[2], CHANNELS[3], stride=1)
-        self.pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Encode each frame with some 9 frames on both sides."""
-        x = self.pool(self.block1(faces[:, None]))
-        x = self.block3(self.pool(self.block2(x)))
-        embedding: Tensor = x.amax(dim=(3, 4)).transpose(1, 2)
+        x = self._halved(self.block1(faces[:, :, None]))
+        x = self.block3(self._halved(self.block2(x)))
+        embedding: Tensor = x.amax(dim=(3, 4))
         return embedding
+
+    def _halved(self, x: Tensor) -> Tensor:
+        smaller: Tensor = self.pool(x.flatten(0, 1))
+        return smaller.view(*x.shape[:2], *smaller.shape[1:])
 
 
 class AudioEncoder(nn.Module):
@@ -116,7 +137,7 @@ class AudioEncoder(nn.Module):
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Encode four steps to a frame."""
-        x = self.pool(self.block1(coefficients.transpose(1, 2)[:, None]))
+        x = self.pool(self.block1(channels_last(coefficients.transpose(1, 2)[:, None])))
         x = self.block3(self.pool(self.block2(x)))
         embedding: Tensor = x.mean(dim=2).transpose(1, 2)
         return embedding

@@ -92,15 +92,18 @@ def test_shapes_and_dtype_through_the_network(random_weights):
         assert network.visual_logits(visual).shape == (2, 7, 2)
 
 
-def test_convolutions_in_2d_are_those_in_3d(random_weights):
+def test_folded_convolutions_in_2d_are_those_in_3d_with_their_norms(random_weights):
     block = load_lr_asd(random_weights).model.visualEncoder.block1
     x = torch.rand(2, 1, 6, 20, 18)
     with torch.inference_mode():
+        for norm in (block.s_norm_1, block.s_norm_2, block.t_norm_1, block.t_norm_2):
+            for seen in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                seen.uniform_(0.5, 1.5)
         y = torch.relu(block.s_norm_1(block.s_1(x)))
         y = torch.relu(block.s_norm_2(block.s_2(y)))
         y = torch.relu(block.t_norm_1(block.t_1(y)))
         y = torch.relu(block.t_norm_2(block.t_2(y)))
-        torch.testing.assert_close(block(x), y, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(block(x.transpose(1, 2)).transpose(1, 2), y, atol=1e-5, rtol=1e-4)
 
 
 def test_scores_are_deterministic_and_one_per_frame(random_weights):
