@@ -23,7 +23,7 @@ from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.probe import SourceVideo
 from multitalk.filters.image import FaceMetrics
 from multitalk.filters.speech import SpeechMetrics
-from multitalk.filters.sync.score import SyncMetrics
+from multitalk.filters.sync.score import SyncMetrics, VideoSyncMetrics
 from multitalk.fit_flame.parameters.motion import Motion
 from multitalk.flows.building import video, worker
 from multitalk.flows.building.batch import Job
@@ -119,6 +119,7 @@ class _MadeUpStages:
         for clip in clips:
             u = _numbers(clip.annotation.clip_id)
             clip.row.take(SyncMetrics(u[23] - 0.3, int(20 * u[24]) - 10, u[25]))
+            clip.row.take(VideoSyncMetrics(u[23] - 0.3, int(20 * u[24]) - 10, 9.0, "yes"))
 
 
 def _motion(u: Sequence[float], count: int) -> Motion:

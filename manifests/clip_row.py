@@ -74,6 +74,10 @@ class ClipRow:
     av_correlation: float | None = None
     av_offset_frames: int | None = None
     av_confidence: float | None = None
+    video_av_correlation: float | None = None
+    video_av_offset_frames: int | None = None
+    video_speech_sec: float | None = None
+    video_sync: str | None = None
     speaking_score: float | None = None
 
     fit_landmark_error: float | None = None

@@ -41,11 +41,18 @@ class SyncClip:
     """(T, 20) natural logarithm of mel-band power."""
     evidence: npt.NDArray[np.bool_]
     """(T,) frames with a tracked mouth that moves while speech is heard."""
+    speech: npt.NDArray[np.bool_]
+    """(T,) frames in which speech is heard."""
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
         """(T,) frames with a tracked mouth."""
         return np.asarray(np.isfinite(self.mouth).all(axis=1))
+
+    @property
+    def spoken(self) -> npt.NDArray[np.bool_]:
+        """(T,) frames with a tracked mouth in which speech is heard."""
+        return self.speech & self.valid
 
 
 def sync_clip(
@@ -73,7 +80,7 @@ def sync_clip(
     speech = np.zeros(len(mouth), bool)
     for start, end in intervals:
         speech[start // _SAMPLES_PER_FRAME : -(-end // _SAMPLES_PER_FRAME)] = True
-    return SyncClip(mouth, log_mel(samples, len(mouth)), speech & _moving(mouth[:, 0]))
+    return SyncClip(mouth, log_mel(samples, len(mouth)), speech & _moving(mouth[:, 0]), speech)
 
 
 def mouth_openings(landmarks: Float32[Array, "frames points xyz"]) -> Float32[Array, "frames 3"]:

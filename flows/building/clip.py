@@ -28,6 +28,7 @@ from multitalk.filters.speech import Interval, SpeechDetector, measure_speech
 from multitalk.filters.sync.active_speaker import ActiveSpeaker
 from multitalk.filters.sync.features import sync_clip
 from multitalk.filters.sync.predictor import SyncPredictor
+from multitalk.filters.sync.prior import prior_predictor
 from multitalk.filters.sync.score import measure_sync
 from multitalk.filters.word_times import TimedWord
 from multitalk.fit_flame.fit import FitDiverged
@@ -143,6 +144,7 @@ class ClipStages:
             video = measure_sync(features, self._sync_predictor)
             for clip, metrics in zip(clips, video.clips, strict=True):
                 clip.row.take(metrics)
+                clip.row.take(video.video)
 
     def timed_words(self, clip: ClipInWork) -> list[TimedWord]:
         """When each recognised word of a clip is spoken, seconds of the clip."""
@@ -266,8 +268,8 @@ class ClipStages:
         return ActiveSpeaker(weights) if weights else None
 
     @cached_property
-    def _sync_predictor(self) -> SyncPredictor | None:
-        return load_predictor(self._settings.root)
+    def _sync_predictor(self) -> SyncPredictor:
+        return load_predictor(self._settings.root) or prior_predictor()
 
     @cached_property
     def _speech_detector(self) -> SpeechDetector:

@@ -221,7 +221,7 @@ def _adopted(rows: pa.Table, wanted: Mapping[Stage, str]) -> pa.Table:
 def _has_columns(rows: pa.Table, stage: Stage) -> Mask:
     """Rows in which a stage has left something: metrics that could not be measured are null, not all of a stage."""
     if stage in (Stage.SPEAKING, Stage.SYNC):
-        column = {Stage.SPEAKING: "speaking_score", Stage.SYNC: "av_confidence"}[stage]
+        column = {Stage.SPEAKING: "speaking_score", Stage.SYNC: "video_sync"}[stage]
         return _mask(pc.is_valid(rows[column]))
     return np.ones(len(rows), bool)
 

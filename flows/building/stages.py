@@ -14,7 +14,8 @@ from multitalk.assets.fetch import find, version_of
 from multitalk.extract.errors import Stage
 from multitalk.filters.image import FaceMetrics
 from multitalk.filters.speech import SpeechMetrics
-from multitalk.filters.sync.score import SyncMetrics
+from multitalk.filters.sync.prior import VERSION as PRIOR_VERSION
+from multitalk.filters.sync.score import SyncMetrics, VideoSyncMetrics
 from multitalk.flows.building.fitting import regressor_version
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.modelling.head_models import head_model_version
@@ -72,7 +73,11 @@ STAGES: Mapping[Stage, StageRules] = {
         reads=(Stage.LANGUAGE,), columns=("recognised_transcript", "transcript_cer")
     ),
     Stage.SPEAKING: StageRules(reads=(Stage.LANDMARKS,), columns=("speaking_score",)),
-    Stage.SYNC: StageRules(reads=(Stage.LANDMARKS, Stage.SPEECH), columns=_columns(SyncMetrics)),
+    Stage.SYNC: StageRules(
+        reads=(Stage.LANDMARKS, Stage.SPEECH),
+        columns=(*_columns(SyncMetrics), *_columns(VideoSyncMetrics)),
+        version=2,
+    ),
 }
 """Every stage that a clip can go through, in the order in which they are done."""
 
@@ -153,7 +158,7 @@ def _own(settings: BuildSettings) -> dict[Stage, dict[str, Any]]:
 
 def sync_settings(predictor: str | None) -> dict[str, Any]:
     """Return what decides the stage `sync` beside what it reads: the version of the learned predictor, if any."""
-    return {"predictor": predictor}
+    return {"predictor": predictor} if predictor else {"prior": PRIOR_VERSION}
 
 
 def _of_backend(landmarks: dict[str, Any]) -> dict[str, Any]:

@@ -62,8 +62,8 @@ COMMANDS: dict[str, tuple[Listed, ...]] = {
             "sync",
             "models:sync",
             "Learn audio-visual sync from the dataset and rescore its clips.\n\n"
-            "Learn from all source videos how lips go with sound, rescore av_correlation, av_offset_frames and "
-            "av_confidence of every clip, and keep what was learned for later builds.",
+            "Learn from all source videos how lips go with sound, rescore the sync of every clip, and keep what was "
+            "learned for later builds.",
         ),
         Listed(
             "filter",

@@ -18,7 +18,7 @@ from multitalk.extract.errors import Stage
 from multitalk.filters.speech import SpeechDetector, SpeechSettings
 from multitalk.filters.sync.features import SyncClip, sync_clip
 from multitalk.filters.sync.predictor import SyncStatistics, train_predictor, video_statistics
-from multitalk.filters.sync.score import SyncMetrics, measure_sync
+from multitalk.filters.sync.score import measure_sync
 from multitalk.flows.building.stages import STAGES, stage_fingerprint, sync_settings
 from multitalk.flows.modelling.sync_predictor import PREDICTOR, VERSION_KEY, predictor_version
 from multitalk.ground.wav import read_wav
@@ -50,7 +50,7 @@ def train_and_rescore(root: Path, *, min_videos: int = 20) -> SyncSummary:
     root
         Folder of the dataset.
     min_videos
-        Fewest source videos to learn from: with fewer, each video's own regression judges better.
+        Fewest source videos to learn from: with fewer, what is known beforehand judges better.
 
     Raises
     ------
@@ -65,15 +65,15 @@ def train_and_rescore(root: Path, *, min_videos: int = 20) -> SyncSummary:
             f"{min_videos} are needed. Build more, with keep_landmarks, or lower --min-videos."
         )
     predictor = train_predictor(statistics)
-    scores: dict[str, SyncMetrics] = {}
+    scores: dict[str, dict[str, Any]] = {}
     unscored = 0
     for clips in _videos(dataset):
-        metrics = measure_sync(list(clips.values()), predictor).clips if clips else ()
-        for clip_id, metric in zip(clips, metrics, strict=True):
+        found = measure_sync(list(clips.values()), predictor)
+        for clip_id, metric in zip(clips, found.clips, strict=True):
             if metric.av_correlation is None:
                 unscored += 1
             else:
-                scores[clip_id] = metric
+                scores[clip_id] = asdict(metric) | asdict(found.video)
     place = root / PREDICTOR
     predictor.save(place)
     version = predictor_version(place)
@@ -121,14 +121,14 @@ def _clip(dataset: Dataset, row: dict[str, Any], detector: SpeechDetector) -> Sy
     return sync_clip(landmarks, samples, detector.intervals(samples))
 
 
-def _rescored(rows: pa.Table, scores: dict[str, SyncMetrics], version: str) -> pa.Table:
+def _rescored(rows: pa.Table, scores: dict[str, dict[str, Any]], version: str) -> pa.Table:
     """Manifest rows with the sync columns of the clips in `scores` replaced."""
     clip_ids = rows["clip_id"].to_pylist()
-    names = ("av_correlation", "av_offset_frames", "av_confidence", "tool_versions", "stage_fingerprints")
+    names = (*STAGES[Stage.SYNC].columns, "tool_versions", "stage_fingerprints")
     columns: dict[str, list[Any]] = {name: rows[name].to_pylist() for name in names}
     for index, clip_id in enumerate(clip_ids):
         if clip_id in scores:
-            for name, value in asdict(scores[clip_id]).items():
+            for name, value in scores[clip_id].items():
                 columns[name][index] = value
             others = [pair for pair in columns["tool_versions"][index] or () if pair["key"] != VERSION_KEY]
             columns["tool_versions"][index] = [*others, {"key": VERSION_KEY, "value": version}]

@@ -48,7 +48,7 @@ class DiscoverSettings(BaseModel):
         0.15, ge=-1, le=1, description="Least `av_correlation`: below it the voice belongs to somebody else."
     )
     min_av_confidence: Annotated[float, OUTCOME] = Field(
-        0.6, ge=0, le=1, description="Confidence in `av_correlation` from which it can rule a clip out."
+        0.4, ge=0, le=1, description="Confidence in `av_correlation` from which it can rule a clip out."
     )
     candidates: CandidateSettings = Field(default_factory=CandidateSettings)
     build: BuildSettings = Field(

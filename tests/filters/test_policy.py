@@ -37,6 +37,9 @@ GOOD = {
     "annotated_language_probability": 0.95,
     "av_correlation": 0.4,
     "av_offset_frames": -1.0,
+    "av_confidence": 0.9,
+    "video_sync": "yes",
+    "mouth_open_range": 0.2,
     "fit_landmark_error": 0.008,
     "fit_landmark_error_lips": 0.012,
 }
@@ -138,8 +141,13 @@ PLANTED = [
     ({"face_count_max": 2}, ["one_face"], []),
     ({"speech_ratio": 0.0, "annotated_language_probability": None}, ["speech"], []),
     ({"source_scale": 2.3}, [], ["resolution"]),
-    ({"av_correlation": 0.05}, [], ["sync"]),
+    ({"av_correlation": 0.05}, ["clip_sync"], ["sync"]),
     ({"mouth_visibility": None, "av_correlation": 0.5}, [], []),
+    ({"av_correlation": 0.05, "av_confidence": 0.2}, [], ["sync"]),
+    ({"video_sync": "no"}, ["sync"], ["sync"]),
+    ({"video_sync": "unknown"}, [], ["sync"]),
+    ({"video_sync": None, "av_correlation": None, "mouth_open_range": None}, [], ["sync"]),
+    ({"mouth_open_range": 0.01}, ["lips_move"], []),
 ]
 
 

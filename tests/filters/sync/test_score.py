@@ -6,7 +6,8 @@ import pytest
 from multitalk.filters.speech import measure_speech
 from multitalk.filters.sync.features import SyncClip, log_mel, mouth_openings, sync_clip
 from multitalk.filters.sync.predictor import SyncPredictor, train_predictor, video_statistics
-from multitalk.filters.sync.score import OFFSETS, UNMEASURED, measure_sync
+from multitalk.filters.sync.prior import prior_predictor
+from multitalk.filters.sync.score import OFFSETS, UNMEASURED, VideoSync, measure_sync
 from multitalk.ground.units import FPS
 
 RATE = 16_000
@@ -24,7 +25,7 @@ def face(gap: np.ndarray, jaw: np.ndarray, width: np.ndarray) -> np.ndarray:
 
 
 def talk(seed: int, seconds: float, late_frames: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks and the sound that belongs to them: formants follow the jaw, loudness and hiss the lips."""
+    """Landmarks and the sound that belongs to them: what open lips, jaw and mouth let through, over a hum."""
     rng = np.random.default_rng(seed)
     frames = int(seconds * FPS)
 
@@ -35,9 +36,9 @@ def talk(seed: int, seconds: float, late_frames: int = 0) -> tuple[np.ndarray, n
     gap, jaw, width = motion(), motion(), motion()
     time = np.arange(frames * 640) / RATE
     gap_t, jaw_t, width_t = (np.interp(time * FPS - 0.5, np.arange(frames), m) for m in (gap, jaw, width))
-    formant = np.sin(2 * np.pi * np.cumsum(300 + 900 * jaw_t) / RATE)
-    hiss = rng.normal(size=len(time)) * 0.3 * (1 - width_t)
-    sound = (gap_t * formant + hiss) * 0.2 + rng.normal(size=len(time)) * 0.01
+    hum, *formants = (np.sin(2 * np.pi * pitch * time) for pitch in (200, 900, 2200, 3000))
+    opened = sum(motion * formant for motion, formant in zip((jaw_t, gap_t, width_t), formants, strict=True))
+    sound = (0.2 * hum + opened) * 0.2 + rng.normal(size=len(time)) * 0.01
     sound = np.roll(sound, late_frames * 640)
     landmarks = face(0.02 + 0.2 * gap, 0.9 + 0.1 * jaw, 0.6 + 0.1 * width)
     noise = rng.normal(0, 0.5, landmarks.shape).astype(np.float32)
@@ -53,6 +54,10 @@ def dubbed(seed: int, seconds: float = 8) -> SyncClip:
     landmarks, _ = talk(seed, seconds)
     _, sound = talk(seed + 1000, seconds)
     return sync_clip(landmarks, sound, [(0, len(sound))])
+
+
+def measure(clips: list[SyncClip], predictor: SyncPredictor | None = None) -> VideoSync:
+    return measure_sync(clips, predictor or prior_predictor())
 
 
 def test_openings_are_shares_of_the_eye_distance_however_near_the_face():
@@ -82,32 +87,37 @@ def test_sound_is_cut_or_padded_to_the_frames():
 
 
 def test_true_talk_scores_above_dubbed_talk():
-    true = [measure_sync([clip(seed)]).video.av_correlation for seed in range(6)]
-    false = [measure_sync([dubbed(seed)]).video.av_correlation for seed in range(6)]
-    assert min(true) > 0.6
+    true = [measure([clip(seed)]).clips[0].av_correlation for seed in range(6)]
+    false = [measure([dubbed(seed)]).clips[0].av_correlation for seed in range(6)]
+    assert min(true) > 0.4
     assert max(false) < 0.35
 
 
 @pytest.mark.parametrize("late", [-10, -3, 0, 5, 12])
 def test_the_offset_is_found_and_positive_where_the_sound_is_late(late):
-    sync = measure_sync([clip(1, late_frames=late)])
-    assert abs(sync.video.av_offset_frames - late) <= 1
-    assert sync.clips[0].av_offset_frames == sync.video.av_offset_frames
+    sync = measure([clip(1, late_frames=late)])
+    assert abs(sync.clips[0].av_offset_frames - late) <= 1
+    assert sync.clips[0].av_offset_frames == sync.video.video_av_offset_frames
+    assert sync.video.video_sync == ("yes" if 0 <= late <= 3 else "no")
 
 
-def test_clips_are_drawn_to_their_video():
-    """One dubbed clip among seven true ones stays the lowest, and short clips gain by company."""
-    clips = [*(clip(seed, 3) for seed in range(7)), dubbed(7, 3)]
-    together = measure_sync(clips)
-    assert together.video.av_correlation > 0.5
+def test_one_dubbed_clip_stands_out_of_a_video_in_order():
+    together = measure([*(clip(seed, 3) for seed in range(7)), dubbed(7, 3)])
+    assert together.video.video_sync == "yes"
     correlations = [metrics.av_correlation for metrics in together.clips]
-    assert np.argmin(correlations) == 7
-    alone = measure_sync(clips[:1]).video
-    assert together.clips[0].av_confidence > alone.av_confidence
+    assert correlations[7] < 0.3 < min(correlations[:7])
+
+
+def test_a_video_with_a_few_seconds_of_speech_is_unknown_until_there_are_more_of_it():
+    short = [clip(0, 3)]
+    assert measure(short).video.video_sync == "unknown"
+    assert measure([dubbed(0, 3)]).video.video_sync == "unknown"
+    assert measure([*short, clip(1, 3)]).video.video_sync == "yes"
+    assert measure([dubbed(0, 3), dubbed(1, 3)]).video.video_sync == "no"
 
 
 def test_confidence_grows_with_the_seconds():
-    confidences = [measure_sync([clip(3, seconds)]).video.av_confidence for seconds in (2.5, 6, 20)]
+    confidences = [measure([clip(3, seconds)]).clips[0].av_confidence for seconds in (2.5, 6, 20)]
     assert confidences == sorted(confidences)
     assert confidences[0] < 0.5
     assert confidences[2] > 0.95
@@ -117,14 +127,17 @@ def test_a_still_mouth_under_speech_has_no_confidence():
     _, sound = talk(4, 8)
     still = face(np.full(200, 0.02), np.full(200, 0.9), np.full(200, 0.6))
     still += np.random.default_rng(0).normal(0, 0.1, still.shape).astype(np.float32)
-    metrics = measure_sync([sync_clip(still, sound, [(0, len(sound))])]).video
-    assert metrics.av_confidence == 0
-    assert metrics.av_correlation < 0.4
+    sync = measure([sync_clip(still, sound, [(0, len(sound))])])
+    assert sync.clips[0].av_confidence == 0
+    assert sync.clips[0].av_correlation < 0.4
+    assert sync.video.video_sync == "no"
 
 
 def test_no_speech_has_no_confidence_even_with_sound():
     landmarks, sound = talk(5, 8)
-    assert measure_sync([sync_clip(landmarks, sound, ())]).video.av_confidence == 0
+    sync = measure([sync_clip(landmarks, sound, ())])
+    assert sync.clips[0].av_confidence == 0
+    assert (sync.video.video_sync, sync.video.video_speech_sec) == ("unknown", 0)
 
 
 @pytest.mark.parametrize("case", ["silence", "no face", "short", "empty", "frozen"])
@@ -141,24 +154,28 @@ def test_what_cannot_be_measured_is_not(case):
     else:
         landmarks[:] = landmarks[0]
     unmeasured = sync_clip(landmarks, sound, ())
-    assert measure_sync([unmeasured]).video == UNMEASURED
+    assert measure([unmeasured]).clips == (UNMEASURED,)
+    assert measure([unmeasured]).video.video_sync == "unknown"
+    if case == "frozen":
+        frozen = sync_clip(landmarks, sound, [(0, len(sound))])
+        assert measure([frozen]).video.video_sync == "no"  # speech from lips that never move
     if case == "short":
         return  # with others of its video it can be measured
-    mixed = measure_sync([unmeasured, clip(7)])
+    mixed = measure([unmeasured, clip(7)])
     assert mixed.clips[0] == UNMEASURED
-    assert mixed.clips[1].av_correlation > 0.6
+    assert mixed.clips[1].av_correlation > 0.3
 
 
 def test_no_clips_are_no_measurement():
-    assert measure_sync([]).video == UNMEASURED
+    assert measure([]).video.video_sync == "unknown"
 
 
 def test_gaps_in_the_track_do_not_matter():
     landmarks, sound = talk(8, 8, late_frames=3)
     landmarks[50:90] = np.nan
     landmarks[120] = np.nan
-    metrics = measure_sync([sync_clip(landmarks, sound, [(0, len(sound))])]).video
-    assert metrics.av_correlation > 0.6
+    metrics = measure([sync_clip(landmarks, sound, [(0, len(sound))])]).clips[0]
+    assert metrics.av_correlation > 0.4
     assert abs(metrics.av_offset_frames - 3) <= 1
 
 
@@ -172,8 +189,8 @@ def test_a_predictor_learned_where_a_third_is_dubbed_tells_short_unseen_clips_ap
     dataset += [video_statistics([dubbed(seed, 6)]) for seed in range(40, 44)]
     train_predictor(dataset).save(tmp_path / "sync.npz")
     predictor = SyncPredictor.load(tmp_path / "sync.npz")
-    true = [measure_sync([clip(seed, 3, late_frames=6)], predictor).video for seed in range(60, 64)]
-    false = [measure_sync([dubbed(seed, 3)], predictor).video for seed in range(70, 74)]
+    true = [measure([clip(seed, 3, late_frames=6)], predictor).clips[0] for seed in range(60, 64)]
+    false = [measure([dubbed(seed, 3)], predictor).clips[0] for seed in range(70, 74)]
     assert min(m.av_correlation for m in true) > max(m.av_correlation for m in false)
     assert all(abs(m.av_offset_frames - 6) <= 2 for m in true)
 
@@ -181,7 +198,7 @@ def test_a_predictor_learned_where_a_third_is_dubbed_tells_short_unseen_clips_ap
 def test_scoring_from_statistics_is_scoring_the_clips():
     predictor = train_predictor([video_statistics([clip(seed)]) for seed in (80, 81)])
     curve = predictor.correlations(video_statistics([clip(82)]))
-    metrics = measure_sync([clip(82)], predictor).video
+    metrics = measure([clip(82)], predictor).clips[0]
     assert OFFSETS[curve.argmax()] == metrics.av_offset_frames
     assert curve.max() == pytest.approx(metrics.av_correlation, abs=0.05)
 

@@ -181,3 +181,4 @@ class StandInStages:
         for clip in clips:
             clip.row.av_correlation = share("sync", self._points(clip), together)
             clip.row.av_confidence = share("sure", together)
+            clip.row.video_sync = "yes"
