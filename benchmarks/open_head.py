@@ -30,7 +30,7 @@ from multitalk.fit_flame.heads.arkit import ARKIT, GAZE
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.parameters.decode import decode, project
 from multitalk.flows.modelling.head_models import load_head_model
-from multitalk.ground.landmark_layout import INNER_LIP_PAIRS, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+from multitalk.ground.landmark_layout import INNER_LIP_PAIRS, LEFT_EYE_OUTER, LIPS, RIGHT_EYE_OUTER
 from multitalk.manifests import open_dataset
 from multitalk.manifests.media import read_frames
 from multitalk.manifests.paths import clip_path
@@ -48,7 +48,10 @@ CLOSED = 0.012
 """Gap of the inner lips, share of the inter-ocular distance, up to which lips count as closed in the video."""
 CLOSED_FITTED = 0.02
 SILENT = 0.8
-"""Share of closed frames from which a clip shows a face at rest."""
+"""Share of closed frames from which a clip may show a face at rest."""
+STILL = 0.01
+"""Standard deviation of the lips in the turned head, share of the inter-ocular distance, up to which it does: lips
+that grimace are closed, too (still faces 0.005, speakers and grimaces from 0.012)."""
 SIDE = 512
 
 Clip = tuple[str, str, np.ndarray, np.ndarray]
@@ -150,11 +153,23 @@ def at_rest(weights: np.ndarray, landmarks: np.ndarray, valid: np.ndarray) -> di
     eyes = np.linalg.norm(landmarks[:, RIGHT_EYE_OUTER, :2] - landmarks[:, LEFT_EYE_OUTER, :2], axis=1)
     gap = np.linalg.norm(landmarks[:, upper, :2] - landmarks[:, lower, :2], axis=1) / eyes
     still = valid & (gap < CLOSED)
-    if still.sum() < SILENT * valid.sum():
+    if still.sum() < SILENT * valid.sum() or lips_move(landmarks[still] / eyes[still, None, None]) > STILL:
         return {}
     mean = weights[still].mean(axis=0)
     mean[[ARKIT.index(name) for name in GAZE]] = 0  # eyes at rest look somewhere
     return {"at rest, weights above 0.1": int((mean > 0.1).sum()), "at rest": named(mean, 0.1)}
+
+
+def lips_move(landmarks: np.ndarray) -> float:
+    """Mean standard deviation of the lips' landmarks once each frame's (T, N, 3) are turned onto the mean ones."""
+    points = landmarks.astype(np.float64)
+    points -= points.mean(axis=1, keepdims=True)
+    mean = points[0]
+    for _ in range(2):
+        left, _, right = np.linalg.svd(np.einsum("tli,lj->tij", points, mean))
+        turned = np.einsum("tli,tij->tlj", points, left @ right)
+        mean = turned.mean(axis=0)
+    return float(np.sqrt(turned[:, list(LIPS), :2].var(axis=0).sum(axis=-1)).mean())
 
 
 def named(values: np.ndarray, least: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Draw landmarks and the fitted mesh on frames, for contact sheets and previews."""
+"""Draw landmarks and a mesh's wireframe on frames, for contact sheets and previews."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ Image = npt.NDArray[np.uint8]
 MESH_COLOUR = (70, 200, 255)
 LANDMARK_COLOUR = (255, 180, 40)
 _SUBPIXEL_BITS = 3  # OpenCV draws at eighths of a pixel
-_LIGHT = np.array([0.3, 0.5, 0.8]) / np.linalg.norm([0.3, 0.5, 0.8])
 
 
 def draw_overlay(
@@ -60,40 +59,6 @@ def draw_overlay(
         radius = round(1.1 * max(1.0, frame.shape[0] / 512) * 2**_SUBPIXEL_BITS)
         for x, y in _fixed_point(landmarks[np.isfinite(landmarks[:, 0]), :2]).tolist():
             cv2.circle(canvas, (x, y), radius, LANDMARK_COLOUR, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-    return canvas
-
-
-def draw_shaded(frame: Image, vertices: FloatArray, pixels: FloatArray, faces: IntArray) -> Image:
-    """Draw the mesh as a shaded solid, far triangles first.
-
-    Parameters
-    ----------
-    frame
-        (H, W, 3) RGB background, not changed.
-    vertices
-        (V, 3) camera coordinates, metres.
-    pixels
-        (V, 2) where they are seen.
-    faces
-        (F, 3) triangles, counter-clockwise from outside.
-
-    Returns
-    -------
-    ndarray
-        (H, W, 3) RGB.
-    """
-    import cv2
-
-    canvas = frame.copy()
-    visible = faces[facing(pixels, faces)]
-    corners = vertices[visible]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-    shade = 70 + 170 * np.clip(normals @ _LIGHT, 0, 1)
-    outlines = _fixed_point(pixels[visible])
-    for k in np.argsort(corners[:, :, 2].mean(axis=1)):
-        colour = (0.95 * shade[k], 0.92 * shade[k], 0.88 * shade[k])
-        cv2.fillConvexPoly(canvas, outlines[k], colour, cv2.LINE_AA, _SUBPIXEL_BITS)
     return canvas
 
 

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.integer]
 Picture = npt.NDArray[np.uint8]
-Ground = Literal["black", "white"]
+Ground = Literal["dark", "black", "white"]
 
-SKIN = (0.72, 0.72, 0.76)
-_GROUNDS: dict[Ground, tuple[float, float, float]] = {"black": (0, 0, 0), "white": (1, 1, 1)}
+SKIN = (0.78, 0.63, 0.54)
+"""Of heads whose colours are not known."""
+GROUNDS: dict[Ground, tuple[float, float, float]] = {
+    "dark": (0.14, 0.15, 0.17),
+    "black": (0, 0, 0),
+    "white": (1, 1, 1),
+}
 
 
 class RenderError(RuntimeError):
@@ -48,7 +53,7 @@ class MeshRenderer:
     smooth_edges
         Smooth outlines in a pass over the picture; on a CPU it costs as much again as the drawing.
     colours
-        (V, 3) RGB of the vertices, uint8; one colour for all if None.
+        (V, 3) RGB of the vertices, uint8; `SKIN` for all if None.
 
     Raises
     ------
@@ -81,7 +86,7 @@ class MeshRenderer:
         self._points = np.zeros((vertex_count, 3), np.float32)
         self._normals = np.zeros((vertex_count, 3), np.float32)
         self._incidence = _incidence(self._faces, vertex_count)
-        self._window, self._renderer = self._stage(_GROUNDS[ground], smooth_edges)
+        self._window, self._renderer = self._stage(GROUNDS[ground], smooth_edges)
 
     def __enter__(self) -> MeshRenderer:
         return self

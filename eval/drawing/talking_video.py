@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from multitalk.eval.drawing.camera import Camera, FloatArray
-from multitalk.eval.drawing.render import Ground, IntArray, MeshRenderer
+from multitalk.eval.drawing.render import GROUNDS, Ground, IntArray, MeshRenderer
 from multitalk.eval.drawing.video import write_video
 from multitalk.manifests.media import Picture, Samples, read_frames
 
@@ -17,7 +17,12 @@ LABEL_HEIGHT = 40
 
 
 def head_frames(
-    vertices: FloatArray, faces: IntArray, template: FloatArray, size: int = 512, ground: Ground = "black"
+    vertices: FloatArray,
+    faces: IntArray,
+    template: FloatArray,
+    size: int = 512,
+    ground: Ground = "dark",
+    colours: Picture | None = None,
 ) -> Iterator[Picture]:
     """Draw a head without pose from the front, frame by frame.
 
@@ -33,6 +38,8 @@ def head_frames(
         Side of the pictures, pixels.
     ground
         Colour behind the head.
+    colours
+        (V, 3) RGB of the vertices, where they are known.
 
     Yields
     ------
@@ -40,7 +47,7 @@ def head_frames(
         (size, size, 3) RGB.
     """
     camera = Camera.portrait(template, size)
-    with MeshRenderer(faces, len(template), camera, size, size, ground) as renderer:
+    with MeshRenderer(faces, len(template), camera, size, size, ground, colours=colours) as renderer:
         for frame in vertices:
             yield renderer.render(frame)
 
@@ -54,10 +61,11 @@ def write_head_video(
     fps: float = 25.0,
     sound: Samples | None = None,
     size: int = 512,
-    ground: Ground = "black",
+    ground: Ground = "dark",
+    colours: Picture | None = None,
 ) -> int:
     """Write the video of one talking head; parameters as `head_frames` and `write_video`."""
-    return write_video(path, head_frames(vertices, faces, template, size, ground), fps, sound)
+    return write_video(path, head_frames(vertices, faces, template, size, ground, colours), fps, sound)
 
 
 def write_side_by_side(
@@ -70,7 +78,8 @@ def write_side_by_side(
     fps: float = 25.0,
     sound: Samples | None = None,
     size: int = 512,
-    ground: Ground = "black",
+    ground: Ground = "dark",
+    colours: Picture | None = None,
 ) -> int:
     """Write a video of several models beside each other, each under its name, with the real video at the left.
 
@@ -96,12 +105,14 @@ def write_side_by_side(
             columns["video"] = read_frames(real, (size, size))
         camera = Camera.portrait(template, size)
         for name, vertices in models.items():
-            renderer = stack.enter_context(MeshRenderer(faces, len(template), camera, size, size, ground))
+            renderer = stack.enter_context(
+                MeshRenderer(faces, len(template), camera, size, size, ground, colours=colours)
+            )
             columns[name] = map(renderer.render, vertices)
         return write_video(path, beside(columns, ground), fps, sound)
 
 
-def beside(columns: Mapping[str, Iterable[Picture]], ground: Ground = "black") -> Iterator[Picture]:
+def beside(columns: Mapping[str, Iterable[Picture]], ground: Ground = "dark") -> Iterator[Picture]:
     """Join pictures of one size from left to right, each above its name, until the first column ends."""
     labels: Picture | None = None
     for pictures in zip(*columns.values(), strict=False):
@@ -115,7 +126,7 @@ def _label(text: str, width: int, ground: Ground) -> Picture:
     import cv2
 
     white = ground == "white"
-    strip = np.full((LABEL_HEIGHT, width, 3), 255 if white else 0, np.uint8)
+    strip = np.full((LABEL_HEIGHT, width, 3), np.round(255 * np.array(GROUNDS[ground])), np.uint8)
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.7, 1)
     place = (max(0, (width - text_width) // 2), (LABEL_HEIGHT + text_height) // 2)
     colour = (40, 40, 40) if white else (220, 220, 220)

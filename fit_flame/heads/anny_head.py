@@ -32,7 +32,7 @@ Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
-RECIPE = "anny-12"
+RECIPE = "anny-13"
 """Raised whenever the construction changes the coefficients' meaning; part of the head model's hash."""
 
 IDENTITIES = 100

@@ -30,8 +30,12 @@ ARKIT = (
 GAZE = tuple(name for name in ARKIT if name.startswith("eyeLook"))
 """What follows from where the eyes look."""
 
-RESTING = tuple(name for name in ARKIT if not name.startswith("eye") and name not in ("jawOpen", "tongueOut"))
-"""What of a weight a person's face may bear at rest, as part of its shape; lids off their path would cut eyeballs."""
+RESTING = tuple(
+    name
+    for name in ARKIT
+    if not name.startswith(("eyeBlink", "eyeLook")) and name not in ("jawOpen", "tongueOut")
+)
+"""What of a weight a person's face may bear at rest, as part of its shape."""
 RESTING_SIGMA = 0.25
 """Standard deviation of such a part."""
 
@@ -88,6 +92,9 @@ def arkit_rules(first_resting: int, gaze_angles: npt.NDArray[np.float32], eye_st
         precision=precision,
         opposed=opposed,
         resting=resting,
+        lids=np.array(
+            [[ARKIT.index(f"eye{kind}{side}") for kind in ("Wide", "Blink")] for side in ("Left", "Right")]
+        ),
         resting_sigma=RESTING_SIGMA,
         gaze=gaze,
         gaze_angles=gaze_angles,

@@ -30,6 +30,8 @@ class ExpressionRules:
     """(P, 2) unknowns of which at most one is used at a time."""
     resting: npt.NDArray[np.int64]
     """(E,) number of the shape direction that moves the head as an unknown does, in a face at rest; -1: none."""
+    lids: npt.NDArray[np.int64]
+    """(2, 2) unknowns that widen and shut an eye: lids that are not shut stand about where they rest."""
     resting_sigma: float
     """What of the unknown's unit such a direction holds."""
     gaze: npt.NDArray[np.int64]

@@ -208,4 +208,5 @@ def _write_video(root: Path, out: Path) -> None:
         head_model.v_template,
         real=clip_path(root, clip.language, clip.clip_id),
         sound=read_sound(audio_path(root, clip.language, clip.clip_id)),
+        colours=head_model.colours,
     )

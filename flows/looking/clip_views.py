@@ -78,7 +78,9 @@ def write_comparison(settings: EvaluateSettings, clip_id: str, out: Path) -> int
             raise SettingsError(
                 f"{clip_id}: {name} has {vertices.shape[1]} vertices, the head {len(template)}"
             )
-    return write_side_by_side(out, models, head.faces, template, real=real, fps=clip.fps, sound=sound)
+    return write_side_by_side(
+        out, models, head.faces, template, real=real, fps=clip.fps, sound=sound, colours=head.colours
+    )
 
 
 def _template(settings: EvaluateSettings) -> Float32Array:

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.fit_flame.draw import draw_overlay, draw_shaded
+from multitalk.eval.drawing.camera import Camera
+from multitalk.eval.drawing.render import MeshRenderer
+from multitalk.fit_flame.draw import draw_overlay
 from multitalk.fit_flame.heads.head_model import HeadModel
-from multitalk.fit_flame.parameters.decode import decode, project
+from multitalk.fit_flame.parameters.decode import decode
 from multitalk.flows.modelling.stored_heads import to_motion
 from multitalk.ground.face_layout import distance
 from multitalk.manifests.dataset import Dataset
@@ -23,7 +25,7 @@ _CAPTION, _GROUND, _INK = 26, (24, 24, 27), (228, 228, 231)
 def write_contact_sheet(
     dataset: Dataset, head_model: HeadModel, clip_ids: Sequence[str], place: Path
 ) -> None:
-    """Write a picture with two rows for each clip: landmarks, and the mesh over the frame.
+    """Write a picture with two rows for each clip: landmarks, and the whole head over the frame, posed as in it.
 
     The frames are those with the lips closest together and farthest apart, and two in between.
 
@@ -37,6 +39,11 @@ def write_contact_sheet(
         Clips that came out well.
     place
         The PNG or JPEG file.
+
+    Raises
+    ------
+    RenderError
+        There is no way to draw on this machine.
     """
     import cv2
 
@@ -58,14 +65,14 @@ def _strip(dataset: Dataset, head_model: HeadModel, clip_id: str) -> Picture:
     chosen = _telling_frames(landmarks)
     frames = _read_frames(clip_path(dataset.root, str(clip["language"]), clip_id), chosen)
     vertices = decode(motion, head_model, frames=chosen)
-    pixels = project(vertices, motion.camera)
     seen = [
         draw_overlay(f, landmarks[i], None, head_model.faces) for i, f in zip(chosen, frames, strict=True)
     ]
-    fitted = [
-        draw_overlay(draw_shaded(f, v, p, head_model.faces), None, p, head_model.faces, opacity=0.35)
-        for f, v, p in zip(frames, vertices, pixels, strict=True)
-    ]
+    height, width = frames[0].shape[:2]
+    camera = Camera(*map(float, motion.camera))
+    count, colours = len(head_model.v_template), head_model.colours
+    with MeshRenderer(head_model.faces, count, camera, width, height, colours=colours) as renderer:
+        fitted = [renderer.render_over(v, f, 0.95) for f, v in zip(frames, vertices, strict=True)]
     body = np.vstack([np.hstack([_shrink(picture) for picture in row]) for row in (seen, fitted)])
     header = np.full((_CAPTION, body.shape[1], 3), _GROUND, np.uint8)
     text = f"{clip_id}  {clip['language']}  fit error {clip['fit_landmark_error']:.2%} of the inter-ocular distance"

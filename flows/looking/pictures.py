@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from multitalk.fit_flame.draw import draw_overlay, draw_shaded
+from multitalk.eval.drawing.camera import Camera
+from multitalk.eval.drawing.render import MeshRenderer, RenderError
+from multitalk.fit_flame.heads.anny import NAME as ANNY
+from multitalk.fit_flame.heads.arkit import ARKIT
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.parameters.decode import decode, project
 from multitalk.fit_flame.parameters.motion import Motion
@@ -27,7 +30,7 @@ def clip_picture(root: Path, models: Models) -> Callable[[Mapping[str, Any]], by
     """Return a function that draws a clip, given its manifest row with `clip_id` and `language`.
 
     It shows the frame of the clip's first two seconds in which the mouth is widest, its right half under the
-    fitted mesh where `models` has the head model. It gives a JPEG, or None where there is no video.
+    fitted head where `models` has the head model. It gives a JPEG, or None where there is no video.
     """
     dataset = open_dataset(root)
 
@@ -55,7 +58,9 @@ def clip_picture(root: Path, models: Models) -> Callable[[Mapping[str, Any]], by
 
 def _widest(motion: Motion) -> int:
     """Frame of the first two seconds in which the jaw is open widest, of those that landmarks supported."""
-    opening = np.where(motion.valid, motion.jaw[:, 0], -np.inf)[:_FIRST_FRAMES]
+    named = motion.head_model.partition(":")[0] == ANNY
+    jaw = motion.expression[:, ARKIT.index("jawOpen")] if named else motion.jaw[:, 0]
+    opening = np.where(motion.valid, jaw, -np.inf)[:_FIRST_FRAMES]
     return int(opening.argmax())
 
 
@@ -67,14 +72,19 @@ def _read_frame(place: Path, index: int) -> Picture | None:
 
 
 def _with_mesh(frame: Picture, motion: Motion, model: HeadModel, index: int) -> Picture:
-    """Lay the mesh over the right half of the face, so that one sees what it covers by the other half."""
+    """Lay the head over the right half of the picture, so that one sees what it covers by the other half."""
     vertices = decode(motion, model, frames=np.array([index]))[0]
-    pixels = project(vertices, motion.camera)
-    solid = draw_shaded(frame, vertices, pixels, model.faces)
-    meshed = draw_overlay(solid, None, pixels, model.faces, opacity=0.35)
-    middle = int(np.clip(np.median(pixels[:, 0]), 1, frame.shape[1] - 1))
-    meshed[:, :middle] = draw_overlay(frame, None, pixels, model.faces, opacity=0.3)[:, :middle]
-    return meshed
+    camera, (height, width) = Camera(*map(float, motion.camera)), frame.shape[:2]
+    try:
+        with MeshRenderer(
+            model.faces, len(vertices), camera, width, height, colours=model.colours
+        ) as renderer:
+            drawn = renderer.render_over(vertices, frame, 0.95)
+    except RenderError:  # a page without heads is better than none; `doctor` tells what is missing
+        return frame
+    middle = int(np.clip(np.median(project(vertices, motion.camera)[:, 0]), 1, width - 1))
+    drawn[:, :middle] = frame[:, :middle]
+    return drawn
 
 
 def _jpeg(frame: Picture) -> bytes:

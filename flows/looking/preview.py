@@ -13,6 +13,7 @@ from multitalk.eval.drawing.video import write_video
 from multitalk.fit_flame.draw import draw_overlay
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.parameters.decode import decode, project
+from multitalk.fit_flame.parameters.motion import Motion
 from multitalk.flows.modelling.stored_heads import to_motion
 from multitalk.ground.face_layout import distance
 from multitalk.ground.landmark_layout import INNER_LIP_PAIRS, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
@@ -24,7 +25,7 @@ FloatArray = npt.NDArray[np.float32]
 
 _PANEL, _CAPTION, _PLOT, _MARGIN = 400, 28, 110, 10
 _GROUND, _INK, _FAINT = (24, 24, 27), (228, 228, 231), (82, 82, 91)
-_CAPTIONS = ("video", "landmarks", "fitted mesh", "mesh from the side")
+_CAPTIONS = ("video", "landmarks", "fitted head", "head from the side")
 _FITTED, _DETECTED, _RESIDUAL = (70, 200, 255), (255, 180, 40), (244, 114, 182)
 # A quarter turn to the left: the profile looks to the picture's left.
 _SIDE = np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]], np.float32)
@@ -84,25 +85,23 @@ def write_preview(
     language = _language(dataset, clip_id)
     clip, sound = clip_path(dataset.root, language, clip_id), audio_path(dataset.root, language, clip_id)
     vertices = decode(motion, head_model)
-    profile = decode(motion, head_model, head_pose=False) @ _SIDE.T
-    pixels = project(vertices, motion.camera)
+    profile = _from_the_side(vertices, motion)
     charts = _Charts(_curves(head_model, landmarks, vertices, motion.camera, motion.residual))
     height, width = next(read_frames(clip)).shape[:2]
     focal, x, y = map(float, motion.camera)
     portrait = Camera.portrait(head_model.v_template @ _SIDE.T, _PANEL)
-    faces, count = head_model.faces, len(head_model.v_template)
+    faces, count, colours = head_model.faces, len(head_model.v_template), head_model.colours
 
     def frames() -> Iterator[Picture]:
         with (
-            MeshRenderer(faces, count, Camera(focal, x, y), width, height) as front,
-            MeshRenderer(faces, count, portrait, _PANEL, _PANEL) as side,
+            MeshRenderer(faces, count, Camera(focal, x, y), width, height, colours=colours) as front,
+            MeshRenderer(faces, count, portrait, _PANEL, _PANEL, "dark", colours=colours) as side,
         ):
             for index, frame in zip(range(motion.frame_count), read_frames(clip), strict=False):
-                solid = front.render_over(vertices[index], frame, 0.7)
                 panels = (
                     frame,
                     draw_overlay(frame, landmarks[index], None, faces),
-                    draw_overlay(solid, None, pixels[index], faces, opacity=0.25),
+                    front.render_over(vertices[index], frame, 0.95),
                     side.render(profile[index]),
                 )
                 if progress is not None:
@@ -113,6 +112,13 @@ def write_preview(
     if progress is not None:
         progress(written, written)
     return written
+
+
+def _from_the_side(vertices: FloatArray, motion: Motion) -> FloatArray:
+    """Turn the posed heads (T, V, 3) by a quarter about where the head mostly is: depth is seen as it moves."""
+    seen = motion.translation[motion.valid] if motion.valid.any() else motion.translation
+    turned: FloatArray = (vertices - np.median(seen, axis=0)) @ _SIDE.T
+    return turned
 
 
 def _language(dataset: Dataset, clip_id: str) -> str:

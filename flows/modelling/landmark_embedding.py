@@ -7,7 +7,9 @@ import numpy.typing as npt
 
 from multitalk.assets.fetch import cache_directory, find, require
 from multitalk.assets.registry import REGISTRY
-from multitalk.fit_flame.draw import draw_overlay, draw_shaded
+from multitalk.eval.drawing.camera import Camera
+from multitalk.eval.drawing.render import MeshRenderer
+from multitalk.fit_flame.draw import draw_overlay
 from multitalk.fit_flame.heads.canonical_mesh import CanonicalMesh, read_canonical_mesh
 from multitalk.fit_flame.heads.flame_file import FlameArrays, read_flame
 from multitalk.fit_flame.heads.head_model import LandmarkEmbedding
@@ -17,6 +19,7 @@ from multitalk.ground.landmark_layout import LIPS
 
 _SIDE = 1200  # pixels of the picture
 _ACROSS = 0.2  # metres of the head in it
+_AWAY = 100.0  # metres to the camera: no perspective is to be seen
 
 
 def flame_path(name: str) -> Path:
@@ -114,10 +117,9 @@ def draw(found: Registration, flame: FlameArrays, mesh: CanonicalMesh) -> npt.ND
     views = []
     for turn in (np.eye(3), np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]])):
         turned, dots = ((p - middle) @ turn.T for p in (head, points))
-        pixels, marks = (
-            (_SIDE / 2 + _SIDE / _ACROSS * p[:, :2] * [1, -1]).astype(np.float32) for p in (turned, dots)
-        )
-        blank = np.full((_SIDE, _SIDE, 3), 255, np.uint8)
-        solid = draw_shaded(blank, turned.astype(np.float32), pixels, flame.faces)
+        marks = (_SIDE / 2 + _SIDE / _ACROSS * dots[:, :2] * [1, -1]).astype(np.float32)
+        camera = Camera(_AWAY * _SIDE / _ACROSS, _SIDE / 2, _SIDE / 2, (0.0, 0.0, -_AWAY))
+        with MeshRenderer(flame.faces, len(turned), camera, _SIDE, _SIDE, "white") as renderer:
+            solid = renderer.render(turned)
         views.append(draw_overlay(solid, marks, marks, mesh.faces, opacity=0.8))
     return np.concatenate(views, axis=1)

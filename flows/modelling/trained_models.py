@@ -164,7 +164,15 @@ def _write_video(audio: Path, vertices: FloatArray, model: HeadModel, place: Pat
     from multitalk.manifests.media import read_sound
 
     place.parent.mkdir(parents=True, exist_ok=True)
-    write_head_video(place, vertices, model.faces, model.v_template, fps=FPS, sound=read_sound(audio))
+    write_head_video(
+        place,
+        vertices,
+        model.faces,
+        model.v_template,
+        fps=FPS,
+        sound=read_sound(audio),
+        colours=model.colours,
+    )
 
 
 def _head_model(settings: TrainSettings) -> HeadModel:

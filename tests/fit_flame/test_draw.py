@@ -1,6 +1,6 @@
 import numpy as np
 
-from multitalk.fit_flame.draw import LANDMARK_COLOUR, draw_overlay, draw_shaded, facing
+from multitalk.fit_flame.draw import LANDMARK_COLOUR, draw_overlay, facing
 
 FACES = np.array([[0, 1, 2]])
 FRONT = np.array([[100, 200], [200, 200], [150, 100]], np.float32)  # counter-clockwise with y up
@@ -21,15 +21,3 @@ def test_landmarks_are_dots_where_they_are_and_nan_is_skipped():
     assert drawn[60, 50].tolist() == list(LANDMARK_COLOUR)
     touched = np.argwhere(drawn.any(axis=2))
     assert np.ptp(touched, axis=0).max() <= 4
-
-
-def test_nearer_triangles_hide_farther_ones():
-    frame = np.zeros((256, 256, 3), np.uint8)
-    near = np.column_stack([FRONT, [0.0, 0, 0]]) * [1e-3, -1e-3, 1]
-    far = near + np.array([0, 0, -1.0])
-    far[0, 2] += 0.08  # tilted: another shade
-    pixels, faces = np.vstack([FRONT, FRONT]), np.array([[3, 4, 5], [0, 1, 2]])
-    for order in (faces, faces[::-1]):
-        both = draw_shaded(frame, np.vstack([near, far]).astype(np.float32), pixels, order)
-        alone = draw_shaded(frame, near.astype(np.float32), FRONT, FACES)
-        np.testing.assert_array_equal(both[160, 150], alone[160, 150])

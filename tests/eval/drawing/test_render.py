@@ -29,7 +29,7 @@ def renderer():
 
 
 def bounds(picture: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.nonzero(picture.sum(axis=2) > 100)
+    rows, columns = np.nonzero(picture.sum(axis=2) > 200)
     return columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
 
 
