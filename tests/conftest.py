@@ -1,9 +1,11 @@
-"""Array types with shapes are checked, while tests run, in the modules that state them."""
+"""Array types with shapes are checked, while tests run, in the modules that state them; and a browser for pages."""
 
 import builtins
+import shutil
 import sys
 from pathlib import Path
 
+import pytest
 from jaxtyping import install_import_hook
 
 from multitalk.ground import arrays
@@ -26,3 +28,22 @@ vars(builtins).update({name: getattr(arrays, name) for name in arrays.__all__})
 # Under a name of its own: pytest makes `tests` anew, without what was imported of it.
 sys.modules["array_shapes"] = array_shapes
 install_import_hook(modules_with_shapes(), "array_shapes.checked")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium or Chrome on the PATH")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=chromium,
+            args=[
+                "--no-sandbox",
+                "--enable-unsafe-swiftshader",
+                "--autoplay-policy=no-user-gesture-required",
+            ],
+        )
+        yield browser
+        browser.close()

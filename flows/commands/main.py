@@ -99,6 +99,13 @@ COMMANDS: dict[str, tuple[Listed, ...]] = {
             "curves, with sound.",
         ),
         Listed(
+            "view",
+            "models:view",
+            "Write a page with the moving head, its sound and curves, that opens anywhere.\n\n"
+            "One HTML file, no network: the head turns under the mouse; sound, video, weights and curves keep in "
+            "step, in slow motion and frame by frame; several clips, or a talker and the truth, side by side.",
+        ),
+        Listed(
             "verify",
             "release:verify",
             "Check every file against the manifest.\n\n"

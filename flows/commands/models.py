@@ -1,4 +1,4 @@
-"""Commands about models: ``train``, ``talk``, ``sync``, ``preview``, ``head-model embed``."""
+"""Commands about models: ``train``, ``talk``, ``sync``, ``preview``, ``view``, ``head-model embed``."""
 
 import json as json_text
 import os
@@ -169,6 +169,47 @@ def preview(
     with ShownProgress() as shown:
         frames = write_preview(dataset, model, clip_id, out, shown.step("frames drawn"))
     print(f"{out}: {frames} frames")
+    return 0
+
+
+def view(
+    shown: Annotated[
+        list[str],
+        Parameter(metavar="CLIP|FILE", help="Clips of --root, and .npz or .npy files; side by side"),
+    ],
+    /,
+    *,
+    out: Annotated[Path, Parameter(metavar="FILE.html", help="The page to write")],
+    root: Annotated[
+        Path | None, Parameter(metavar="DIR", help="Folder of the dataset with the clips")
+    ] = None,
+    sound: Annotated[Path | None, Parameter(metavar="FILE", help="What the files speak")] = None,
+    head_model: Annotated[
+        str | None, Parameter(metavar="NAME|PATH", help="Head model of files that do not name theirs")
+    ] = None,
+) -> int:
+    """Write the page."""
+    check_suffix(out, ".html")
+    files = [Path(name) for name in shown if Path(name).suffix in (".npz", ".npy")]
+    check_files("FILE", *files, *filter(None, [sound]))
+    if len(files) < len(shown) and root is None:
+        raise SettingsError("--root: clips are those of a dataset: give its folder")
+    if root is not None:
+        check_dataset(root)
+    check_head_model(head_model)
+    from multitalk.flows.looking.shown_heads import head_of_clip, head_of_file
+    from multitalk.flows.looking.viewer import write_page
+    from multitalk.manifests import open_dataset
+
+    heads = []
+    for name in shown:
+        if Path(name) in files:
+            heads.append(head_of_file(Path(name), sound, head_model))
+        else:
+            assert root is not None
+            heads.append(head_of_clip(open_dataset(root), name, head_model))
+    size = write_page(heads, out)
+    print(f"{out}: {len(heads)} heads, {size / 1e6:.1f} MB")
     return 0
 
 

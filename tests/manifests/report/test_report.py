@@ -165,18 +165,6 @@ def test_empty_and_unfiltered_datasets_have_a_page(tmp_path, commit_video):
     assert "unjudged" in text
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium or Chrome on the PATH")
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("root", ["settled"], indirect=True)
 def test_the_page_works_in_a_browser(page, browser):
     tab = browser.new_page()
