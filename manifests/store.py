@@ -10,12 +10,13 @@ from multitalk.manifests.storage.commit import commit_fragment, commit_video
 from multitalk.manifests.storage.compaction import Change, compact, compact_videos, forget
 from multitalk.manifests.storage.doubles import drop_doubles
 from multitalk.manifests.storage.reading import committed, committed_videos, read_manifest, read_videos
-from multitalk.manifests.storage.redo_log import claim_video, finish_commits, staging_folder
+from multitalk.manifests.storage.redo_log import claim_video, claims, finish_commits, staging_folder
 
 __all__ = [
     "Change",
     "ClipRow",
     "claim_video",
+    "claims",
     "commit_fragment",
     "commit_video",
     "committed",

@@ -1,7 +1,7 @@
 """One batch of a build, by name: run by worker processes, compacted when it is done."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -101,4 +101,4 @@ def _give_up(
     stored = StoredClips(settings.root, video.language, [video.file_id])
     builder = VideoBuilder(settings, content.wanted, stored)
     outcome = builder.give_up(video, ClipError(ErrorCode.INTERNAL, message, stage=Stage.WORKER))
-    return {"ok": outcome.ok, "failed": outcome.failed, "kept": outcome.kept}
+    return asdict(outcome)

@@ -27,9 +27,14 @@ from multitalk.flows.running.progress import ShownProgress
 from multitalk.ground.files import sweep_temporary
 from multitalk.ground.settings import SettingsError
 from multitalk.manifests.schema import MANIFEST
-from multitalk.manifests.store import compact, drop_doubles, finish_commits
+from multitalk.manifests.store import claims, compact, drop_doubles, finish_commits
 
 _log = logging.getLogger(__name__)
+
+_ELSEWHERE = (
+    "{} source videos were at work in another build at this root, and left to it. "
+    "Run again when that has ended."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,12 @@ def _prepare(settings: BuildSettings) -> PreparedBuild:
     if not pending:
         return PreparedBuild(settings, policy, None, (), len(videos), _missing_measures(settings), started)
     _check_models(settings)
+    if others := claims(settings.root):
+        _log.warning(
+            "Another build is at work at %s (%s): the source videos that it is at are left to it.",
+            settings.root,
+            ", ".join(map(str, others[:3])),
+        )
     run_folder = make_run_folder(settings.root)
     names = write_batches(batches(pending, settings), wanted, run_folder)
     return PreparedBuild(
@@ -116,17 +127,19 @@ def _prepare(settings: BuildSettings) -> PreparedBuild:
 
 def finish(prepared: PreparedBuild) -> BuildSummary:
     """Apply the policy and sum up."""
-    root = prepared.settings.root
+    root, elsewhere = prepared.settings.root, 0
     if prepared.run_folder is not None:
         compact(root)
         drop_doubles(root)
+        elsewhere = counter(prepared.batches, prepared.run_folder).count().counts["elsewhere"]
     judge(root, prepared.policy)
     return summarise(
         root,
-        built=prepared.pending,
+        built=prepared.pending - elsewhere,
         skipped=prepared.videos - prepared.pending,
         seconds=time.monotonic() - prepared.started,
-        notes=prepared.notes,
+        notes=prepared.notes + ((_ELSEWHERE.format(elsewhere),) if elsewhere else ()),
+        elsewhere=elsewhere,
     )
 
 
@@ -140,7 +153,8 @@ def progress_text(batches: Sequence[BatchName], progress: RunProgress) -> str:
     videos, clips = (sum(getattr(batch, what) for batch in batches) for what in ("videos", "clips"))
     counts = progress.counts
     text = f"{progress.items}/{videos} videos, {counts['ok'] + counts['failed']}/{clips} clips"
-    return f"{text}, {counts['failed']} failed" + (f", {counts['kept']} kept" if counts["kept"] else "")
+    more = {"kept": counts["kept"], "left to another build": counts["elsewhere"]}
+    return f"{text}, {counts['failed']} failed" + "".join(f", {n} {what}" for what, n in more.items() if n)
 
 
 def _run(prepared: PreparedBuild, run_folder: Path, worker: str) -> None:

@@ -57,6 +57,8 @@ class BuildSummary:
     """Clips that keep the outcome of an earlier configuration, by what the last try failed with."""
     notes: tuple[str, ...] = ()
     """What the user should know of the run as a whole."""
+    elsewhere_videos: int = 0
+    """Source videos that another build was at."""
 
     def language_rows(self) -> list[dict[str, Any]]:
         """Lines of the table by language, the last one with the totals."""
@@ -72,7 +74,13 @@ class BuildSummary:
 
 
 def summarise(
-    root: Path, *, built: int, skipped: int, seconds: float, notes: tuple[str, ...] = ()
+    root: Path,
+    *,
+    built: int,
+    skipped: int,
+    seconds: float,
+    notes: tuple[str, ...] = (),
+    elsewhere: int = 0,
 ) -> BuildSummary:
     """Read the manifest below `root` and sum it up.
 
@@ -89,6 +97,7 @@ def summarise(
         rejections=_rejections(clips.filter(pc.equal(clips["status"], "ok"))),
         earlier=_reasons(clips.filter(pc.is_valid(clips["last_try_at"])), "last_try_error"),
         notes=notes,
+        elsewhere_videos=elsewhere,
     )
 
 

@@ -84,6 +84,8 @@ class VideoOutcome:
     failed: int
     kept: int = 0
     """Clips that keep an earlier outcome, since what was tried failed."""
+    elsewhere: int = 0
+    """1 where another process works on the video: the outcome is its own."""
 
 
 @dataclass(slots=True)
@@ -142,7 +144,7 @@ class VideoBuilder:
         """
         with work.claim:
             if work.elsewhere:
-                return VideoOutcome(0, 0)
+                return VideoOutcome(0, 0, elsewhere=1)
             self._trim(work)
             for clip in work.clips:
                 self._do_stages(clip)
@@ -167,7 +169,7 @@ class VideoBuilder:
         """Commit a source video under which worker processes died: rows that failed, or what was there before."""
         with ExitStack() as claim:
             if not claim.enter_context(claim_video(self.settings.root, video.language, video.file_id)):
-                return VideoOutcome(0, 0)
+                return VideoOutcome(0, 0, elsewhere=1)
             before = self.stored.rows(video.language, video.file_id)
             clips = [self._clip(annotation, video, before) for annotation in video.annotations]
             for clip in clips:

@@ -3,6 +3,7 @@
 Started by :mod:`multitalk.flows.building.batch` as ``python -m multitalk.flows.building.worker JOB``.
 """
 
+from dataclasses import asdict
 from functools import partial
 
 from multitalk.flows.building.batch import Job, events_path
@@ -34,7 +35,7 @@ def run(job: Job) -> None:
                 events.progress(name, min(1.0, done / clips))
 
             outcome = builder.build(work_on, progress)
-            events.finished(name, ok=outcome.ok, failed=outcome.failed, kept=outcome.kept)
+            events.finished(name, **asdict(outcome))
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def print_table(rows: Sequence[dict[str, Any]], *, title: str | None = None, tot
 def print_summary(summary: BuildSummary) -> None:
     """Print what a build did, the dataset by language, and why clips failed or were rejected."""
     out = console()
-    if summary.built_videos:
+    if summary.built_videos or summary.elsewhere_videos:
         out.print(
             f"\n[bold]Built {summary.built_videos} source videos[/bold] in {summary.seconds:.0f} s"
             f" ({summary.skipped_videos} done before) in [bold]{escape(summary.root)}[/bold]"

@@ -6,24 +6,24 @@ place and what is to be deleted. Until it is there, the dataset is as it was and
 then on, the commit is carried out to its end, by whoever comes next if its process is killed. Every step can be
 done twice.
 
-The worker of a video holds a lock on ``<video_id>.lock`` beside the folder, which the system drops with the process.
+The worker of a video holds the lock ``<video_id>.lock`` beside the folder, which dies with the process
+(`multitalk.ground.leases`).
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import logging
-import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from multitalk.ground.files import atomic, locked, sync
+from multitalk.ground.leases import Holder, held, holder_of
 from multitalk.manifests import paths
 from multitalk.manifests.paths import DatasetError, UnsafeNameError, check_inside, check_name
 
@@ -39,6 +39,10 @@ _OF_VIDEO = {
     "motion": paths.motion_path,
     "manifest": paths.fragment_path,
 }
+
+
+class ClaimLostError(RuntimeError):
+    """Another process has taken over a source video: what this one has made of it is thrown away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +88,26 @@ def claim_video(root: Path, language: str, video_id: str, *, wait: bool = False)
     """
     folder = staging_folder(root, language, video_id)
     check_inside(root, folder)
-    handle = _lock(folder.with_name(f"{video_id}.lock"), wait=wait)
-    if handle is None:
-        yield False
-        return
     try:
-        _finish(root, language, video_id)
-        yield True
+        with held(_lock_file(folder), wait=wait) as ours:
+            if not ours:
+                yield False
+                return
+            try:
+                _finish(root, language, video_id)
+                yield True
+            finally:
+                _tidy(folder, language, video_id)
     finally:
-        try:
-            _tidy(folder, language, video_id)
-        finally:
-            os.close(handle)
+        _remove_empty(folder.parent)
+        _remove_empty(folder.parent.parent)
+
+
+def claims(root: Path) -> list[Holder]:
+    """Return the processes that work on source videos, as far as they are not known to be dead."""
+    places = [place for folder in _folders(root / _STAGED) for place in folder.glob("*.lock")]
+    found = filter(None, map(holder_of, places))
+    return sorted({replace(holder, token="") for holder in found if not holder.has_died}, key=str)
 
 
 def finish_commits(root: Path) -> None:
@@ -114,8 +126,15 @@ def finish_commits(root: Path) -> None:
 
 
 def decide(root: Path, language: str, video_id: str, decision: Decision) -> None:
-    """Decide a commit: all that is to be moved is on the disk when this returns, and will be in its place."""
+    """Decide a commit: all that is to be moved is on the disk when this returns, and will be in its place.
+
+    Raises
+    ------
+    ClaimLostError
+        When another process has taken the video over.
+    """
     folder = staging_folder(root, language, video_id)
+    _check_held(folder)
     _check_places(root, decision)
     for name in decision.moves:
         sync(folder / name)
@@ -196,11 +215,10 @@ def _finish(root: Path, language: str, video_id: str) -> None:
 
 def _tidy(folder: Path, language: str, video_id: str) -> None:
     """Leave nothing of a video that was worked on, unless its commit is decided and not done."""
-    if read_log(folder, language, video_id) is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.with_name(f"{video_id}.lock").unlink(missing_ok=True)
-    _remove_empty(folder.parent)
-    _remove_empty(folder.parent.parent)
+    with suppress(ClaimLostError):
+        _check_held(folder)
+        if read_log(folder, language, video_id) is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -208,23 +226,15 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _lock(place: Path, *, wait: bool) -> int | None:
-    """Return a handle that holds the lock, None where another has it."""
-    while True:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        except FileNotFoundError:  # the last one there has just taken the folder away
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), place.stat()):
-                return handle
-        os.close(handle)  # whoever had it has deleted it: another may be at the new one
+def _lock_file(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _check_held(folder: Path) -> None:
+    """Raise where a lease was lost: to whoever thought us dead, since we did not renew it in time."""
+    holder = holder_of(_lock_file(folder))
+    if holder is not None and not holder.is_this_process and not holder.has_died:
+        raise ClaimLostError(f"{folder.name} was taken over by {holder}, since this process had stood still")
 
 
 def _folders(folder: Path) -> list[Path]:

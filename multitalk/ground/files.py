@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from multitalk.ground.leases import flock_reaches_all, leased
+
 _SUFFIX = ".tmp"
 _MANY_FILES = ("clips", "wav", "raw")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
@@ -77,9 +79,14 @@ def locked(root: Path, *, exclusive: bool) -> Iterator[None]:
     """Hold the manifest's lock as a writer: shared to commit, exclusive to compact.
 
     Compaction moves rows from one file to another, so it must not meet a commit or a reader half-way. The
-    operating system drops the lock with the process, so a crash leaves none behind.
+    operating system drops the lock with the process, so a crash leaves none behind. Where the file system has no
+    lock that all machines see, there is one writer or reader at a time, by a lease (`multitalk.ground.leases`).
     """
     place = _lock_file(root)
+    if not flock_reaches_all(place.parent):
+        with leased(place.with_name(".lease"), wait=True):
+            yield
+        return
     place.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -91,7 +98,19 @@ def locked(root: Path, *, exclusive: bool) -> Iterator[None]:
 
 @contextmanager
 def reading(root: Path) -> Iterator[None]:
-    """Keep compaction away while reading; needs no right to write. Do not nest it in `locked`."""
+    """Keep compaction away while reading. Do not nest it in `locked`.
+
+    It needs no right to write; but where only leases are known, and none can be made, there is no lock: what is read
+    amid a compaction can fail, and is to be asked for again.
+    """
+    folder = root / "manifest"
+    if not flock_reaches_all(folder):
+        if folder.is_dir() and os.access(folder, os.W_OK):
+            with leased(folder / ".lease", wait=True):
+                yield
+        else:
+            yield
+        return
     try:
         handle = os.open(_lock_file(root), os.O_RDONLY)
     except FileNotFoundError:  # nothing was ever committed here

@@ -5,17 +5,20 @@ import json
 import multiprocessing
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from multitalk.ground import leases
 from multitalk.ground.files import sweep_temporary
+from multitalk.ground.leases import holder_of
 from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.storage.checksums import file_xxh3, row_xxh3
+from multitalk.manifests.storage.redo_log import ClaimLostError
 from multitalk.manifests.store import (
     claim_video,
     commit_video,
@@ -429,3 +432,20 @@ def test_checksums_are_of_content(tmp_path):
     assert first == row_xxh3({"fps": 25.0, "jaw": numbers.copy(order="F"), "clip_id": "a", "later": None})
     assert first != row_xxh3({"clip_id": "a", "jaw": numbers.reshape(3, 2), "fps": 25.0})
     assert first != row_xxh3({"clip_id": "a", "jaw": numbers + 1, "fps": 25.0})
+
+
+def test_who_lost_a_claim_commits_nothing(tmp_path, monkeypatch):
+    """It had stood still for longer than its lease, and another has taken the video over."""
+    monkeypatch.setattr(leases, "_file_system", lambda folder: ("fuse.sshfs", frozenset()))
+    first_build(tmp_path)
+    before = state(tmp_path)
+    with claim_video(tmp_path, "german", "v") as ours:
+        assert ours
+        lock = tmp_path / ".staging/german/v.lock"
+        other = replace(holder_of(lock), host="far-away", kernel="another", token="a" * 12)
+        lock.write_text(json.dumps(asdict(other)))
+        stage_media(tmp_path, "v_0", b"ours")
+        with pytest.raises(ClaimLostError, match="on far-away"):
+            commit_video(tmp_path, "german", "v", [row("v_0")], fingerprint="f3")
+    assert lock.exists()
+    assert state(tmp_path) == before
