@@ -1,6 +1,6 @@
 """Find and measure the face of a clip, beside a bare loop that only decodes and detects.
 
-The stage detects with MediaPipe, measures sharpness, light and mouth of every face, looks for cuts, follows the
+The stage detects with MediaPipe's networks, called one by one, measures sharpness, light and mouth of every face, looks for cuts, follows the
 face and takes its pose. The bare loop has the same settings, the same file and the same process, one after the
 other several times. Then one worker process does the stage alone, and two at the same time.
 
@@ -118,12 +118,12 @@ def seconds(work: Callable[[Path], object], clip: Path) -> float:
 
 
 def bare_loop(clip: Path) -> None:
-    """Decode and detect, nothing else, as MediaPipe's own examples do."""
+    """Decode and detect with MediaPipe's own landmarker, nothing else, as its examples do."""
     import av
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
 
-    settings = LandmarkSettings()
+    settings = LandmarkSettings(min_detection_confidence=0.2)
     options = vision.FaceLandmarkerOptions(
         base_options=BaseOptions(model_asset_path=str(require("face_landmarker"))),
         running_mode=vision.RunningMode.VIDEO,

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.extract.faces.landmarks import MEDIAPIPE_CHATTER
-from multitalk.extract.faces.native_stderr import without_lines
+from multitalk.extract.faces.native_stderr import MEDIAPIPE_CHATTER, without_lines
 
 Picture = npt.NDArray[np.uint8]
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.extract.faces.landmarks import DetectedFace
-from multitalk.extract.faces.tracks import Box, FaceTrack, overlap
+from multitalk.extract.faces.tracks import Box, FaceTrack
 from multitalk.filters.appearance import FaceAppearance, face_appearance
 from multitalk.filters.pose import head_angles
-from multitalk.ground.face_layout import distance, layout_of
+from multitalk.ground.face_layout import distance, layout_of, overlap
 
 if TYPE_CHECKING:
     from multitalk.ground.arrays import Array, Float32

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from multitalk.extract.annotations import BoundingBox
 from multitalk.extract.crop import crop_box
-from multitalk.extract.faces.tracks import Box, overlap
+from multitalk.extract.faces.tracks import Box
+from multitalk.ground.face_layout import overlap
 from multitalk.ground.outcome import OUTCOME
 from multitalk.ground.units import FPS
 

@@ -18,9 +18,10 @@ from typing import Any, Self
 import numpy as np
 
 from multitalk.extract.faces.clip_frames import Frame
-from multitalk.extract.faces.landmarks import MEDIAPIPE_CHATTER, DetectedFace
-from multitalk.extract.faces.native_stderr import without_lines
-from multitalk.extract.faces.tracks import Box, overlap
+from multitalk.extract.faces.landmarks import DetectedFace
+from multitalk.extract.faces.native_stderr import MEDIAPIPE_CHATTER, without_lines
+from multitalk.extract.faces.tracks import Box
+from multitalk.ground.face_layout import overlap
 
 _TILE = 192  # pixels that a tile is shown to the detector with; the network itself takes 128
 _FOUND_FROM = 1 / 6  # share of a tile that a face must fill

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.faces.clip_frames import ClipFrames, Frame
-from multitalk.extract.faces.native_stderr import without_lines
-from multitalk.ground.face_layout import face_boxes
+from multitalk.extract.faces.face_networks import FaceCrop, FaceNetworks, crop_around
+from multitalk.ground.face_layout import face_boxes, overlap
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 
-_FRAME_MS = 40
-_SYSTEM_PACKAGES = "libegl1 libgles2 libgl1 libglib2.0-0"
-# MediaPipe says this at every start; no environment variable that it or its logger knows turns it off.
-MEDIAPIPE_CHATTER = re.compile(
-    rb"WARNING: Logging before InitGoogle|[IW]\d{4} \d\d:|INFO: Created TensorFlow Lite"
+_EYES = (33, 263)  # outer corners
+_SAME_FACE = 0.5  # overlap of the boxes of one face that was found twice
+_SAME_LANDMARKS = (
+    0.03  # of the inter-ocular distance; what two crops of a face in full view differ by is 0.01
 )
 
 
@@ -54,19 +52,25 @@ class LandmarkSettings(BaseModel):
     )
     max_faces: Annotated[int, OUTCOME] = Field(
         default=4,
-        ge=2,
+        ge=1,
         le=10,
-        description="Faces sought in a frame; with one, MediaPipe smooths the lips' movement away",
+        description="Most faces looked at in a frame",
     )
     min_detection_confidence: Annotated[float, OUTCOME] = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Detector's confidence from which a place is a face",
+    )
+    min_doubtful_confidence: Annotated[float, OUTCOME] = Field(
         default=0.2,
         ge=0,
         le=1,
-        description="MediaPipe's confidence from which a face is looked at; at 0.5 faces that the crop halves are "
-        "missed",
+        description="Detector's confidence from which a place that touches no surer one is looked at, twice, since "
+        "landmarks fall onto nose and cheeks there: faces that the crop halves have no more",
     )
     min_presence_confidence: Annotated[float, OUTCOME] = Field(
-        default=0.5, ge=0, le=1, description="MediaPipe's confidence from which what was looked at is a face"
+        default=0.5, ge=0, le=1, description="Landmark network's confidence from which it sees a face"
     )
     face_alignment: FaceAlignmentSettings = Field(
         default_factory=FaceAlignmentSettings, description="What the backend face-alignment goes by"
@@ -79,6 +83,10 @@ class DetectedFace:
 
     points: npt.NDArray[np.float32]
     """(N, 3) landmarks in pixels of the clip: x right, y down, z away from the viewer in the same unit."""
+    presence: float = 1.0
+    """0..1, how sure the network is that it sees a face; 1 of a detector that does not tell."""
+    certain: bool = True
+    """Whether its points can be relied on; what is not is a face that counts, but no landmarks of one."""
 
     @property
     def box(self) -> npt.NDArray[np.float32]:
@@ -105,11 +113,10 @@ class FaceDetector(Protocol):
 
 
 class MediaPipeDetector:
-    """MediaPipe's FaceLandmarker, on one CPU core.
+    """MediaPipe's networks on one CPU core: each frame on its own, as its FaceLandmarker does in image mode.
 
-    It starts anew for every clip (about 30 ms), so that no clip depends on the one before it, and in video
-    mode with two faces or more: with a single face it would smooth over time and take a quarter of the lips'
-    movement at 4 to 6 Hz. While fewer faces are seen than sought, its points are those of image mode.
+    A face that the detector is not sure of is looked for where it was in the frame before, and then in places
+    that only might be one. Such landmarks are certain where a second look, at a crop around them, says the same.
 
     Parameters
     ----------
@@ -131,59 +138,70 @@ class MediaPipeDetector:
         self._settings = settings or LandmarkSettings()
 
     def faces(self, clip: Path) -> Iterator[FrameFaces]:
-        """Yield every frame of a clip with its faces, in order.
+        """Yield every frame of a clip with its faces, in order, the surest first.
 
         Raises
         ------
         ClipError
-            ``corrupt_media`` if the clip can not be decoded, ``internal`` if a system library is missing.
+            ``corrupt_media`` if the clip can not be decoded, ``internal`` if the networks can not be run.
         """
-        with _landmarker(self._model, self._settings) as detect, ClipFrames(clip) as frames:
+        faces: tuple[DetectedFace, ...] = ()
+        with ClipFrames(clip) as frames:
             for index, frame in enumerate(frames):
-                yield FrameFaces(index, frame, detect(frame, index))
+                faces = self._find(frame, faces)
+                yield FrameFaces(index, frame, faces)
 
-
-@contextmanager
-def _landmarker(
-    model: Path, settings: LandmarkSettings
-) -> Iterator[Callable[[Frame, int], tuple[DetectedFace, ...]]]:
-    """Start a landmarker and give the function that finds the faces of the clip's next frame."""
-    try:
-        with without_lines(MEDIAPIPE_CHATTER):
-            landmarker = _start(model, settings)
-    except (ImportError, OSError) as error:
-        raise ClipError(
-            ErrorCode.INTERNAL,
-            f"MediaPipe can not be loaded: {error}. Install what it needs: apt-get install {_SYSTEM_PACKAGES}",
-            Stage.LANDMARKS,
-        ) from error
-    from mediapipe import Image, ImageFormat
-
-    def detect(frame: Frame, index: int) -> tuple[DetectedFace, ...]:
-        image = Image(image_format=ImageFormat.SRGB, data=frame)
-        found = landmarker.detect_for_video(image, index * _FRAME_MS).face_landmarks
-        height, width = frame.shape[:2]
-        # MediaPipe gives shares of the frame; its depth has the scale of x.
-        scale = np.asarray([width, height, width], np.float32)
-        return tuple(
-            DetectedFace(np.asarray([(p.x, p.y, p.z) for p in face], np.float32) * scale) for face in found
+    def _find(self, frame: Frame, before: Sequence[DetectedFace]) -> tuple[DetectedFace, ...]:
+        """Find the faces of a frame, given those of the frame before."""
+        settings, kept = self._settings, list[DetectedFace]()
+        sure, doubtful = self._networks.find(
+            frame, settings.min_detection_confidence, settings.min_doubtful_confidence
         )
+        for found in sure:
+            self._keep(self._look(frame, found.crop), kept)
+        for face in before:
+            if _apart(face.box, kept):
+                self._keep(self._look_twice(frame, crop_around(face.points)), kept)
+        for found in doubtful:
+            self._keep(self._look_twice(frame, found.crop), kept)
+        return tuple(kept)
 
-    try:
-        yield detect
-    finally:
-        landmarker.close()  # left to the garbage collector it raises at the interpreter's exit
+    def _look(self, frame: Frame, crop: FaceCrop) -> DetectedFace | None:
+        """Return the face of a crop, if it is one."""
+        points, presence = self._networks.landmarks(frame, crop)
+        return DetectedFace(points, presence) if presence >= self._settings.min_presence_confidence else None
+
+    def _look_twice(self, frame: Frame, crop: FaceCrop) -> DetectedFace | None:
+        """Return the face of a crop, of which it is not known to be one: certain where a second crop shows the same."""
+        first = self._look(frame, crop)
+        second = first and self._look(frame, crop_around(first.points))
+        if first is None or second is None:
+            return None
+        return replace(second, certain=_difference(first.points, second.points) <= _SAME_LANDMARKS)
+
+    def _keep(self, face: DetectedFace | None, kept: list[DetectedFace]) -> None:
+        """Add a face to those of the frame, if it is not among them."""
+        if face is not None and len(kept) < self._settings.max_faces and _apart(face.box, kept):
+            kept.append(face)
+
+    @cached_property
+    def _networks(self) -> FaceNetworks:
+        try:
+            return FaceNetworks(self._model)
+        except (ImportError, OSError) as error:
+            raise ClipError(
+                ErrorCode.INTERNAL,
+                f"LiteRT can not be loaded: {error}. Install it anew: pip install --force-reinstall ai-edge-litert",
+                Stage.LANDMARKS,
+            ) from error
 
 
-def _start(model: Path, settings: LandmarkSettings) -> Any:
-    from mediapipe.tasks.python import BaseOptions, vision
+def _apart(box: npt.NDArray[np.float32], faces: Sequence[DetectedFace]) -> bool:
+    """Whether a box (4,) is of none of the faces."""
+    return all(overlap(box, face.box) < _SAME_FACE for face in faces)
 
-    options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=str(model)),
-        running_mode=vision.RunningMode.VIDEO,
-        num_faces=settings.max_faces,
-        min_face_detection_confidence=settings.min_detection_confidence,
-        min_face_presence_confidence=settings.min_presence_confidence,
-        min_tracking_confidence=settings.min_presence_confidence,
-    )
-    return vision.FaceLandmarker.create_from_options(options)
+
+def _difference(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    """Mean distance of two sets of landmarks (N, 3) in the picture, in inter-ocular distances."""
+    apart = np.linalg.norm(first[:, :2] - second[:, :2], axis=1).mean()
+    return float(apart / max(float(np.linalg.norm(second[_EYES[0], :2] - second[_EYES[1], :2])), 1.0))

@@ -10,6 +10,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# MediaPipe and LiteRT say this at every start; no environment variable that they or their logger know turns it off.
+MEDIAPIPE_CHATTER = re.compile(
+    rb"WARNING: (Logging before InitGoogle|All log messages before)|[IW]\d{4} \d\d:|INFO: Created TensorFlow Lite"
+)
+
 _STDERR = 2
 _REDIRECTING = threading.Lock()  # the descriptor belongs to the whole process
 

@@ -14,12 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from multitalk.extract.crop import CropBox
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.faces.landmarks import DetectedFace
+from multitalk.ground.face_layout import distance, layout_of, overlap
 from multitalk.ground.outcome import OUTCOME
 from multitalk.ground.units import CLIP_SIDE
 
 FloatArray = npt.NDArray[np.float32]
 Box = npt.NDArray[np.float32]
 """(4,) left, top, right, bottom in pixels of the clip."""
+
+
+# MediaPipe's numbers, as everywhere: points on bone (brow ridge, bridge of the nose, corners of the eyes).
+_BONE = (9, 8, 168, 6, 197, 195, 33, 133, 362, 263)
+_EYES = (33, 263)  # outer corners
 
 
 class TrackSettings(BaseModel):
@@ -35,6 +41,17 @@ class TrackSettings(BaseModel):
     )
     min_overlap: Annotated[float, OUTCOME] = Field(
         default=0.3, gt=0, le=1, description="Overlap of boxes by which a face is the one of the frame before"
+    )
+    max_jump: Annotated[float, OUTCOME] = Field(
+        default=0.25,
+        gt=0,
+        description="Furthest that a face moves in a frame, in inter-ocular distances: what jumps further and back "
+        "is no face",
+    )
+    max_size_jump: Annotated[float, OUTCOME] = Field(
+        default=0.2,
+        gt=0,
+        description="Furthest that its size changes in a frame, as a share, likewise; 0.09 is the most in real ones",
     )
     min_other_size: Annotated[float, OUTCOME] = Field(
         default=0.25, ge=0, le=1, description="Size relative to the clip's face from which another one counts"
@@ -53,7 +70,7 @@ class FaceTrack:
     landmarks: FloatArray
     """(T, N, 3) pixels of the clip; NaN where not valid. N tells the layout (`multitalk.ground.face_layout`)."""
     valid: npt.NDArray[np.bool_]
-    """(T,) the face was seen, or lies in a short gap that was interpolated."""
+    """(T,) the face was seen, or lies in a short gap that was interpolated; not where it is uncertain or jumps."""
     interpolated: npt.NDArray[np.bool_]
     """(T,) valid, but not seen."""
     face_count: npt.NDArray[np.int32]
@@ -143,22 +160,20 @@ def choose_track(
     index = np.full(len(faces), -1, np.int32)
     if tracks:
         _join(index, faces, tracks, annotated)
+    refused = _jumps(faces, index, settings)
+    seen_at = np.flatnonzero(index >= 0).tolist()
+    refused[[f for f in seen_at if not faces[f][index[f]].certain]] = True
+    index[refused] = -1
     seen = index >= 0
     if not len(seen) or seen.mean() < settings.min_coverage or not seen.any():
         raise ClipError(ErrorCode.NO_FACE, _no_face(clip_id, faces, seen, settings), Stage.LANDMARKS)
     landmarks = _points(faces, index)
     interpolated = _fill_gaps(landmarks, seen, settings.max_gap)
+    interpolated &= ~refused
+    landmarks[refused] = np.nan
     return FaceTrack(
         landmarks, seen | interpolated, interpolated, _count(faces, tracks, index, settings), index
     )
-
-
-def overlap(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes (4,), 0..1."""
-    shared = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
-    intersection = float(np.prod(shared.clip(0)))
-    union = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])) - intersection
-    return intersection / union if union > 0 else 0.0
 
 
 def _join(
@@ -194,6 +209,39 @@ def _continues(
     own, chosen = int(frames[apart.argmin()]), int(nearest[apart.argmin()])
     here, there = faces[own][track[own]], faces[chosen][index[chosen]]
     return overlap(here.box, there.box) > 0 and 0.5 < _size(here) / _size(there) < 2
+
+
+def _jumps(
+    faces: Sequence[Sequence[DetectedFace]], index: npt.NDArray[np.int32], settings: TrackSettings
+) -> npt.NDArray[np.bool_]:
+    """Frames (T,), of at most `max_gap` on end, whose face of `index` (T,) leaps away and back.
+
+    What stays where it leapt to is a cut, and no mistake.
+    """
+    refused = np.zeros(len(index), np.bool_)
+    frames = np.flatnonzero(index >= 0)
+    if len(frames) < 3:
+        return refused
+    points = np.stack([faces[f][index[f]].points for f in frames.tolist()])
+    bone = points[:, layout_of(points).rows(_BONE), :2]
+    middle = bone.mean(axis=1)
+    size = np.linalg.norm(bone - middle[:, None], axis=2).mean(axis=1).clip(min=1e-3)
+    eyes = np.maximum(distance(points, _EYES), np.float32(1))
+
+    def leaps(one: int, other: int) -> bool:
+        moved = float(np.linalg.norm(middle[one] - middle[other]) / max(eyes[one], eyes[other]))
+        grown = abs(float(np.log(size[one] / size[other])))
+        return moved > settings.max_jump or grown > settings.max_size_jump
+
+    at = 1
+    while at < len(frames) - 1:
+        later = range(at + 1, min(at + settings.max_gap + 1, len(frames)))
+        back = next((b for b in later if not leaps(at - 1, b)), 0) if leaps(at - 1, at) else 0
+        if back:
+            refused[frames[at:back]] = True
+            at = back
+        at += 1
+    return refused
 
 
 def _points(faces: Sequence[Sequence[DetectedFace]], index: npt.NDArray[np.int32]) -> FloatArray:

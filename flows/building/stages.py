@@ -51,7 +51,7 @@ STAGES: Mapping[Stage, StageRules] = {
             *("clip_sha256", "audio_xxh3"),
         ),
     ),
-    Stage.LANDMARKS: StageRules(reads=(Stage.TRIM,), columns=("landmarks_xxh3",)),
+    Stage.LANDMARKS: StageRules(reads=(Stage.TRIM,), columns=("landmarks_xxh3",), version=2),
     Stage.IMAGE: StageRules(reads=(Stage.LANDMARKS,), columns=_columns(FaceMetrics)),
     Stage.FIT: StageRules(
         reads=(Stage.LANDMARKS,),

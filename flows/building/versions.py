@@ -11,7 +11,7 @@ from multitalk.flows.modelling.sync_predictor import PREDICTOR, VERSION_KEY, pre
 
 _PACKAGES: Mapping[Stage, tuple[str, ...]] = {
     Stage.SOURCE: ("yt-dlp",),
-    Stage.LANDMARKS: ("mediapipe", "face-alignment"),
+    Stage.LANDMARKS: ("ai-edge-litert", "face-alignment"),
     Stage.FIT: ("torch",),
     Stage.SPEECH: ("silero-vad",),
     Stage.LANGUAGE: ("faster-whisper", "ctranslate2"),
@@ -33,7 +33,7 @@ class StageVersions:
     """
 
     def __init__(self, settings: BuildSettings) -> None:
-        unused = {"mediapipe": "face-alignment", "face-alignment": "mediapipe"}[settings.landmarks.backend]
+        unused = {"mediapipe": "face-alignment", "face-alignment": "ai-edge-litert"}[settings.landmarks.backend]
         self._found = {
             name: importlib.metadata.version(name)
             for names in (*_PACKAGES.values(), ("multitalk",))

@@ -55,7 +55,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    names = ("torch", "mediapipe", "faster-whisper", "yt-dlp", "prefect", "fastapi", "duckdb", "pyarrow")
+    names = ("torch", "ai-edge-litert", "mediapipe", "faster-whisper", "yt-dlp", "prefect", "fastapi", "duckdb", "pyarrow")
     versions = []
     for name in names:
         try:

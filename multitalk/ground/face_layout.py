@@ -90,6 +90,14 @@ def face_boxes(points: FloatArray) -> FloatArray:
     return np.concatenate([flat.min(axis=-2), flat.max(axis=-2)], axis=-1)
 
 
+def overlap(first: FloatArray, second: FloatArray) -> float:
+    """Intersection over union of two boxes (4,) left, top, right, bottom, 0..1."""
+    shared = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    intersection = float(np.prod(shared.clip(0)))
+    union = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])) - intersection
+    return intersection / union if union > 0 else 0.0
+
+
 def distance(points: FloatArray, pair: Sequence[int]) -> FloatArray:
     """Distance in the picture, pixels, of two landmarks named by MediaPipe's numbers; of points (..., N, 3)."""
     first, second = layout_of(points).rows(pair)

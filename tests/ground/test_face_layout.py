@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from multitalk.assets.fetch import require
-from multitalk.extract.faces.tracks import overlap
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
 from multitalk.fit_flame.landmarks.embedding import CONTOUR_LANDMARKS
-from multitalk.ground.face_layout import IBUG_68, MEDIAPIPE_478, distance, face_boxes, layout_of
+from multitalk.ground.face_layout import IBUG_68, MEDIAPIPE_478, distance, face_boxes, layout_of, overlap
 from multitalk.ground.landmark_layout import LANDMARK_COUNT
 
 # iBUG's points from left to right in the picture, and their mirror images.

@@ -13,7 +13,9 @@ import pytest
 from multitalk.assets.fetch import require
 from multitalk.extract.crop import crop_box
 from multitalk.extract.errors import ClipError, ErrorCode
+from multitalk.extract.faces.face_networks import FaceNetworks
 from multitalk.extract.faces.landmarks import LandmarkSettings, MediaPipeDetector
+from multitalk.extract.pictures import picture_landmarker
 
 OUTER_EYES = (33, 263)
 
@@ -88,11 +90,6 @@ def test_a_missing_model_is_said_at_once(tmp_path):
         MediaPipeDetector(tmp_path / "nowhere.task")
 
 
-def test_one_face_at_most_is_refused_since_it_smooths():
-    with pytest.raises(ValueError, match="max_faces"):
-        LandmarkSettings(max_faces=1)
-
-
 def test_mediapipe_is_quiet_and_others_are_heard(portrait, write_clip):
     clip = write_clip([portrait(0, 0)])
     program = (
@@ -114,15 +111,47 @@ def test_mediapipe_is_quiet_and_others_are_heard(portrait, write_clip):
     assert done.stderr == "heard\n"
 
 
-def test_a_missing_system_library_names_its_package(detector, portrait, write_clip, monkeypatch):
-    def fail(*_):
-        raise OSError("libEGL.so.1: cannot open shared object file: No such file or directory")
+def test_a_missing_library_says_how_to_get_it(portrait, write_clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(ClipError, match=r"LiteRT can not be loaded.*pip install .*ai-edge-litert"):
+        faces_of(MediaPipeDetector(require("face_landmarker")), write_clip([portrait(0, 0)]))
 
-    from mediapipe.tasks.python import vision
 
-    monkeypatch.setattr(vision.FaceLandmarker, "create_from_options", fail)
-    with pytest.raises(ClipError, match=r"libEGL\.so\.1.*apt-get install .*libegl1"):
-        faces_of(detector, write_clip([portrait(0, 0)]))
+def test_points_are_those_of_mediapipe_in_image_mode(portrait, write_clip):
+    detector = MediaPipeDetector(require("face_landmarker"), LandmarkSettings(min_detection_confidence=0.2))
+    clip = write_clip([portrait(20 * i, -12 * i, 1 - 0.12 * i) for i in range(4)])
+    with picture_landmarker(require("face_landmarker")) as look:
+        for seen in detector.faces(clip):
+            expected = look(seen.frame)
+            np.testing.assert_allclose(seen.faces[0].points, expected.points, atol=0.15)
+            assert seen.faces[0].presence > 0.99
+
+
+def test_a_covered_face_is_followed_and_one_that_leaves_is_not(detector, portrait, write_clip):
+    bright, nobody = portrait(0, 0), np.full((512, 512, 3), 90, np.uint8)
+    dark = (bright * 0.06).astype(np.uint8)
+    found = faces_of(detector, write_clip([bright, dark, dark, nobody, bright]))
+    assert [len(faces) for faces in found] == [1, 1, 1, 0, 1]
+
+
+def test_landmarks_that_a_second_look_denies_are_uncertain(portrait, write_clip, monkeypatch):
+    """A place of which the detector is not sure, and landmarks that move when the crop is another."""
+    clip = write_clip([portrait(0, 0)] * 2)
+    doubtful = LandmarkSettings(min_detection_confidence=1.0)
+    assert [
+        face.certain for (face,) in faces_of(MediaPipeDetector(require("face_landmarker"), doubtful), clip)
+    ] == [True, True]
+    true, looks = FaceNetworks.landmarks, []
+
+    def unsteady(self, frame, crop):
+        points, presence = true(self, frame, crop)
+        looks.append(crop)
+        return points + np.float32(0.1 * (len(looks) % 2)) * np.ptp(points, axis=0), presence
+
+    monkeypatch.setattr(FaceNetworks, "landmarks", unsteady)
+    assert [
+        face.certain for (face,) in faces_of(MediaPipeDetector(require("face_landmarker"), doubtful), clip)
+    ] == [False, False]
 
 
 SAMPLE = Path(__file__).parents[3].parent / "shared" / "sample"

@@ -15,8 +15,8 @@ from multitalk.extract.faces.tracks import (
     box_in_clip,
     choose_track,
     follow,
-    overlap,
 )
+from multitalk.ground.face_layout import overlap
 
 WHOLE = np.array([0, 0, 512, 512], np.float32)
 OVAL = np.random.default_rng(0).uniform(-0.5, 0.5, (478, 3)).astype(np.float32)
@@ -71,6 +71,32 @@ def test_short_gaps_are_interpolated_and_long_ones_stay():
     assert np.isnan(track.landmarks[~track.valid]).all()
     assert track.coverage == pytest.approx(15 / 22)
     assert choose(faces, max_gap=0).valid.tolist() == seen
+
+
+@pytest.mark.parametrize("strange", [face(200, 290), face(200, 200, 110), face(200, 200, 190)])
+def test_what_leaps_away_and_back_is_no_face(strange):
+    faces = [[face(200, 200)]] * 8 + [[strange]] * 2 + [[face(204, 200)]] * 8
+    track = choose(faces)
+    assert track.valid.tolist() == [True] * 8 + [False] * 2 + [True] * 8
+    assert np.isnan(track.landmarks[~track.valid]).all()
+    assert track.coverage == pytest.approx(16 / 18)
+
+
+def test_uncertain_landmarks_are_not_valid_but_their_face_counts():
+    doubtful = DetectedFace(face(200, 200).points, certain=False)
+    track = choose([[face(200, 200)]] * 4 + [[doubtful]] * 2 + [[face(200, 200)]] * 4)
+    assert track.valid.tolist() == [True] * 4 + [False] * 2 + [True] * 4
+    other = DetectedFace(face(420, 300).points, certain=False)
+    left = np.array([100, 100, 300, 300], np.float32)
+    assert choose([[face(200, 200), other]] * 12, left).face_count.tolist() == [2] * 12
+
+
+def test_fast_turns_steps_towards_the_camera_and_cuts_are_no_leaps():
+    turn = [[face(100 + 25 * i, 200)] for i in range(5)]
+    nearer = [[face(200, 200, 150 * 1.15**i)] for i in range(4)]
+    cut = [[face(100, 200)]] * 5 + [[face(160, 200)]] * 5
+    for faces in (turn + turn[::-1], nearer + nearer[::-1], cut):
+        assert choose(faces).valid.all()
 
 
 def test_a_gap_at_an_end_is_not_invented():
