@@ -1,8 +1,8 @@
 """Find and measure the face of a clip, beside a bare loop that only decodes and detects.
 
-The stage detects with MediaPipe's networks, called one by one, measures sharpness, light and mouth of every face, looks for cuts, follows the
-face and takes its pose. The bare loop has the same settings, the same file and the same process, one after the
-other several times. Then one worker process does the stage alone, and two at the same time.
+The stage detects with MediaPipe's networks, called one by one, measures sharpness, light and mouth of every face,
+looks for cuts, follows the face and takes its pose. The bare loop has the same settings, the same file and the same
+process, one after the other several times. Then one worker process does the stage alone, and two at the same time.
 
     python -m benchmarks.landmarks [--quick] [--video CLIP] [--json FILE]
 """

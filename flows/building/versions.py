@@ -33,7 +33,9 @@ class StageVersions:
     """
 
     def __init__(self, settings: BuildSettings) -> None:
-        unused = {"mediapipe": "face-alignment", "face-alignment": "ai-edge-litert"}[settings.landmarks.backend]
+        unused = {"mediapipe": "face-alignment", "face-alignment": "ai-edge-litert"}[
+            settings.landmarks.backend
+        ]
         self._found = {
             name: importlib.metadata.version(name)
             for names in (*_PACKAGES.values(), ("multitalk",))

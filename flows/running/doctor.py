@@ -55,7 +55,16 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    names = ("torch", "ai-edge-litert", "mediapipe", "faster-whisper", "yt-dlp", "prefect", "fastapi", "duckdb", "pyarrow")
+    names = (
+        "torch",
+        "ai-edge-litert",
+        "mediapipe",
+        "faster-whisper",
+        "yt-dlp",
+        "prefect",
+        "fastapi",
+        "duckdb",
+    )
     versions = []
     for name in names:
         try:
