@@ -26,10 +26,11 @@ from multitalk.eval.drawing.render import MeshRenderer
 from multitalk.extract.pictures import picture_landmarker
 from multitalk.fit_flame.clip_fit import fit_batch
 from multitalk.fit_flame.fit import FitResult, FitSettings
-from multitalk.fit_flame.heads.arkit import ARKIT, GAZE
+from multitalk.fit_flame.heads.arkit import GAZE
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.parameters.decode import decode, project
 from multitalk.flows.modelling.head_models import load_head_model
+from multitalk.ground.arkit_names import ARKIT
 from multitalk.ground.landmark_layout import INNER_LIP_PAIRS, LEFT_EYE_OUTER, LIPS, RIGHT_EYE_OUTER
 from multitalk.manifests import open_dataset
 from multitalk.manifests.media import read_frames

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from multitalk.ground.arkit_names import ARKIT
+
 SCHEMA_VERSION = 3
 """Raised with every change that `multitalk.manifests.migrations` must know of."""
 
@@ -34,10 +36,13 @@ class Column:
     nullable: bool = True
     optional: bool = False
     """Whether a motion row may lack it."""
+    names: tuple[str, ...] = ()
+    """Of a frame's numbers, where they are ARKit's weights."""
     metadata: dict[bytes, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         texts = {"meaning": self.meaning, "unit": self.unit, "range": self.range, "how": self.how}
+        texts["arkit"] = ",".join(self.names)
         encoded = {key.encode(): text.encode() for key, text in texts.items() if text}
         object.__setattr__(self, "metadata", encoded)
 
@@ -376,6 +381,7 @@ MOTION_COLUMNS = (
         FRAMES,
         "T x E expression coefficients; on `anny` ARKit's 52 weights in Apple's order, each 0..1",
         "standard deviations",
+        names=ARKIT,
     ),
     Column("jaw", FRAMES, "T x 3 axis-angle of the jaw", "rad"),
     Column("eyes", FRAMES, "T x 6 axis-angle of left and right eyeball", "rad"),

@@ -243,8 +243,18 @@ class _Speaker:
         assert isinstance(self.prior, MotionPrior) and isinstance(self.talker, Talker)
         assert self.encoder is not None
         encoded_audio = [self.tensor(self.encoder.features(a, len(a) // SAMPLES_PER_FRAME)) for a in audio]
-        for motion in self.talker.generate(self.prior, encoded_audio, styles, self.settings.temperature):
+        for spoken in self.talker.generate(self.prior, encoded_audio, styles, self.settings.temperature):
+            motion = self._within_limits(spoken)
             yield Spoken(self._vertices(self.face(motion)), self._motion(motion))
+
+    def _within_limits(self, motion: Tensor) -> Tensor:
+        """Motion values (T, F) whose expression keeps to 0..1 where the head model's weights have limits."""
+        if self.head_model.rules is None:
+            return motion
+        expression = motion[:, : self.head_model.expression_size].clamp(0, 1)
+        limited = motion.clone()
+        limited[:, : expression.shape[1]] = expression
+        return limited
 
     def _vertices(self, offsets: Tensor) -> Float32[Array, "frames vertices 3"]:
         moved: FloatArray = offsets.view(len(offsets), -1, 3).cpu().numpy() + self.head_model.v_template

@@ -1,9 +1,10 @@
-"""ARKit's weights as files that engines read: Live Link Face's CSV, and Audio2Face's JSON.
+"""ARKit's weights as files: a plain CSV, Live Link Face's CSV, and Audio2Face's JSON.
 
-Both carry the 52 weights by name. The CSV has, as Epic's app writes it, a timecode, the count of what follows, the
-weights (JawRight before JawLeft, MouthRight before MouthLeft), and the turns of head and eyes in radians: yaw about
-the head's y axis (up), pitch about x (to its left), roll about z (out of the face), each right-handed, R = yaw pitch
-roll. No specification of these signs is published; a program that turns heads the other way wants them negated.
+All carry the 52 weights by name. Live Link's CSV has, as Epic's app writes it, a timecode, the count of what
+follows, the weights (JawRight before JawLeft, MouthRight before MouthLeft), and the turns of head and eyes in radians:
+yaw about the head's y axis (up), pitch about x (to its left), roll about z (out of the face), each right-handed,
+R = yaw pitch roll. No specification of these signs is published; a program that turns heads the other way wants them
+negated.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.fit_flame.heads.arkit import ARKIT
 from multitalk.fit_flame.parameters.motion import Motion, MotionError
+from multitalk.ground.arkit_names import ARKIT
 
 FloatArray = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
@@ -32,7 +33,7 @@ _SWAPPED = {
     "mouthRight": "mouthLeft",
 }
 _ORDER = tuple(_SWAPPED.get(name, name) for name in ARKIT)
-LIVE_LINK_HEADER = ("Timecode", "BlendshapeCount", *(name[0].upper() + name[1:] for name in _ORDER), *_TURNS)
+LIVE_LINK_HEADER = ("Timecode", "BlendShapeCount", *(name[0].upper() + name[1:] for name in _ORDER), *_TURNS)
 """Columns of Live Link Face's CSV, 63 in all."""
 
 
@@ -60,10 +61,7 @@ def write_live_link(motion: Motion, place: Path, fps: float | None = None) -> in
     OSError
         The file cannot be written.
     """
-    _require_arkit(motion)
-    rate = motion.fps if fps is None else fps
-    if not (np.isfinite(rate) and 1 <= rate <= 1000):
-        raise MotionError(f"{rate} frames a second: a rate between 1 and 1000 is wanted")
+    rate = _rate(motion, fps)
     weights = motion.expression[:, [ARKIT.index(name) for name in _ORDER]]
     turns = np.concatenate(
         [euler_angles(part) for part in (motion.rotation, motion.eyes[:, :3], motion.eyes[:, 3:])], axis=1
@@ -78,19 +76,42 @@ def write_live_link(motion: Motion, place: Path, fps: float | None = None) -> in
     return len(values)
 
 
-def write_audio2face(motion: Motion, place: Path) -> int:
+def write_arkit(motion: Motion, place: Path, fps: float | None = None) -> int:
+    """Write a plain CSV, `time` in seconds and the 52 weights by Apple's names; else as `write_live_link`."""
+    rate = _rate(motion, fps)
+    values = resampled(motion.expression.astype(np.float64), motion.fps, rate)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("time", *ARKIT))
+    for index, row in enumerate(values):
+        rows.writerow([f"{index / rate:.4f}", *(f"{value:.6f}" for value in row)])
+    _write(place, text.getvalue())
+    return len(values)
+
+
+def write_audio2face(motion: Motion, place: Path, fps: float | None = None) -> int:
     """Write a motion of ARKit's weights as Audio2Face's JSON; parameters, result and errors as `write_live_link`."""
-    _require_arkit(motion)
+    rate = _rate(motion, fps)
+    values = resampled(motion.expression.astype(np.float64), motion.fps, rate)
     content = {
-        "exportFps": float(motion.fps),
+        "exportFps": float(rate),
         "trackPath": "",
         "numPoses": len(ARKIT),
-        "numFrames": motion.frame_count,
+        "numFrames": len(values),
         "facsNames": list(ARKIT),
-        "weightMat": np.round(motion.expression.astype(np.float64), 6).tolist(),
+        "weightMat": np.round(values, 6).tolist(),
     }
     _write(place, json.dumps(content))
-    return motion.frame_count
+    return len(values)
+
+
+def _rate(motion: Motion, fps: float | None) -> float:
+    """Return the frames a second to write a motion of ARKit's weights with."""
+    _require_arkit(motion)
+    rate = motion.fps if fps is None else fps
+    if not (np.isfinite(rate) and 1 <= rate <= 1000):
+        raise MotionError(f"{rate} frames a second: a rate between 1 and 1000 is wanted")
+    return rate
 
 
 def _require_arkit(motion: Motion) -> None:

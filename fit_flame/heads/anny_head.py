@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from multitalk.fit_flame.heads.arkit import ARKIT, GAZE, RESTING, RESTING_SIGMA, arkit_mixing
+from multitalk.fit_flame.heads.arkit import GAZE, RESTING, RESTING_SIGMA, arkit_mixing
 from multitalk.fit_flame.heads.flame_file import write_npz
 from multitalk.fit_flame.heads.free_form import smooth_modes, springs_between
 from multitalk.fit_flame.heads.head_colours import head_colours, mouth_inside
@@ -27,6 +27,7 @@ from multitalk.fit_flame.heads.identity_basis import (
     without_pose,
 )
 from multitalk.fit_flame.heads.makehuman_files import SHA256, MakeHuman, read_makehuman
+from multitalk.ground.arkit_names import ARKIT
 
 Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]

@@ -1,7 +1,4 @@
-"""ARKit's 52 blend shapes: names, order, and which of them belong together.
-
-Apple, "ARFaceAnchor.BlendShapeLocation": each is a weight from 0 (at rest) to 1; left and right are the person's.
-"""
+"""ARKit's 52 blend shapes on a head: which of them belong together, and what they must keep to."""
 
 from __future__ import annotations
 
@@ -9,23 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.fit_flame.heads.expression_rules import ExpressionRules
-
-ARKIT = (
-    *("eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft"),
-    *("eyeSquintLeft", "eyeWideLeft"),
-    *("eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight"),
-    *("eyeSquintRight", "eyeWideRight"),
-    *("jawForward", "jawLeft", "jawRight", "jawOpen"),
-    *("mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight"),
-    *("mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight"),
-    *("mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight"),
-    *("mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"),
-    *("mouthPressLeft", "mouthPressRight", "mouthLowerDownLeft", "mouthLowerDownRight"),
-    *("mouthUpperUpLeft", "mouthUpperUpRight"),
-    *("browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
-    *("cheekPuff", "cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut"),
-)
-"""The 52 names in the order of Apple's list, in which files of this project keep them."""
+from multitalk.ground.arkit_names import ARKIT
 
 GAZE = tuple(name for name in ARKIT if name.startswith("eyeLook"))
 """What follows from where the eyes look."""

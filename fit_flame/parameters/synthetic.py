@@ -17,9 +17,15 @@ def speaking(head: HeadModel, frames: int = 40, *, mouth_hz: float = 5.0, turn_d
     t = np.arange(frames) / 25
     rng = np.random.default_rng(7)
     expression = np.zeros((frames, head.expression_size), np.float32)
+    expression = np.zeros((frames, head.expression_size), np.float32)
     expression[:, 3:9] = 0.5 * np.sin(2 * np.pi * np.outer(t, rng.uniform(0.3, 1.0, 6)))
     jaw = np.zeros((frames, 3), np.float32)
     jaw[:, 0] = 0.08 + 0.06 * np.sin(2 * np.pi * mouth_hz * t)
+    if head.rules is not None:  # weights of a mouth that opens and smiles, within their limits
+        opened = [head.rules.names.index(name) for name in ("jawOpen", "mouthSmileLeft", "mouthSmileRight")]
+        courses = (3 * jaw[:, 0], 0.3 + 0.2 * np.sin(t), 0.3 + 0.2 * np.sin(t))
+        expression[:], jaw[:] = 0, 0
+        expression[:, opened] = np.stack(courses, axis=1)
     turn = np.radians(turn_deg)
     rotation = np.stack([0.1 * np.sin(2 * t), turn * np.sin(1.5 * t), 0.05 * np.cos(t)], 1).astype(np.float32)
     translation = np.stack([0.01 * np.sin(t), 0.01 * np.cos(2 * t), -0.5 + 0 * t], 1).astype(np.float32)

@@ -19,10 +19,10 @@ def export(
     *,
     root: Root,
     layout: Annotated[
-        Literal["multitalk", "huggingface", "webdataset", "gltf", "livelink", "audio2face"],
+        Literal["multitalk", "huggingface", "webdataset", "gltf", "usd", "arkit", "livelink", "audio2face"],
         Parameter(
             help="multitalk: vertices and sound for the published trainer; huggingface, webdataset: manifest rows "
-            "and motion; gltf, livelink, audio2face: a file a clip, of ARKit's weights (head model `anny`)"
+            "and motion; gltf, usd, arkit, livelink, audio2face: a file a clip, of ARKit's weights (head model `anny`)"
         ),
     ],
     out: Annotated[Path, Parameter(metavar="DIR", help="Folder to write; new or empty")],
@@ -33,6 +33,12 @@ def export(
         bool, Parameter(help="With sound (multitalk always has it)", negative=(), show_default=False)
     ] = False,
     head_model: HeadModelOfClips = None,
+    fps: Annotated[
+        float | None,
+        Parameter(
+            help="Frames a second of arkit, livelink, audio2face; none: the clips' own 25. Engines like 60"
+        ),
+    ] = None,
 ) -> int:
     """Write the clips in a layout, and say how many."""
     from multitalk.ground.settings import SettingsError
@@ -68,7 +74,7 @@ def export(
     else:
         from multitalk.flows.datasets.export_files import export_files
 
-        count = export_files(root, clips, out, layout, sound=sound, named=head_model)
+        count = export_files(root, clips, out, layout, sound=sound, named=head_model, fps=fps)
     note_export(root, out, layout)  # a take-down tells where the person still is
     sides = Counter(clips["split"].to_pylist())
     print(f"{out}: {count} clips ({', '.join(f'{n} {side}' for side, n in sorted(sides.items()))})")

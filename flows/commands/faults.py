@@ -27,6 +27,7 @@ _USAGE_ERRORS = (
     "RegionError",
     "MediaError",
     "RenderError",
+    "UsdMissingError",
     "CheckpointError",
     "WeightsError",
     "VocabularyError",

@@ -146,7 +146,8 @@ COMMANDS: dict[str, tuple[Listed, ...]] = {
             "talk",
             "models:talk",
             "Speech in, moving face out.\n\n"
-            "Speak sound files of any length: vertices and motion (.npz, .npy) or a video with the sound.",
+            "Speak sound files of any length: vertices and motion (.npz, .npy), a video with the sound, or "
+            "files for engines (.glb, .usd, .csv, .json).",
         ),
         Listed("head-model", "models:head_model", "Prepare a FLAME file for fits."),
     ),

@@ -23,6 +23,7 @@ from multitalk.ground.settings import SettingsError
 from multitalk.training.talk import parse_languages
 
 head_model = several_commands("head-model")
+TALK_ENDINGS = (".npz", ".npy", ".mp4", ".glb", ".usd", ".usda", ".usdc", ".csv", ".json")
 
 
 @takes(
@@ -132,7 +133,7 @@ def _talk_files(settings: SpeakSettings) -> list[Path]:
 def _named_talk_files(settings: SpeakSettings) -> list[Path]:
     audio, out = settings.audio, settings.out
     if len(audio) == 1:
-        check_suffix(out, ".npz", ".npy", ".mp4")
+        check_suffix(out, *TALK_ENDINGS)
         return [out]
     if out.suffix:
         raise SettingsError(f"--out: several sounds need a folder, {out} looks like a file")

@@ -1,4 +1,4 @@
-"""Clips as files of engines and viewers, one file a clip: glTF, Live Link Face's CSV, Audio2Face's JSON."""
+"""Clips as files of engines and viewers, one file a clip: glTF, USD, and ARKit's weights in three forms."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multitalk.fit_flame.files.arkit_files import write_audio2face, write_live_link
+from multitalk.fit_flame.files.arkit_files import write_arkit, write_audio2face, write_live_link
 from multitalk.fit_flame.files.gltf import write_glb
+from multitalk.fit_flame.files.usd import USD_ENDINGS, write_usd
+from multitalk.fit_flame.heads.head_model import HeadModel
+from multitalk.fit_flame.parameters.motion import Motion, MotionError
 from multitalk.flows.modelling.stored_heads import only_model, to_motion
 from multitalk.manifests import open_dataset
 from multitalk.manifests.paths import audio_path
@@ -15,12 +18,60 @@ from multitalk.manifests.paths import audio_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FILE_LAYOUTS = {"gltf": ".glb", "livelink": ".csv", "audio2face": ".json"}
+FILE_LAYOUTS = {"gltf": ".glb", "usd": ".usdc", "arkit": ".csv", "livelink": ".csv", "audio2face": ".json"}
 """Endings of the layouts that give a file a clip."""
+LAYOUT_OF = {".glb": "gltf", ".csv": "livelink", ".json": "audio2face"} | dict.fromkeys(USD_ENDINGS, "usd")
+"""What a file is by its ending, where nothing else tells."""
+
+
+def write_motion(
+    motion: Motion, model: HeadModel, place: Path, layout: str, fps: float | None = None
+) -> None:
+    """Write one motion.
+
+    Parameters
+    ----------
+    motion
+        The motion.
+    model
+        Its head model.
+    place
+        The file.
+    layout
+        One of `FILE_LAYOUTS`.
+    fps
+        Frames a second of files of weights; the motion's own if None.
+
+    Raises
+    ------
+    MotionError, HeadModelError
+        The head model has no ARKit weights, or the layout no other rate than the motion's.
+    UsdMissingError
+        USD is asked for, and its library is not installed.
+    OSError
+        The file cannot be written.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if layout in ("gltf", "usd"):
+        if fps not in (None, motion.fps):
+            raise MotionError(
+                f"{layout} has the motion's own {motion.fps:g} frames a second: leave out --fps"
+            )
+        (write_glb if layout == "gltf" else write_usd)(motion, model, place)
+        return
+    writers = {"arkit": write_arkit, "livelink": write_live_link, "audio2face": write_audio2face}
+    writers[layout](motion, place, fps)
 
 
 def export_files(
-    root: Path, clips: pa.Table, out: Path, layout: str, *, sound: bool, named: str | None = None
+    root: Path,
+    clips: pa.Table,
+    out: Path,
+    layout: str,
+    *,
+    sound: bool,
+    named: str | None = None,
+    fps: float | None = None,
 ) -> int:
     """Write the motion of clips, each as `<language>/<clip_id>` with the layout's ending.
 
@@ -38,6 +89,8 @@ def export_files(
         Whether each clip's sound is put beside it.
     named
         The head model's name or file, where the clips' key does not tell.
+    fps
+        As `write_motion`.
 
     Returns
     -------
@@ -56,13 +109,7 @@ def export_files(
     for clip_id, language in zip(clips["clip_id"].to_pylist(), clips["language"].to_pylist(), strict=True):
         motion = to_motion(dataset.motion(clip_id))
         place = out / language / f"{clip_id}{FILE_LAYOUTS[layout]}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if layout == "gltf":
-            write_glb(motion, model, place)
-        elif layout == "livelink":
-            write_live_link(motion, place)
-        else:
-            write_audio2face(motion, place)
+        write_motion(motion, model, place, layout, fps)
         if sound:
             shutil.copyfile(audio_path(root, language, clip_id), place.with_suffix(".wav"))
     return len(clips)

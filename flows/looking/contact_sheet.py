@@ -69,7 +69,8 @@ def _strip(dataset: Dataset, head_model: HeadModel, clip_id: str) -> Picture:
         draw_overlay(f, landmarks[i], None, head_model.faces) for i, f in zip(chosen, frames, strict=True)
     ]
     height, width = frames[0].shape[:2]
-    camera = Camera(*map(float, motion.camera))
+    focal, x, y = map(float, motion.camera)
+    camera = Camera(focal, x, y)
     count, colours = len(head_model.v_template), head_model.colours
     with MeshRenderer(head_model.faces, count, camera, width, height, colours=colours) as renderer:
         fitted = [renderer.render_over(v, f, 0.95) for f, v in zip(frames, vertices, strict=True)]

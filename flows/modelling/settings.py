@@ -87,10 +87,12 @@ class SpeakSettings(TalkSettings):
     prior: Path = Field(description="file of the motion prior")
     talker: Path = Field(description="file of the talker")
     out: Path = Field(
-        description="vertices and motion (.npz), vertices (.npy) or a video with the sound (.mp4); with several "
-        "sounds a folder"
+        description="vertices and motion (.npz), vertices (.npy), a video with the sound (.mp4), or ARKit's weights "
+        "for engines (.glb, .usd, .csv of Live Link, .json of Audio2Face); with several sounds a folder"
     )
-    format: Literal["npz", "npy", "mp4"] = Field("npz", description="of files in a folder")
+    format: Literal["npz", "npy", "mp4", "glb", "usd", "csv", "json"] = Field(
+        "npz", description="of files in a folder"
+    )
     head_model: str | None = Field(None, description="name or file; none: the one that the prior names")
     audio_encoder: Path | None = Field(
         None, description="folder of the talker's audio encoder; none: Whisper base"

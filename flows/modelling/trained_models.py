@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from multitalk.assets.fetch import require
 from multitalk.fit_flame.heads.head_model import HeadModel
+from multitalk.flows.datasets.export_files import LAYOUT_OF, write_motion
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.modelling.settings import TrainSettings
 from multitalk.flows.modelling.stored_heads import model_of, only_model
@@ -17,7 +18,7 @@ from multitalk.training.run.lightning_run import Progress, TrainedModel
 from multitalk.training.run.loop import train_prior, train_talker
 from multitalk.training.run_settings import AudioSettings, PriorRun, TalkerRun
 from multitalk.training.settings import AudioEncoderError
-from multitalk.training.talk import TalkError, TalkSettings, talk, write_spoken
+from multitalk.training.talk import Spoken, TalkError, TalkSettings, talk, write_spoken
 
 Kind = Literal["prior", "talker"]
 EncoderKind = Literal["whisper", "wav2vec2"]
@@ -106,7 +107,7 @@ def speak(
     head_model: str | None = None,
     encoder: Path | None = None,
 ) -> Iterator[int]:
-    """Speak sound files: motion as `.npz` or `.npy`, or a video with the sound as `.mp4`.
+    """Speak sound files: motion as `.npz` or `.npy`, a video with the sound as `.mp4`, or a file of an engine.
 
     Parameters
     ----------
@@ -153,9 +154,20 @@ def speak(
     ):
         if place.suffix == ".mp4":
             _write_video(path, spoken.vertices, model, place)
+        elif place.suffix in LAYOUT_OF:
+            _write_for_engine(spoken, model, place)
         else:
             write_spoken(spoken, place)
         yield len(spoken.vertices)
+
+
+def _write_for_engine(spoken: Spoken, model: HeadModel, place: Path) -> None:
+    if spoken.motion is None or model.rules is None:
+        raise TalkError(
+            f"{place}: the talker moves {model.name}, which has no ARKit weights to write: "
+            "train on a dataset of the head model `anny`, or write .npz or .mp4"
+        )
+    write_motion(spoken.motion, model, place, LAYOUT_OF[place.suffix])
 
 
 def _write_video(audio: Path, vertices: FloatArray, model: HeadModel, place: Path) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from multitalk.fit_flame.files.arkit_files import timecode, write_audio2face, write_live_link
-from multitalk.fit_flame.heads.arkit import ARKIT
+from multitalk.fit_flame.files.arkit_files import timecode, write_arkit, write_audio2face, write_live_link
 from multitalk.fit_flame.parameters.motion import Motion, MotionError
+from multitalk.ground.arkit_names import ARKIT
 
 FRAMES = 26
 
@@ -39,10 +39,10 @@ def test_live_link_reads_back(motion, tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == FRAMES
     assert len(rows[0]) == 63
-    assert list(rows[0])[:2] == ["Timecode", "BlendshapeCount"]
+    assert list(rows[0])[:2] == ["Timecode", "BlendShapeCount"]
     assert list(rows[0])[16:20] == ["JawForward", "JawRight", "JawLeft", "JawOpen"]
     for frame in (0, 7, 25):
-        assert rows[frame]["BlendshapeCount"] == "61"
+        assert rows[frame]["BlendShapeCount"] == "61"
         for k, name in enumerate(ARKIT):
             assert float(rows[frame][name[0].upper() + name[1:]]) == pytest.approx(
                 motion.expression[frame, k], abs=1e-6
@@ -61,6 +61,18 @@ def test_it_is_resampled_on_request(motion, tmp_path):
     assert float(rows[30]["HeadYaw"]) == pytest.approx(0.1, abs=1e-4)
 
 
+def test_a_plain_csv_reads_back(motion, tmp_path):
+    place = tmp_path / "a.csv"
+    assert write_arkit(motion, place) == FRAMES
+    with place.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["time", *ARKIT]
+    assert [float(row["time"]) for row in rows[:3]] == [0, 0.04, 0.08]
+    read = [[float(row[name]) for name in ARKIT] for row in rows]
+    np.testing.assert_allclose(read, motion.expression, atol=1e-6)
+    assert write_arkit(motion, place, fps=50) == 2 * FRAMES - 1
+
+
 def test_audio2face_reads_back(motion, tmp_path):
     place = tmp_path / "a.json"
     assert write_audio2face(motion, place) == FRAMES
@@ -70,7 +82,7 @@ def test_audio2face_reads_back(motion, tmp_path):
     np.testing.assert_allclose(content["weightMat"], motion.expression, atol=1e-6)
 
 
-@pytest.mark.parametrize("write", [write_live_link, write_audio2face])
+@pytest.mark.parametrize("write", [write_arkit, write_live_link, write_audio2face])
 def test_other_motion_is_refused(write, motion, tmp_path):
     place = tmp_path / "a.out"
     with pytest.raises(MotionError, match="anny"):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from multitalk.fit_flame.files.gltf import quaternions, write_glb
-from multitalk.fit_flame.heads.arkit import ARKIT
 from multitalk.fit_flame.heads.head_model import HeadModelError
 from multitalk.fit_flame.parameters.decode import decode
 from multitalk.fit_flame.parameters.motion import Motion, MotionError
+from multitalk.ground.arkit_names import ARKIT
 
 FRAMES = 5
 TYPES = {5126: np.float32, 5125: np.uint32, 5121: np.uint8}
@@ -21,22 +21,8 @@ WIDTH = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
 @pytest.fixture(scope="module")
-def motion(anny) -> Motion:
-    rng = np.random.default_rng(0)
-    small = 0.2 * rng.normal(size=(FRAMES, 9)).astype(np.float32)
-    return Motion(
-        head_model=anny.key,
-        fps=25.0,
-        shape=0.3 * rng.normal(size=anny.shape_size).astype(np.float32),
-        expression=rng.uniform(0, 0.5, (FRAMES, 52)).astype(np.float32),
-        jaw=np.zeros((FRAMES, 3), np.float32),
-        eyes=small[:, :6],
-        rotation=small[:, 6:],
-        translation=rng.normal([0, 0, -0.8], 0.05, (FRAMES, 3)).astype(np.float32),
-        camera=np.array([1000, 256, 256], np.float32),
-        valid=np.ones(FRAMES, bool),
-        residual=np.zeros(FRAMES, np.float32),
-    )
+def motion(anny_motion) -> Motion:
+    return anny_motion
 
 
 @pytest.fixture(scope="module")

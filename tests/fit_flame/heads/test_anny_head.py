@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from multitalk.fit_flame.heads.anny_head import read_anny
-from multitalk.fit_flame.heads.arkit import ARKIT, GAZE
+from multitalk.fit_flame.heads.arkit import GAZE
 from multitalk.fit_flame.heads.head_model import LEFT_EYE, RIGHT_EYE, HeadModelError
 from multitalk.fit_flame.heads.makehuman_files import read_makehuman
+from multitalk.ground.arkit_names import ARKIT
 from multitalk.ground.landmark_layout import INNER_LIP_PAIRS, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 
 

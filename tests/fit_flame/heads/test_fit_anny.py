@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from multitalk.fit_flame.fit import FitResult, FitSettings, fit_clip
-from multitalk.fit_flame.heads.arkit import ARKIT, GAZE
+from multitalk.fit_flame.heads.arkit import GAZE
 from multitalk.fit_flame.parameters.decode import decode, project
 from multitalk.fit_flame.parameters.motion import Motion, MotionError
 from multitalk.fit_flame.refining.gaze_weights import gaze_weights, with_open_eyes
+from multitalk.ground.arkit_names import ARKIT
 from multitalk.ground.landmark_layout import LANDMARK_COUNT
 from multitalk.manifests.tables import motion_table, row_arrays
 

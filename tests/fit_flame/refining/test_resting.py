@@ -1,9 +1,10 @@
 import numpy as np
 import torch
 
-from multitalk.fit_flame.heads.arkit import ARKIT, RESTING, arkit_rules
+from multitalk.fit_flame.heads.arkit import RESTING, arkit_rules
 from multitalk.fit_flame.refining.resting import rested
 from multitalk.fit_flame.solving.residuals import ClipState, FrameState
+from multitalk.ground.arkit_names import ARKIT
 
 WIDE, SHUT, SMILE = (ARKIT.index(name) for name in ("eyeWideLeft", "eyeBlinkLeft", "mouthSmileLeft"))
 RULES = arkit_rules(10, np.ones(8, np.float32), 0.001)
