@@ -139,7 +139,9 @@ class Measuring:
                 clip.samples = samples  # a stage may let go of what only we have
         going_well = [clip for clip in clips if clip.row.status == "ok"]
         self._stages.tell_waiting_languages(going_well)
-        self._stages.sync(going_well)
+        if Stage.LANGUAGE in stages:
+            self._stages.do_pooled(Stage.VIDEO_LANGUAGE, going_well)
+        self._stages.do_pooled(Stage.SYNC, going_well)
 
 
 def _clean(clip: ClipInWork) -> CleanClip:

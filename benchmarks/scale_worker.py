@@ -22,6 +22,7 @@ from multitalk.extract.downloading.download import DownloadedVideo
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.probe import SourceVideo
 from multitalk.filters.image import FaceMetrics
+from multitalk.filters.language import VideoLanguageMetrics
 from multitalk.filters.speech import SpeechMetrics
 from multitalk.filters.sync.score import SyncMetrics, VideoSyncMetrics
 from multitalk.fit_flame.parameters.motion import Motion
@@ -114,10 +115,13 @@ class _MadeUpStages:
     def tell_waiting_languages(self, clips: Sequence[ClipInWork]) -> None:
         pass
 
-    def sync(self, clips: Sequence[ClipInWork]) -> None:
+    def do_pooled(self, stage: Stage, clips: Sequence[ClipInWork]) -> None:
         time.sleep(self._sleep_sec)
         for clip in clips:
             u = _numbers(clip.annotation.clip_id)
+            if stage is Stage.VIDEO_LANGUAGE:
+                clip.row.take(VideoLanguageMetrics(clip.annotation.language, u[19], u[19]))
+                continue
             clip.row.take(SyncMetrics(u[23] - 0.3, int(20 * u[24]) - 10, u[25]))
             clip.row.take(VideoSyncMetrics(u[23] - 0.3, int(20 * u[24]) - 10, 9.0, "yes"))
 

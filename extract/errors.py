@@ -94,6 +94,8 @@ class Stage(StrEnum):
     """Words are recognised and compared with the annotated ones."""
     SPEAKING = "speaking"
     """Whether the face speaks is judged by LR-ASD."""
+    VIDEO_LANGUAGE = "video_language"
+    """The spoken language is identified over all clips of the source video."""
     SYNC = "sync"
     """Sound and lips are compared, over all clips of a source video."""
     WORKER = "worker"

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from multitalk.filters.language_codes import NAME_OF_CODE, whisper_code
 from multitalk.filters.speech import Interval, as_float
-from multitalk.filters.speech_windows import SpeechWindow, batched, speech_windows
+from multitalk.filters.speech_windows import SpeechWindow, batched, joined_window, speech_of, speech_windows
 from multitalk.filters.transcript import character_error_rate
 from multitalk.filters.word_times import TimedWord, timed_words
 from multitalk.ground.outcome import OUTCOME, RUNTIME
@@ -87,6 +87,18 @@ class LanguageMetrics:
     """Words heard; None where they were not asked for or recognition ran into a loop."""
     transcript_cer: float | None = None
     """Character error rate against the annotated transcript (`multitalk.filters.transcript`); None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLanguageMetrics:
+    """Language columns of the manifest that are told of all clips of a source video together."""
+
+    video_language: str | None = None
+    """Most probable language, by our name; None where no clip has speech."""
+    video_language_probability: float | None = None
+    """Its probability, 0..1."""
+    video_annotated_language_probability: float | None = None
+    """Probability of the annotated language, 0..1; None where the model does not know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +202,26 @@ class LanguageIdentifier:
             _metrics(*known, texts.get(number))
             for number, known in enumerate(zip(clips, probabilities, heard, strict=True))
         ]
+
+    def measure_video(self, clips: Sequence[Utterance]) -> VideoLanguageMetrics:
+        """Identify the language of a source video from up to 30 s of speech, taken evenly from all its clips.
+
+        Parameters
+        ----------
+        clips
+            Of one video, annotated with one language.
+        """
+        spoken = [speech_of(as_float(clip.samples), clip.intervals) for clip in clips if clip.intervals]
+        window = joined_window(spoken, self._settings.min_window_sec)
+        if window is None:
+            return VideoLanguageMetrics()
+        [probabilities] = self._encode([window]).languages
+        metrics = _metrics(clips[0], probabilities, heard="", text=None)
+        return VideoLanguageMetrics(
+            metrics.detected_language,
+            metrics.detected_language_probability,
+            metrics.annotated_language_probability,
+        )
 
     def timed_words(self, samples: npt.NDArray[Any], language: str, text: str) -> list[TimedWord]:
         """When each word of a clip's transcript is spoken; samples and language as in `measure`, at most 30 s.

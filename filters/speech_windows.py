@@ -58,7 +58,7 @@ def speech_windows(
     """
     if not intervals:
         return []
-    speech = speech_part(audio, _with_surroundings(intervals, len(audio)))
+    speech = speech_of(audio, intervals)
     size = int(LONGEST_WINDOW_SEC * AUDIO_RATE) - _PAUSE
     parts = [speech[start : start + size] for start in range(0, len(speech), size)]
     parts = [part for part in parts if part is parts[0] or len(part) >= _SHORTEST_TAIL_SEC * AUDIO_RATE]
@@ -67,6 +67,31 @@ def speech_windows(
         SpeechWindow(clip, part, min(LONGEST_WINDOW_SEC, length))
         for part, length in zip(parts, lengths, strict=True)
     ]
+
+
+def speech_of(audio: npt.NDArray[np.float32], intervals: Sequence[Interval]) -> npt.NDArray[np.float32]:
+    """Put a clip's stretches of speech one after the other, with what surrounds them."""
+    return speech_part(audio, _with_surroundings(intervals, len(audio)))
+
+
+def joined_window(spoken: Sequence[npt.NDArray[np.float32]], shortest_sec: float) -> SpeechWindow | None:
+    """Put the speech of several clips into one window; of more than it holds, an even share of each.
+
+    Parameters
+    ----------
+    spoken
+        (N,) each, from `speech_of`.
+    shortest_sec
+        Shortest window.
+    """
+    most = int(LONGEST_WINDOW_SEC * AUDIO_RATE) - _PAUSE
+    # A word cut at its edge costs dearly: rather whole stretches of some clips than a second of each.
+    step = max(1, sum(map(len, spoken)) // most)
+    speech = np.concatenate([np.zeros(0, np.float32), *spoken[::step]])[:most]
+    if len(speech) == 0:
+        return None
+    seconds = max(shortest_sec, 5 * ceil((len(speech) / AUDIO_RATE + 1) / 5))
+    return SpeechWindow(0, speech, min(LONGEST_WINDOW_SEC, seconds))
 
 
 def batched(windows: Sequence[SpeechWindow], size: int) -> list[list[SpeechWindow]]:

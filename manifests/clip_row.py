@@ -68,6 +68,9 @@ class ClipRow:
     detected_language: str | None = None
     detected_language_probability: float | None = None
     annotated_language_probability: float | None = None
+    video_language: str | None = None
+    video_language_probability: float | None = None
+    video_annotated_language_probability: float | None = None
     recognised_transcript: str | None = None
     transcript_cer: float | None = None
 

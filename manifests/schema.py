@@ -69,6 +69,7 @@ STAGES = (
     "speech",
     "language",
     "transcript",
+    "video_language",
     "sync",
     "speaking",
 )
@@ -78,9 +79,10 @@ DEPENDENT_STAGES: dict[str, tuple[str, ...]] = {
     "landmarks": ("image", "fit", "sync", "speaking"),
     "image": (),
     "fit": (),
-    "speech": ("language", "transcript", "sync", "speaking"),
+    "speech": ("language", "transcript", "video_language", "sync", "speaking"),
     "language": ("transcript",),
     "transcript": (),
+    "video_language": (),
     "sync": (),
 }
 """What is done again after a stage: all that may stand on what it leaves."""
@@ -244,6 +246,23 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             "annotated_language_probability",
             F32,
             "probability of the annotated language",
+            "",
+            "0..1",
+            "Whisper",
+        ),
+        Column(
+            "video_language",
+            TEXT,
+            "most probable language spoken in all clips of the source video together",
+            "",
+            "",
+            "Whisper, up to 30 s of their speech",
+        ),
+        Column("video_language_probability", F32, "its probability", "", "0..1", "Whisper"),
+        Column(
+            "video_annotated_language_probability",
+            F32,
+            "probability of the annotated language in all clips of the source video together",
             "",
             "0..1",
             "Whisper",

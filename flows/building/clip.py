@@ -134,6 +134,16 @@ class ClipStages:
         if waiting:
             self._tell_language(waiting)
 
+    def do_pooled(self, stage: Stage, clips: Sequence[ClipInWork]) -> None:
+        """Do one of the stages that are done on all clips of a source video together (`POOLED_STAGES`)."""
+        {Stage.SYNC: self.sync, Stage.VIDEO_LANGUAGE: self._video_language}[stage](clips)
+
+    def _video_language(self, clips: Sequence[ClipInWork]) -> None:
+        """Identify the language over all clips: of a few words Whisper is unsure, of half a minute it is not."""
+        found = self._language_identifier.measure_video([self._utterance(clip) for clip in clips])
+        for clip in clips:
+            clip.row.take(found)
+
     def sync(self, clips: Sequence[ClipInWork]) -> None:
         """Measure sync over all clips of a source video: one is often too short to tell."""
         features = []

@@ -13,6 +13,7 @@ from typing import Any
 from multitalk.assets.fetch import find, version_of
 from multitalk.extract.errors import Stage
 from multitalk.filters.image import FaceMetrics
+from multitalk.filters.language import VideoLanguageMetrics
 from multitalk.filters.speech import SpeechMetrics
 from multitalk.filters.sync.prior import VERSION as PRIOR_VERSION
 from multitalk.filters.sync.score import SyncMetrics, VideoSyncMetrics
@@ -73,6 +74,7 @@ STAGES: Mapping[Stage, StageRules] = {
         reads=(Stage.LANGUAGE,), columns=("recognised_transcript", "transcript_cer")
     ),
     Stage.SPEAKING: StageRules(reads=(Stage.LANDMARKS,), columns=("speaking_score",)),
+    Stage.VIDEO_LANGUAGE: StageRules(reads=(Stage.SPEECH,), columns=_columns(VideoLanguageMetrics)),
     Stage.SYNC: StageRules(
         reads=(Stage.LANDMARKS, Stage.SPEECH),
         columns=(*_columns(SyncMetrics), *_columns(VideoSyncMetrics)),
@@ -80,6 +82,9 @@ STAGES: Mapping[Stage, StageRules] = {
     ),
 }
 """Every stage that a clip can go through, in the order in which they are done."""
+
+POOLED_STAGES = (Stage.VIDEO_LANGUAGE, Stage.SYNC)
+"""Those that are done on all clips of a source video together, when all clips have the others behind them."""
 
 
 def downstream(stages: set[Stage]) -> set[Stage]:
@@ -142,6 +147,7 @@ def _own(settings: BuildSettings) -> dict[Stage, dict[str, Any]]:
             "language": {k: v for k, v in language.items() if k not in transcript_settings},
             "model": version_of("whisper_base"),
         },
+        Stage.VIDEO_LANGUAGE: {"model": version_of("whisper_base")},
         Stage.SYNC: sync_settings(_predictor(settings)),
     }
     if settings.regressor is not None:

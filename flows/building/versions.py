@@ -15,6 +15,7 @@ _PACKAGES: Mapping[Stage, tuple[str, ...]] = {
     Stage.FIT: ("torch",),
     Stage.SPEECH: ("silero-vad",),
     Stage.LANGUAGE: ("faster-whisper", "ctranslate2"),
+    Stage.VIDEO_LANGUAGE: ("faster-whisper", "ctranslate2"),
 }
 _OTHERS: Mapping[Stage, tuple[str, ...]] = {
     Stage.TRIM: ("ffmpeg",),

@@ -31,7 +31,7 @@ from multitalk.flows.building.settled import (
     with_vain_try,
 )
 from multitalk.flows.building.source import fetch_source, source_path
-from multitalk.flows.building.stages import STAGES, configuration_fingerprint, downstream
+from multitalk.flows.building.stages import POOLED_STAGES, STAGES, configuration_fingerprint, downstream
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.versions import StageVersions
 from multitalk.manifests import paths
@@ -317,7 +317,7 @@ class VideoBuilder:
         if clip.work is None or clip.failed:
             return
         for stage in STAGES:
-            if stage in clip.todo and stage not in (Stage.SOURCE, Stage.TRIM, Stage.SYNC):
+            if stage in clip.todo and stage not in (Stage.SOURCE, Stage.TRIM, *POOLED_STAGES):
                 self._done(clip, stage)
                 try:
                     self._stages.do(stage, clip.work)
@@ -327,27 +327,28 @@ class VideoBuilder:
         clip.work.frames = None
 
     def _do_pooled_stages(self, clips: Sequence[_Clip]) -> None:
-        """Do what concerns all clips of a source video together.
-
-        Where the sync of one clip is to be measured, that of all is: they are measured as one.
-        """
+        """Do what concerns all clips of a source video together."""
         try:
             self._stages.tell_waiting_languages(_going_well(clips))
         except Exception as error:
             for clip in clips:
                 if clip.work is not None and clip.work.language == "waits":
                     clip.fail(error, Stage.LANGUAGE)
-        if not any(Stage.SYNC in clip.todo and clip.work and not clip.failed for clip in clips):
+        for stage in POOLED_STAGES:
+            self._do_pooled(stage, [clip for clip in clips if clip.work is not None and not clip.failed])
+
+    def _do_pooled(self, stage: Stage, clips: Sequence[_Clip]) -> None:
+        """Do a pooled stage on all of a video's clips where one of them needs it: they are measured as one."""
+        if not any(stage in clip.todo for clip in clips):
             return
-        pooled = [clip for clip in clips if clip.work is not None and not clip.failed]
-        for clip in pooled:
-            clip.todo.add(Stage.SYNC)  # a failure must not take what is good of the others
-            self._done(clip, Stage.SYNC)
+        for clip in clips:
+            clip.todo.add(stage)  # a failure must not take what is good of the others
+            self._done(clip, stage)
         try:
-            self._stages.sync(_going_well(pooled))
+            self._stages.do_pooled(stage, _going_well(clips))
         except Exception as error:
-            for clip in pooled:
-                clip.fail(error, Stage.SYNC)
+            for clip in clips:
+                clip.fail(error, stage)
 
     def _done(self, clip: _Clip, stage: Stage) -> None:
         """Note a stage, also one that is about to fail: with the same settings it would fail again."""

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 
 from multitalk.assets.fetch import require
-from multitalk.filters.language import LanguageIdentifier, LanguageMetrics, LanguageSettings, Utterance
+from multitalk.filters.language import (
+    LanguageIdentifier,
+    LanguageMetrics,
+    LanguageSettings,
+    Utterance,
+    VideoLanguageMetrics,
+)
 from multitalk.filters.speech import measure_speech
-from multitalk.filters.speech_windows import batched, speech_windows
+from multitalk.filters.speech_windows import batched, joined_window, speech_windows
 
 RATE = 16_000
 
@@ -66,6 +72,26 @@ def test_a_language_unknown_to_whisper_has_no_probability(listener, german):
     metrics = listener.measure(german, [(0, len(german))], "klingon")
     assert metrics.detected_language == "german"
     assert metrics.annotated_language_probability is None
+
+
+def test_a_video_is_told_from_the_words_of_all_its_clips(listener, german):
+    """Of single words Whisper is unsure; clips without speech count for nothing."""
+    words = [german[start : start + RATE // 2] for start in range(RATE // 2, 3 * RATE, RATE // 2)]
+    alone = [
+        listener.measure(word, [(0, len(word))], "german").annotated_language_probability for word in words
+    ]
+    clips = [Utterance(word, [(0, len(word))], "german") for word in words]
+    video = listener.measure_video([Utterance(german, [], "german"), *clips])
+    assert video.video_language == "german"
+    assert video.video_annotated_language_probability > max(0.8, np.median(alone))
+    assert listener.measure_video([Utterance(german, [], "german")]) == VideoLanguageMetrics()
+
+
+def test_of_more_than_a_window_each_third_clip_is_heard():
+    clips = [np.full(10 * RATE, number, np.float32) for number in range(9)]
+    window = joined_window(clips, 15.0)
+    assert window.length_sec == 30 and set(window.speech) == {0, 3, 6}
+    assert joined_window([], 15.0) is None
 
 
 def test_two_languages_in_long_speech_share_the_probability(listener, german, synthesise):

@@ -35,6 +35,7 @@ GOOD = {
     "speech_ratio": 0.9,
     "clipping_ratio": 0.0,
     "annotated_language_probability": 0.95,
+    "video_annotated_language_probability": 0.95,
     "av_correlation": 0.4,
     "av_offset_frames": -1.0,
     "av_confidence": 0.9,
@@ -137,7 +138,11 @@ def test_a_failed_clip_is_rejected_by_its_status_alone():
 
 PLANTED = [
     ({}, [], ["frame"]),
-    ({"annotated_language_probability": 0.02}, ["language"], []),
+    (
+        {"video_annotated_language_probability": 0.02, "annotated_language_probability": 0.02},
+        ["language", "clip_language"],
+        ["language", "clip_language"],
+    ),
     ({"face_count_max": 2}, ["one_face"], []),
     ({"speech_ratio": 0.0, "annotated_language_probability": None}, ["speech"], []),
     ({"source_scale": 2.3}, [], ["resolution"]),
@@ -147,6 +152,9 @@ PLANTED = [
     ({"video_sync": "no"}, ["sync"], ["sync"]),
     ({"video_sync": "unknown"}, [], ["sync"]),
     ({"video_sync": None, "av_correlation": None, "mouth_open_range": None}, [], ["sync"]),
+    ({"annotated_language_probability": 0.02}, ["clip_language"], ["clip_language"]),
+    ({"video_annotated_language_probability": 0.02, "annotated_language_probability": 0.6}, ["language"], []),
+    ({"video_annotated_language_probability": None}, [], ["language"]),
     ({"mouth_open_range": 0.01}, ["lips_move"], []),
 ]
 

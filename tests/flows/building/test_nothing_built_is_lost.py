@@ -20,7 +20,7 @@ from multitalk.extract.errors import ErrorCode, Stage
 from multitalk.flows.building.pending import pending_videos
 from multitalk.flows.building.plan import annotated_videos
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.stages import STAGES, stage_fingerprints
+from multitalk.flows.building.stages import POOLED_STAGES, STAGES, stage_fingerprints
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.video import VideoBuilder
 from multitalk.manifests import open_dataset
@@ -167,14 +167,14 @@ def check_as_fresh(project: Project, config: BuildSettings, fresh: Path):
     earlier = {clip for clip, row in built.items() if row.last_try_fingerprint is not None}
     # Its clips were measured together with one that a fresh build does not have.
     pooled = {built[clip].video_id for clip in earlier}
-    sync = set(STAGES[Stage.SYNC].columns)
+    shared = {column for stage in POOLED_STAGES for column in STAGES[stage].columns}
     for clip, row in built.items():
         other = anew[clip]
         if clip in earlier:
             assert other.status == "failed" and other.error_code == row.last_try_error_code, clip
             continue
         for column in set(COLUMNS) - HISTORY - unwanted - {"landmarks_xxh3"}:
-            if column not in sync or row.video_id not in pooled:
+            if column not in shared or row.video_id not in pooled:
                 assert getattr(row, column) == getattr(other, column), (clip, column)
         if row.status == "ok":
             carried = row.stage_fingerprints or {}
