@@ -138,7 +138,7 @@ def _motion(u: Sequence[float], count: int) -> Motion:
 
 
 def _made_up_source(
-    asked: AnnotatedVideo, intervals: Any, before: Any, wanted: str, settings: BuildSettings
+    asked: AnnotatedVideo, intervals: Any, before: Any, wanted: str, settings: BuildSettings, *_: Any
 ) -> DownloadedVideo | ClipError:
     """Stand in for `multitalk.flows.building.source.fetch_source`."""
     del intervals, before, wanted

@@ -21,6 +21,7 @@ from multitalk.extract.downloading.settings import DownloadSettings, yt_dlp_opti
 from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from multitalk.extract.probe import SourceVideo, probe
 from multitalk.extract.trim_command import MISSING_FRAMES_FILLED
+from multitalk.ground.fork_server import ForkServer
 from multitalk.ground.units import FPS
 
 __all__ = ["YOUTUBE", "DownloadSettings", "DownloadedVideo", "Pace", "download", "source_url"]
@@ -81,6 +82,7 @@ def download(
     sleep: Callable[[float], None] = time.sleep,
     *,
     clips: Sequence[Interval] = (),
+    process: ForkServer | None = None,
 ) -> DownloadedVideo:
     """Fetch one video.
 
@@ -102,6 +104,8 @@ def download(
         Beginnings and ends, in seconds, of the clips that the video is wanted for. A video that is announced
         to hold them but came without the last one counts as broken off; with `DownloadSettings.sections`
         only they are fetched.
+    process
+        From `yt_dlp_process`, for who fetches many videos; None loads yt-dlp anew for each try.
 
     Raises
     ------
@@ -116,7 +120,7 @@ def download(
         if pace is not None:
             pace.wait(sleep)
         try:
-            return _try(url, destination, scratch, settings, clips, attempt)
+            return _try(url, destination, scratch, settings, clips, attempt, process)
         except _TryError as error:
             pause = _pause(error, settings, attempt, pace)
             if pause is None:
@@ -147,11 +151,12 @@ def _try(
     settings: DownloadSettings,
     clips: Sequence[Interval],
     attempt: int,
+    process: ForkServer | None,
 ) -> DownloadedVideo:
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         resumed = any(scratch.iterdir())
-        answer = _fetch(url, scratch, settings, clips)
+        answer = _fetch(url, scratch, settings, clips, process)
         video = _verify(answer, clips, scratch, resumed=resumed)
         Path(answer["path"]).replace(destination)
     except OSError as error:
@@ -171,7 +176,13 @@ def _try(
     )
 
 
-def _fetch(url: str, scratch: Path, settings: DownloadSettings, clips: Sequence[Interval]) -> dict[str, Any]:
+def _fetch(
+    url: str,
+    scratch: Path,
+    settings: DownloadSettings,
+    clips: Sequence[Interval],
+    process: ForkServer | None,
+) -> dict[str, Any]:
     options = yt_dlp_options(settings, scratch, local_files=url.startswith("file:"))
     limits = Limits(
         timeout_sec=settings.timeout_sec,
@@ -181,7 +192,7 @@ def _fetch(url: str, scratch: Path, settings: DownloadSettings, clips: Sequence[
         max_bytes=_largest(settings, clips),
     )
     parts = wanted_parts(clips) if settings.sections and clips else ()
-    answer = run_yt_dlp(url, options, scratch, limits, parts=parts)
+    answer = run_yt_dlp(url, options, scratch, limits, parts=parts, process=process)
     if isinstance(answer, Failure):
         code = classify(answer)
         if code is ErrorCode.CORRUPT_MEDIA and _disk_is_full(scratch):

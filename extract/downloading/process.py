@@ -8,12 +8,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from multitalk.extract.downloading.errors import Failure
-from multitalk.ground.child_processes import end_group, how_it_ended, start_module
+from multitalk.ground.child_processes import how_it_ended
+from multitalk.ground.fork_server import Forked, ForkServer
 
 _POLL_SEC = 0.2
 
@@ -31,6 +33,19 @@ class Limits:
     """Of one file."""
 
 
+class Waitable(Protocol):
+    """A process that one can wait for."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """As `subprocess.Popen.wait`."""
+        ...
+
+
+def yt_dlp_process() -> ForkServer:
+    """Return the process that loads yt-dlp once, a second of processor time, and forks for each download."""
+    return ForkServer("multitalk.extract.downloading.worker")
+
+
 def run_yt_dlp(
     url: str,
     options: Mapping[str, Any],
@@ -39,6 +54,7 @@ def run_yt_dlp(
     *,
     expand: bool = False,
     parts: Sequence[tuple[float, float]] = (),
+    process: ForkServer | None = None,
 ) -> dict[str, Any] | Failure:
     """Run `multitalk.extract.downloading.worker` on one address.
 
@@ -53,6 +69,8 @@ def run_yt_dlp(
         List the videos behind the address (a playlist, a channel) instead of fetching one.
     parts
         Fetch only these, in seconds, where the source gives plain files; empty: all.
+    process
+        From `yt_dlp_process`; None loads yt-dlp for this once.
 
     Returns
     -------
@@ -62,32 +80,24 @@ def run_yt_dlp(
     """
     job = json.dumps({"url": url, "options": options, "expand": expand, "parts": list(parts)})
     # Not through a pipe: it holds 64 KiB, less than the list of a thousand videos, until it is read.
-    with tempfile.TemporaryFile() as answer:
-        process = start_module(
-            "multitalk.extract.downloading.worker", stdout=answer, stderr=subprocess.DEVNULL
-        )
+    with tempfile.TemporaryFile() as answer, ExitStack() as own:
+        forks = process or own.enter_context(yt_dlp_process())
+        running = forks.fork(job.encode(), stdout=answer)
         try:
-            return _converse(process, job, answer, folder, limits)
+            return _outcome(running, answer, folder, limits)
         finally:
-            end_group(process)
+            running.end()
 
 
-def _converse(
-    process: subprocess.Popen[bytes], job: str, answer: IO[bytes], folder: Path, limits: Limits
-) -> dict[str, Any] | Failure:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(job.encode() + b"\n")
-        process.stdin.flush()  # and left open: its end tells the worker that we are gone
-    except BrokenPipeError:
-        return _died(process)
-    reason = _watch(process, folder, limits)
+def _outcome(running: Forked, answer: IO[bytes], folder: Path, limits: Limits) -> dict[str, Any] | Failure:
+    reason = _watch(running, folder, limits)
     if reason is not None:
         return Failure(message=reason, types=("TransportError",))
     answer.seek(0)
     line = answer.readline()
     if not line.endswith(b"\n"):  # nothing, or not all of it
-        return _died(process)
+        ending = how_it_ended(running.wait())
+        return Failure(message=f"the download process {ending}", types=("ChildProcessError",))
     outcome: dict[str, Any] = json.loads(line)
     if "failure" in outcome:
         failure = outcome["failure"]
@@ -96,7 +106,7 @@ def _converse(
     return info
 
 
-def _watch(process: subprocess.Popen[bytes], folder: Path, limits: Limits) -> str | None:
+def _watch(process: Waitable, folder: Path, limits: Limits) -> str | None:
     """Wait for the worker's end; return why it should be ended before."""
     began = window_began = time.monotonic()
     window_bytes = _bytes_in(folder)
@@ -129,8 +139,3 @@ def _bytes_in(folder: Path, of: Callable[[list[int]], int] = sum) -> int:
         except FileNotFoundError:  # renamed meanwhile
             continue
     return of(sizes)
-
-
-def _died(process: subprocess.Popen[bytes]) -> Failure:
-    ending = how_it_ended(process.wait())
-    return Failure(message=f"the download process {ending}", types=("ChildProcessError",))

@@ -1,17 +1,14 @@
-"""Run yt-dlp once, in a process of its own that can be killed when it hangs.
+"""Run yt-dlp, each time in a process of its own that can be killed when it hangs, forked from one that has it loaded.
 
-Reads one line of JSON, the job, from standard input: ``{"url": ..., "options": {...}}``, with
-``"expand": true`` to list an address's videos instead of fetching one, or ``"parts": [[start, end], ...]`` to
-fetch only these, in seconds. Writes one line of JSON to
-standard output: ``{"info": {...}}`` or ``{"failure": {...}}``. When its
-standard input closes, whoever started it is gone: it ends itself and ffmpeg with it.
+A job is an object of JSON: ``{"url": ..., "options": {...}}``, with ``"expand": true`` to list an address's videos
+instead of fetching one, or ``"parts": [[start, end], ...]`` to fetch only these, in seconds. Its process writes one
+line of JSON to standard output: ``{"info": {...}}`` or ``{"failure": {...}}``.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +17,7 @@ from typing import Any
 from multitalk.extract.downloading.addresses import refuse_private_addresses
 from multitalk.extract.downloading.errors import Failure, describe
 from multitalk.extract.downloading.sections import Interval, Media, copy_parts
-from multitalk.ground.child_processes import end_with_parent
+from multitalk.ground.fork_server import serve
 
 
 class _Silent:
@@ -138,15 +135,26 @@ def _entries(info: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield info
 
 
-def main() -> None:
-    """Do the one job that standard input tells of."""
-    job = json.loads(sys.stdin.readline())
-    end_with_parent()
+def _do(text: bytes) -> None:
+    job = json.loads(text)
     url, options = job["url"], job["options"]
-    # For all of this process, and for good: there is no way to take such a hook back.
+    # For all of this job's process, and for good: there is no way to take such a hook back.
     refuse_private_addresses(url, proxy=options.get("proxy"), hosts=options.pop("private_hosts", ()))
     answer = _download(url, options, expand=job.get("expand", False), parts=job.get("parts", ()))
     print(json.dumps(answer), flush=True)  # noqa: T201
+
+
+def main() -> None:
+    """Load yt-dlp with what it loads when first used, and do the jobs that are asked for."""
+    from yt_dlp import YoutubeDL
+    from yt_dlp.extractor import gen_extractor_classes
+
+    with YoutubeDL({"logger": _Silent()}) as ydl:
+        for extractor in ("Youtube", "Generic"):
+            ydl.get_info_extractor(extractor)
+    for kind in gen_extractor_classes():
+        kind.suitable("https://example.org/")  # compiles its pattern: half a second for all of them
+    serve(_do)
 
 
 if __name__ == "__main__":

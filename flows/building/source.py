@@ -9,6 +9,7 @@ from multitalk.extract.errors import ClipError, Stage, as_clip_error
 from multitalk.extract.probe import probe
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
+from multitalk.ground.fork_server import ForkServer
 from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
 
@@ -19,6 +20,7 @@ def fetch_source(
     before: Sequence[ClipRow],
     wanted: str,
     settings: BuildSettings,
+    process: ForkServer | None = None,
 ) -> DownloadedVideo | ClipError:
     """Fetch a source video to its place, or take the one that is kept; a failure is returned, for the rows.
 
@@ -32,6 +34,8 @@ def fetch_source(
         The rows that are there of the video's clips.
     wanted
         The fingerprint of the stage `source`.
+    process
+        That downloads are forked from; None starts one for each.
     """
     root = settings.root
     place = source_path(video, settings)
@@ -40,7 +44,7 @@ def fetch_source(
         if (kept := _kept_source(video, place, before, wanted, settings)) is not None:
             return kept
         pace = Pace(root / ".pause.json", settings.download.first_pause_sec)
-        return download(video.source_url, place, settings.download, pace, clips=intervals)
+        return download(video.source_url, place, settings.download, pace, clips=intervals, process=process)
     except Exception as error:
         return as_clip_error(error, video.file_id, Stage.SOURCE)
 

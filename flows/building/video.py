@@ -34,6 +34,7 @@ from multitalk.flows.building.source import fetch_source, source_path
 from multitalk.flows.building.stages import POOLED_STAGES, STAGES, configuration_fingerprint, downstream
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.versions import StageVersions
+from multitalk.ground.fork_server import ForkServer
 from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.store import claim_video, commit_video, file_xxh3, staging_folder
@@ -100,11 +101,14 @@ class VideoBuilder:
         Fingerprint of each stage that is to be done.
     stored
         What the dataset holds of the videos.
+    yt_dlp
+        The process that downloads are forked from; None starts one for each.
     """
 
     settings: BuildSettings
     wanted: Mapping[Stage, str]
     stored: StoredClips
+    yt_dlp: ForkServer | None = None
     _stages: ClipStages = field(init=False)
     _versions: StageVersions = field(init=False)
 
@@ -129,7 +133,8 @@ class VideoBuilder:
             cut = [clip.annotation for clip in work.clips if Stage.TRIM in clip.todo]
             intervals = [(annotation.start_sec, annotation.end_sec) for annotation in cut]
             rows = [clip.before for clip in work.clips if clip.before is not None]
-            work.source = fetch_source(video, intervals, rows, self.wanted[Stage.SOURCE], self.settings)
+            wanted = self.wanted[Stage.SOURCE]
+            work.source = fetch_source(video, intervals, rows, wanted, self.settings, self.yt_dlp)
         return work
 
     def build(self, work: VideoInWork, progress: Callable[[], None]) -> VideoOutcome:

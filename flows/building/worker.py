@@ -6,6 +6,7 @@ Started by :mod:`multitalk.flows.building.batch` as ``python -m multitalk.flows.
 from dataclasses import asdict
 from functools import partial
 
+from multitalk.extract.downloading.process import yt_dlp_process
 from multitalk.flows.building.batch import Job, events_path
 from multitalk.flows.building.plan import read_batch
 from multitalk.flows.building.stored_clips import StoredClips
@@ -20,8 +21,11 @@ def run(job: Job) -> None:
     wanted = set(job.videos)
     videos = [video for video in content.videos if video.file_id in wanted]
     stored = StoredClips(job.settings.root, job.language, [video.file_id for video in videos])
-    builder = VideoBuilder(job.settings, content.wanted, stored)
-    with events_path(job.run_folder, job.batch).open("a", encoding="utf-8") as file:
+    with (
+        events_path(job.run_folder, job.batch).open("a", encoding="utf-8") as file,
+        yt_dlp_process() as yt_dlp,
+    ):
+        builder = VideoBuilder(job.settings, content.wanted, stored, yt_dlp)
         events = Events(file)
         for video, fetching in ahead(videos, builder.fetch, job.settings.prefetch):
             name, clips = video.file_id, max(1, video.clip_count)

@@ -39,6 +39,7 @@ from multitalk.flows.discovering.results import (
     video_fingerprint,
 )
 from multitalk.flows.discovering.settings import DiscoverSettings
+from multitalk.ground.fork_server import ForkServer
 from multitalk.ground.units import AUDIO_RATE, FPS
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.schema import MANIFEST
@@ -229,7 +230,7 @@ class VideoDiscoverer:
         return read_canonical_mesh(require("face_landmarker")).vertices
 
 
-def fetch(video: RawVideo, settings: DiscoverSettings) -> Path | ClipError:
+def fetch(video: RawVideo, settings: DiscoverSettings, yt_dlp: ForkServer | None = None) -> Path | ClipError:
     """Return where a video lies on this machine, fetched if need be; a failure is returned."""
     if video.local:
         return Path(video.address)
@@ -237,7 +238,7 @@ def fetch(video: RawVideo, settings: DiscoverSettings) -> Path | ClipError:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         pace = Pace(settings.folder / ".pause.json", settings.build.download.first_pause_sec)
-        return download(video.address, place, settings.build.download, pace).path
+        return download(video.address, place, settings.build.download, pace, process=yt_dlp).path
     except Exception as error:
         return as_clip_error(error, video.video_id, Stage.SOURCE)
 

@@ -5,6 +5,7 @@ Started by :mod:`multitalk.flows.discovering.batch` as ``python -m multitalk.flo
 
 from functools import partial
 
+from multitalk.extract.downloading.process import yt_dlp_process
 from multitalk.flows.discovering.batch import DiscoverJob
 from multitalk.flows.discovering.results import write_result
 from multitalk.flows.discovering.video import VideoDiscoverer, fetch, raw_path
@@ -16,10 +17,12 @@ _AHEAD = 2  # videos being fetched, the next one to be looked at among them
 
 def run(job: DiscoverJob) -> None:
     """Look for clips in every video of the job, in its order."""
-    with job.events.open("a", encoding="utf-8") as file:
+    with job.events.open("a", encoding="utf-8") as file, yt_dlp_process() as yt_dlp:
         events = Events(file)
         discoverer = VideoDiscoverer(job.settings)
-        for video, fetching in ahead(job.videos, partial(fetch, settings=job.settings), _AHEAD):
+        for video, fetching in ahead(
+            job.videos, partial(fetch, settings=job.settings, yt_dlp=yt_dlp), _AHEAD
+        ):
             name = video.video_id
             events.started(name)
             fetched = await_prepared(fetching, partial(events.progress, name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,19 +18,20 @@ def start_module(
     module: str,
     arguments: Sequence[str] = (),
     *,
+    stdin: int | socket.socket = subprocess.PIPE,
     stdout: int | IO[bytes],
     stderr: int | IO[bytes],
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start ``python -m module``; its standard input is a pipe whose end tells it that we are gone.
+    """Start ``python -m module``; the end of its standard input tells it that we are gone.
 
     Parameters
     ----------
     module
         Calls `end_with_parent`.
     arguments
-    stdout, stderr
-        As `subprocess.Popen` takes them.
+    stdin, stdout, stderr
+        As `subprocess.Popen` takes them; standard input is a pipe if not given.
     environment
         None for our own; this package is found in either.
     """
@@ -39,7 +41,7 @@ def start_module(
     path = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
-        stdin=subprocess.PIPE,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         env={**environment, "PYTHONPATH": path},

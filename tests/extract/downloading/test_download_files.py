@@ -3,10 +3,9 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
-import sys
 import threading
-import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from multitalk.extract.downloading.download import download, source_url
 from multitalk.extract.downloading.errors import Failure
+from multitalk.extract.downloading.process import yt_dlp_process
 from multitalk.extract.downloading.settings import yt_dlp_options
 from multitalk.extract.errors import ClipError, ErrorCode
 from multitalk.extract.ffmpeg import run_ffmpeg
@@ -98,7 +98,7 @@ def test_full_disk(server, tmp_path):
 def test_what_came_is_compared_with_what_was_announced(tmp_path, video_bytes, monkeypatch, answer, code):
     """A video of 2 s, for a clip that ends at 2.3 s."""
 
-    def came(url, options, folder, limits, *, parts):
+    def came(url, options, folder, limits, *, parts, process):
         (folder / "x.mp4").write_bytes(video_bytes)
         if isinstance(answer, Failure):
             monkeypatch.setattr("shutil.disk_usage", lambda place: disk._replace(free=1000))
@@ -117,22 +117,41 @@ def test_what_came_is_compared_with_what_was_announced(tmp_path, video_bytes, mo
         assert found.audio_language == "de"
 
 
-def test_worker_ends_itself_when_its_parent_is_gone(server, tmp_path):
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "multitalk.extract.downloading.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        cwd=Path(__file__).parents[3],
-        start_new_session=True,
-    )
-    options = yt_dlp_options(PATIENT, tmp_path, local_files=False)
-    job = {"url": f"http://127.0.0.1:{server.server_port}/drip.mp4", "options": options}
-    worker.stdin.write(json.dumps(job).encode() + b"\n")
-    worker.stdin.flush()
-    time.sleep(1)
-    assert worker.poll() is None
-    worker.stdin.close()  # what the system does when the parent is killed
-    assert worker.wait(10) == -signal.SIGKILL
+def ask(server, folder, name):
+    """A job of yt-dlp's process."""
+    options = yt_dlp_options(PATIENT, folder, local_files=False)
+    url = f"http://127.0.0.1:{server.server_port}/{name}.mp4"
+    return json.dumps({"url": url, "options": options, "expand": False, "parts": []}).encode()
+
+
+def test_one_process_forks_for_every_download_and_outlives_them(server, tmp_path, video_bytes):
+    with yt_dlp_process() as process, (tmp_path / "answer").open("w+b") as answer:
+        folders = [tmp_path / name for name in ("hangs", "comes")]
+        hangs = process.fork(ask(server, folders[0], "drip"), stdout=answer)
+        first = process._process.pid
+        with pytest.raises(subprocess.TimeoutExpired):
+            hangs.wait(1)
+        hangs._connection.shutdown(socket.SHUT_WR)  # what the system does when who asked is killed
+        assert hangs.wait(20) == -signal.SIGKILL
+        hangs.end()
+        comes = process.fork(ask(server, folders[1], "good"), stdout=answer)
+        assert comes.wait(30) == 0
+        assert comes.cpu_sec > 0
+        assert comes.server_cpu_sec > 0  # it has loaded yt-dlp
+        comes.end()
+        assert process._process.pid == first
+        answer.seek(0)
+        assert Path(json.loads(answer.read())["info"]["path"]).read_bytes() == video_bytes
+
+
+def test_a_fork_server_that_died_is_started_anew(server, tmp_path):
+    url = f"http://127.0.0.1:{server.server_port}/good.mp4"
+    with yt_dlp_process() as process:
+        download(url, tmp_path / "a.mp4", PATIENT, process=process)
+        process._process.kill()
+        process._process.wait()
+        download(url, tmp_path / "b.mp4", PATIENT, process=process)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
 def test_cookies_file_is_only_read(server, tmp_path):

@@ -36,7 +36,7 @@ def test_a_stall_is_no_growth_for_longer_than_the_pause(tmp_path, script, pause_
 
 
 def test_the_longest_pause_before_a_download_is_allowed_for(tmp_path, monkeypatch):
-    def ask(url, options, folder, limits, *, parts):
+    def ask(url, options, folder, limits, *, parts, process):
         seen.append(limits)
         raise OSError("enough")
 

@@ -63,7 +63,7 @@ def share(*parts: object) -> float:
 def install(monkeypatch, world: World) -> None:
     """Let builders of this process work in a stand-in world."""
 
-    def download(url, place, settings, pace, *, clips=()):
+    def download(url, place, settings, pace, *, clips=(), process=None):
         video_id = Path(url).stem
         world.downloads.append(video_id)
         world.trouble(video_id, Stage.SOURCE)
