@@ -34,6 +34,7 @@ from multitalk.flows.building.source import fetch_source, source_path
 from multitalk.flows.building.stages import POOLED_STAGES, STAGES, configuration_fingerprint, downstream
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.versions import StageVersions
+from multitalk.flows.running.cpu_time import COMMIT, CpuTime
 from multitalk.ground.fork_server import ForkServer
 from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
@@ -109,6 +110,8 @@ class VideoBuilder:
     wanted: Mapping[Stage, str]
     stored: StoredClips
     yt_dlp: ForkServer | None = None
+    cpu: CpuTime = field(default_factory=CpuTime)
+    """What the stages have taken."""
     _stages: ClipStages = field(init=False)
     _versions: StageVersions = field(init=False)
 
@@ -134,7 +137,8 @@ class VideoBuilder:
             intervals = [(annotation.start_sec, annotation.end_sec) for annotation in cut]
             rows = [clip.before for clip in work.clips if clip.before is not None]
             wanted = self.wanted[Stage.SOURCE]
-            work.source = fetch_source(video, intervals, rows, wanted, self.settings, self.yt_dlp)
+            with self.cpu.measured_thread(Stage.SOURCE):
+                work.source = fetch_source(video, intervals, rows, wanted, self.settings, self.yt_dlp)
         return work
 
     def build(self, work: VideoInWork, progress: Callable[[], None]) -> VideoOutcome:
@@ -150,7 +154,8 @@ class VideoBuilder:
         with work.claim:
             if work.elsewhere:
                 return VideoOutcome(0, 0, elsewhere=1)
-            self._trim(work)
+            with self.cpu.measured(Stage.TRIM):
+                self._trim(work)
             for clip in work.clips:
                 self._do_stages(clip)
                 progress()
@@ -158,7 +163,8 @@ class VideoBuilder:
             if not self.settings.keep_raw and work.source is not None:
                 # Before the video counts as done: nobody would come back for a file that a kill left here.
                 source_path(work.video, self.settings).unlink(missing_ok=True)
-            return self._commit(work)
+            with self.cpu.measured(COMMIT):
+                return self._commit(work)
 
     def _refuse_removed(self, work: VideoInWork) -> None:
         """Leave nothing to do for clips on the take-down list: nothing is fetched for what becomes tombstones."""
@@ -325,7 +331,8 @@ class VideoBuilder:
             if stage in clip.todo and stage not in (Stage.SOURCE, Stage.TRIM, *POOLED_STAGES):
                 self._done(clip, stage)
                 try:
-                    self._stages.do(stage, clip.work)
+                    with self.cpu.measured(stage):
+                        self._stages.do(stage, clip.work)
                 except Exception as error:
                     clip.fail(error, stage)
                     return
@@ -334,7 +341,8 @@ class VideoBuilder:
     def _do_pooled_stages(self, clips: Sequence[_Clip]) -> None:
         """Do what concerns all clips of a source video together."""
         try:
-            self._stages.tell_waiting_languages(_going_well(clips))
+            with self.cpu.measured(Stage.LANGUAGE):
+                self._stages.tell_waiting_languages(_going_well(clips))
         except Exception as error:
             for clip in clips:
                 if clip.work is not None and clip.work.language == "waits":
@@ -350,7 +358,8 @@ class VideoBuilder:
             clip.todo.add(stage)  # a failure must not take what is good of the others
             self._done(clip, stage)
         try:
-            self._stages.do_pooled(stage, _going_well(clips))
+            with self.cpu.measured(stage):
+                self._stages.do_pooled(stage, _going_well(clips))
         except Exception as error:
             for clip in clips:
                 clip.fail(error, stage)

@@ -7,16 +7,19 @@ from dataclasses import asdict
 from functools import partial
 
 from multitalk.extract.downloading.process import yt_dlp_process
+from multitalk.extract.errors import Stage
 from multitalk.flows.building.batch import Job, events_path
 from multitalk.flows.building.plan import read_batch
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.video import VideoBuilder
+from multitalk.flows.running.cpu_time import START, cpu_seconds
 from multitalk.flows.running.supervise import Events
 from multitalk.flows.running.worker_process import ahead, await_prepared, work
 
 
 def run(job: Job) -> None:
     """Build the source videos that the job names; each is committed as soon as it is finished."""
+    loading_sec = cpu_seconds()
     content = read_batch(job.batch, job.run_folder)
     wanted = set(job.videos)
     videos = [video for video in content.videos if video.file_id in wanted]
@@ -26,6 +29,8 @@ def run(job: Job) -> None:
         yt_dlp_process() as yt_dlp,
     ):
         builder = VideoBuilder(job.settings, content.wanted, stored, yt_dlp)
+        builder.cpu.add(START, loading_sec)
+        downloads_sec = 0.0
         events = Events(file)
         for video, fetching in ahead(videos, builder.fetch, job.settings.prefetch):
             name, clips = video.file_id, max(1, video.clip_count)
@@ -39,7 +44,9 @@ def run(job: Job) -> None:
                 events.progress(name, min(1.0, done / clips))
 
             outcome = builder.build(work_on, progress)
-            events.finished(name, **asdict(outcome))
+            downloads_sec, before = yt_dlp.cpu_sec, downloads_sec
+            builder.cpu.add(Stage.SOURCE, downloads_sec - before)
+            events.finished(name, builder.cpu.take(), **asdict(outcome))
 
 
 def main() -> None:

@@ -41,11 +41,11 @@ class Events:
         if time.monotonic() - self._written_at >= _PROGRESS_SEC:
             self._write("progress", item, share=round(share, 4))
 
-    def finished(self, item: str, **counts: int) -> None:
-        """Say that an item is committed, with what it gave."""
-        self._write("finished", item, **counts)
+    def finished(self, item: str, cpu: Mapping[str, float] | None = None, **counts: int) -> None:
+        """Say that an item is committed, with what it gave, and took: processor seconds by what for."""
+        self._write("finished", item, **counts, **({"cpu": dict(cpu)} if cpu else {}))
 
-    def _write(self, event: str, item: str, **details: float) -> None:
+    def _write(self, event: str, item: str, **details: Any) -> None:
         self._file.write(
             json.dumps({"event": event, "item": item, "at": round(time.time(), 2), **details}) + "\n"
         )
@@ -95,7 +95,7 @@ class Supervision(Generic[Item]):
             if crashes[suspect] > self.retries:
                 counts = self.give_up(remaining.pop(suspect), ending)
                 with self.events.open("a", encoding="utf-8") as file:
-                    Events(file).finished(suspect, **counts)
+                    Events(file).finished(suspect, None, **counts)
         return [name for name in self.items if name not in remaining]
 
     def _drop_finished(self, remaining: dict[str, Item]) -> str | None:

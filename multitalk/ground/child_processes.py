@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ def start_module(
     module: str,
     arguments: Sequence[str] = (),
     *,
-    stdin: int | socket.socket = subprocess.PIPE,
+    stdin: int = subprocess.PIPE,
     stdout: int | IO[bytes],
     stderr: int | IO[bytes],
     environment: Mapping[str, str] | None = None,

@@ -29,16 +29,17 @@ class Forked:
     ----------
     connection
         To the process that looks after the job.
+    spent
+        Called with the processor seconds that the job took, when it has ended by itself.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, spent: Callable[[float], None]) -> None:
         self._connection = connection
+        self._spent = spent
         told = connection.recv(64).split()
         self._group = int(told[0]) if told else 0
         self.server_cpu_sec = float(told[1]) if told else 0.0
-        """What the server itself had taken when it began."""
-        self.cpu_sec = 0.0
-        """Processor time that it took, told when it has ended by itself."""
+        """What the server itself had taken when the job began."""
         self.returncode: int | None = None if told else 1
 
     def wait(self, timeout: float | None = None) -> int:
@@ -56,7 +57,8 @@ class Forked:
             except (TimeoutError, BlockingIOError):
                 raise subprocess.TimeoutExpired("the job", timeout or 0.0) from None
             self.returncode = int(told[0]) if told else -signal.SIGKILL
-            self.cpu_sec = float(told[1]) if told else 0.0
+            if told:
+                self._spent(float(told[1]))
         return self.returncode
 
     def end(self) -> None:
@@ -81,6 +83,12 @@ class ForkServer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._own_sec = self._jobs_sec = 0.0
+
+    @property
+    def cpu_sec(self) -> float:
+        """Processor seconds so far, of jobs that have ended by themselves and of what all of them have in common."""
+        return self._own_sec + self._jobs_sec
 
     def __enter__(self) -> Self:
         return self
@@ -107,19 +115,25 @@ class ForkServer:
                 except OSError:  # it has died: another one
                     self._end()
                     socket.send_fds(self._running(), [job], files)
-        return Forked(ours)
+        forked = Forked(ours, self._spent)
+        self._own_sec = max(self._own_sec, forked.server_cpu_sec)
+        return forked
 
     def close(self) -> None:
         """End the process; jobs under way are not its own any more."""
         with self._lock:
             self._end()
 
+    def _spent(self, seconds: float) -> None:
+        with self._lock:
+            self._jobs_sec += seconds
+
     def _running(self) -> socket.socket:
         if self._control is None:
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 self._process = start_module(
-                    self._module, stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                    self._module, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
                 )
         return self._control
 
