@@ -2,8 +2,8 @@
 
 Only speech is shown to Whisper, never a clip without: it would invent some. Words cut at their edges cost it
 dearly (one clip's English fell from 0.94 to 0.03), so stretches of speech keep 0.2 s on both sides and pauses
-up to half a second. One encoder pass per clip serves both questions, over a window of 15 s. Whisper's own is
-30 s; the shorter one is three times faster and moves the probabilities of real speech by a few per cent.
+up to half a second. One encoder pass per clip serves both questions, over a window of 8 s. Whisper's own is
+30 s; the shorter one is seven times faster and moves the probabilities of real speech by a few per cent.
 On a GPU, windows of many clips go through Whisper together: one alone would leave it idle.
 """
 
@@ -59,10 +59,10 @@ class LanguageSettings(BaseModel):
         "20 in scripts of which a letter takes two tokens): it bounds the time of one clip.",
     )
     min_window_sec: Annotated[float, OUTCOME] = Field(
-        default=15.0,
+        default=8.0,
         ge=5,
         le=30,
-        description="Shortest window shown to Whisper, in seconds; 30, as in training, takes 3 times longer.",
+        description="Shortest window shown to Whisper, in seconds; 30, as in training, takes 7 times longer.",
     )
     min_transcribe_probability: Annotated[float, OUTCOME] = Field(
         default=0.1,
