@@ -35,7 +35,7 @@ from multitalk.eval.motion.catalog import METRICS
 from multitalk.eval.motion.distances import lip_vertex_error_squared
 from multitalk.eval.motion.dynamics import fdd_signed
 from multitalk.eval.motion.metric import MotionPair
-from multitalk.eval.motion.regions import FLAME_VERTICES, FaceRegions, Region, flame_regions
+from multitalk.eval.motion.regions import FLAME_VERTICES, FaceRegions, VertexRegion, flame_regions
 from multitalk.manifests.media import Samples
 
 FRAMES = 130
@@ -218,7 +218,7 @@ def on_all_cores(work: Callable[[int], T], clips: np.ndarray) -> Callable[[], li
     return spread
 
 
-def scattered_region(rng: np.random.Generator) -> Region:
+def scattered_region(rng: np.random.Generator) -> VertexRegion:
     """As many vertices as FLAME's upper face, in runs like those of FLAME's lips: its own are under a licence."""
     lips = flame_regions().lips.vertices
     runs = [len(run) for run in np.split(lips, np.flatnonzero(np.diff(lips) > 1) + 1)]
@@ -228,7 +228,7 @@ def scattered_region(rng: np.random.Generator) -> Region:
         length = min(int(rng.choice(runs)), UPPER_FACE - len(ids))
         ids += range(start, start + length)
         start += length + int(rng.integers(1, 8))
-    return Region.of("upper_face", ids, "as many as FLAME's, scattered like its lips")
+    return VertexRegion.of("upper_face", ids, "as many as FLAME's, scattered like its lips")
 
 
 def stacked(clips: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

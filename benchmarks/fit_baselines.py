@@ -13,8 +13,8 @@ from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
 from multitalk.fit_flame.solving.batch import prepare
 from multitalk.fit_flame.solving.initial import first_guess
 from multitalk.fit_flame.solving.landmark_basis import landmark_basis
-from multitalk.fit_flame.solving.objective import Prior, evaluate
-from multitalk.fit_flame.solving.residuals import ClipState, FrameState, place, residuals
+from multitalk.fit_flame.solving.objective import Prior, cost_and_gradient
+from multitalk.fit_flame.solving.residuals import ClipState, FrameState, place_landmarks, residuals
 
 FRAMES = 130
 PER_FRAME = FitSettings(chain_iterations=0)
@@ -29,7 +29,7 @@ def iterations(head: HeadModel, landmarks: np.ndarray, valid: np.ndarray) -> np.
 
     def cost(count: int) -> np.ndarray:
         clip, frame = solve(basis, batch, PER_FRAME.model_copy(update={"frame_iterations": count}), 512)
-        return evaluate(basis, batch.seen, prior, clip, frame).frame_cost[0].numpy()[valid]
+        return cost_and_gradient(basis, batch.seen, prior, clip, frame).frame_cost[0].numpy()[valid]
 
     reached = 1.01 * cost(30)
     counts = range(1, 9)
@@ -70,7 +70,7 @@ def adam(head: HeadModel, iterations: int = 300) -> dict[str, float]:
             unknowns["position"],
             unknowns["log_scale"],
         )
-        points = place(basis, clip, frame)
+        points = place_landmarks(basis, clip, frame)
         cost = residuals(batch.seen, frame, points).cost.sum() + 0.5 * sum(
             (unknowns[name] ** 2).sum() for name in ("shape", "expression")
         )

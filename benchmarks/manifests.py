@@ -220,7 +220,7 @@ def running_query(root: Path, _: float) -> dict[str, float]:
 def filter_all(root: Path, _: float) -> dict[str, float]:
     """Judge all clips by the default policy: dry, then written; then again with nothing to change."""
     from multitalk.filters.policy import load_policy
-    from multitalk.filters.verdicts import apply, evaluate, metric_columns, waterfall_by_language
+    from multitalk.filters.verdicts import apply, evaluate_policy, metric_columns, waterfall_by_language
     from multitalk.manifests.schema import MANIFEST
     from multitalk.manifests.store import compact, read_manifest
 
@@ -228,7 +228,7 @@ def filter_all(root: Path, _: float) -> dict[str, float]:
 
     def dry() -> None:
         clips = read_manifest(root, metric_columns(policy))
-        waterfall_by_language(evaluate(policy, clips), clips)
+        waterfall_by_language(evaluate_policy(policy, clips), clips)
 
     return {
         "dry_seconds": _timed(dry, 1),
@@ -269,7 +269,9 @@ def release_all(root: Path, _: float) -> dict[str, float]:
 
     policy = load_policy("default", MANIFEST)
     return {
-        "seconds": _timed(lambda: create_release(root, "v1", policy="", judge=lambda t: apply(policy, t)), 1)
+        "seconds": _timed(
+            lambda: create_release(root, "v1", policy="", add_verdicts=lambda t: apply(policy, t)), 1
+        )
     }
 
 

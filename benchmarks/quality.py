@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.quality_faults import Fault, faults
 from benchmarks.quality_videos import Measuring, Videos
 from multitalk.filters.policy import PolicySettings, load_policy
-from multitalk.filters.verdicts import evaluate
+from multitalk.filters.verdicts import evaluate_policy
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.tables import manifest_table
@@ -150,7 +150,7 @@ def judged(rows: dict[str, list[ClipRow]], policy: PolicySettings) -> list[Outco
     """Judge all rows by a policy."""
     outcomes = []
     for name, found in rows.items():
-        verdicts = evaluate(policy, manifest_table(found))
+        verdicts = evaluate_policy(policy, manifest_table(found))
         sync = np.array([row.video_sync or "" for row in found])
         counts = zip(verdicts.rules, verdicts.broken.sum(axis=1).tolist(), strict=True)
         by_rule = {rule: count for rule, count in counts if count}

@@ -221,8 +221,8 @@ def time_default(device: str) -> Figures:
     if folder is not None:
         encoder = WhisperEncoder(folder)
         sound = np.random.default_rng(0).normal(0, 0.1, FRAMES * 640).astype(np.float32)
-        heard = seconds(lambda: encoder.features(sound, FRAMES), "cpu", 3)
-        figures |= {"audio encoder Whisper base, s": heard, "times real time, both": 5 / (one + heard)}
+        encoded = seconds(lambda: encoder.features(sound, FRAMES), "cpu", 3)
+        figures |= {"audio encoder Whisper base, s": encoded, "times real time, both": 5 / (one + encoded)}
     return figures
 
 

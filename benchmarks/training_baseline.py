@@ -173,13 +173,13 @@ def predict(
     for time in range(frames):
         x = embedding + positions[torch.arange(time + 1) % heads.period]
         past = slice(0, time + 1)
-        heard = decoder(talker, x, memory, heads, bias[:, past, past], audible[past])
-        latents, codes = quantise(prior, heard)
+        latent_guess = decoder(talker, x, memory, heads, bias[:, past, past], audible[past])
+        latents, codes = quantise(prior, latent_guess)
         # InstanceNorm needs two frames: the first is decoded twice over.
         offsets = decode(prior, latents.expand(2, dim) if time == 0 else latents, heads)[: time + 1]
         if time + 1 < frames:
-            told = _linear(talker, "vertice_map", offsets[-1:]) + style
-            embedding = torch.cat([embedding, told])
+            shifted = _linear(talker, "vertice_map", offsets[-1:]) + style
+            embedding = torch.cat([embedding, shifted])
     return offsets, codes
 
 
@@ -187,11 +187,11 @@ def teacher_forced(
     prior: Weights, talker: Weights, memory: Tensor, style: Tensor, offsets: Tensor, heads: Heads
 ) -> tuple[Tensor, Tensor]:
     """Losses of a clip with offsets (T, N): mean squared error of vertices and of latents."""
-    told = torch.cat([torch.zeros_like(offsets[:1]), offsets[:-1]])
+    shifted = torch.cat([torch.zeros_like(offsets[:1]), offsets[:-1]])
     x = (
-        _linear(talker, "vertice_map", told)
+        _linear(talker, "vertice_map", shifted)
         + style
-        + talker["PPE.pe"][0][torch.arange(len(told)) % heads.period]
+        + talker["PPE.pe"][0][torch.arange(len(shifted)) % heads.period]
     )
     latents = decoder(talker, x, memory, heads, *masks(len(x), len(memory), heads))
     decoded = decode(prior, quantise(prior, latents)[0], heads)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from multitalk.training.layers.wav2vec2 import Wav2Vec2, normalise
+from multitalk.training.layers.wav2vec2 import Wav2Vec2, normalise_sound
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.talker import Talker
 from multitalk.training.model.tuning import TunedEncoder, frozen_layers
@@ -53,14 +53,14 @@ def speech(clips: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def heard_below(model: Wav2Vec2, sounds: Tensor, tuning: TuningSettings) -> Tensor:
+def features_below(model: Wav2Vec2, sounds: Tensor, tuning: TuningSettings) -> Tensor:
     """Hear with the frozen part of the encoder, which is cached: (clips, 2 T, A)."""
     rows = []
     for sound in sounds:
         if tuning.kind == "frozen":
-            (row,) = model([normalise(sound)], [FRAMES])
+            (row,) = model([normalise_sound(sound)], [FRAMES])
         else:
-            row = model.below(normalise(sound), FRAMES, frozen_layers(model, tuning))
+            row = model.below(normalise_sound(sound), FRAMES, frozen_layers(model, tuning))
         rows.append(row[: 2 * FRAMES])
     return torch.stack(rows)
 
@@ -75,7 +75,7 @@ def measure(kind: str, sizes: Wav2Vec2Settings, steps: int, device: str) -> Figu
     torch.manual_seed(1)  # the same talker, whatever was drawn for its audio encoder
     talker = Talker(TALKER, sizes.hidden, PRIOR, tuned_encoder).to(device)
     sounds, motion = (part.to(device) for part in speech(CLIPS + HELD_OUT))
-    features, truth = heard_below(model, sounds, tuning), prior.quantise(motion)
+    features, truth = features_below(model, sounds, tuning), prior.quantise(motion)
 
     def loss(clips: slice | Tensor) -> Tensor:
         styles = talker.languages.weight[:1].expand(len(features[clips]), -1)

@@ -78,7 +78,7 @@ def rule_weight(name: str, shape: Sequence[int]) -> Float64Array:
     return np.asarray(np.abs(scaled) + 0.5 if kind == "weight_g" else scaled)
 
 
-def compare(name: str, stored: FloatArray, ours: FloatArray) -> Comparison:
+def compare_array(name: str, stored: FloatArray, ours: FloatArray) -> Comparison:
     """Compare one array."""
     difference = np.inf
     if stored.shape == ours.shape and np.isfinite(ours).all():
@@ -86,7 +86,7 @@ def compare(name: str, stored: FloatArray, ours: FloatArray) -> Comparison:
     return Comparison(name, stored.shape, float(np.abs(stored).max()), difference)
 
 
-def run(directory: Path) -> list[Comparison]:
+def compare(directory: Path) -> list[Comparison]:
     """Compute every stored output of a directory and compare.
 
     Raises
@@ -96,7 +96,7 @@ def run(directory: Path) -> list[Comparison]:
     """
     config, arrays = _read(directory)
     ours = _outputs(config, arrays)
-    return [compare(name, arrays[name], value) for name, value in ours.items() if name in arrays]
+    return [compare_array(name, arrays[name], value) for name, value in ours.items() if name in arrays]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("directory", type=Path, metavar="DIR", help="folder with config.json and golden.npz")
     directory = parser.parse_args(arguments).directory
     try:
-        results = run(directory)
+        results = compare(directory)
     except (ParityError, ValueError) as error:
         Console(stderr=True, highlight=False).print(str(error), markup=False, soft_wrap=True)
         return 2

@@ -82,8 +82,8 @@ def sources_of(clip_ids: Iterable[str]) -> dict[str, str]:
     such as `clip_001` tell nothing.
     """
     named = {clip_id: _NUMBERED.sub("", clip_id) for clip_id in clip_ids}
-    told = all(named[clip_id] != clip_id for clip_id in named) and len(set(named.values())) > 1
-    return named if told else {clip_id: clip_id for clip_id in named}
+    by_name = all(named[clip_id] != clip_id for clip_id in named) and len(set(named.values())) > 1
+    return named if by_name else {clip_id: clip_id for clip_id in named}
 
 
 def read_vertices(path: Path, metres_per_unit: float = 1.0) -> Float32Array:

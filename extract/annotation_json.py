@@ -40,7 +40,7 @@ def _integer(digits: str) -> float:
     return int(digits) if len(digits) < 20 else math.inf
 
 
-def read_clips(path: Path) -> list[tuple[str, Any]]:
+def read_entries(path: Path) -> list[tuple[str, Any]]:
     """Return the file's clips as they were written, key and content, also those with the same key.
 
     Raises

@@ -30,7 +30,7 @@ from multitalk.extract.annotation_json import (
     is_encodable,
     kind,
     printable,
-    read_clips,
+    read_entries,
 )
 from multitalk.ground.units import FPS
 
@@ -146,7 +146,7 @@ def read_annotations(paths: Iterable[Path]) -> AnnotationSet:
     """
     found: dict[str, Annotation | InvalidAnnotation] = {}
     for path in paths:
-        for key, entry in read_clips(path):
+        for key, entry in read_entries(path):
             clip = _parse(key, entry)
             known = found.get(clip.clip_id)
             if known is not None and known != clip:

@@ -194,13 +194,14 @@ class LanguageIdentifier:
         ]
         batches = [self._encode(batch) for batch in batched(windows, self.batch_size)]
         probabilities = [self._language_probabilities(batches, number) for number in range(len(clips))]
-        heard = [
-            self._language_to_hear(clip, found) for clip, found in zip(clips, probabilities, strict=True)
+        languages = [
+            self._language_to_transcribe(clip, found)
+            for clip, found in zip(clips, probabilities, strict=True)
         ]
-        texts = self._transcribe(batches, heard) if transcribe else {}
+        texts = self._transcribe(batches, languages) if transcribe else {}
         return [
             _metrics(*known, texts.get(number))
-            for number, known in enumerate(zip(clips, probabilities, heard, strict=True))
+            for number, known in enumerate(zip(clips, probabilities, languages, strict=True))
         ]
 
     def measure_video(self, clips: Sequence[Utterance]) -> VideoLanguageMetrics:
@@ -256,7 +257,7 @@ class LanguageIdentifier:
                 mean[code] = mean.get(code, 0.0) + probability * seconds / total
         return mean
 
-    def _language_to_hear(self, clip: Utterance, probabilities: dict[str, float]) -> str | None:
+    def _language_to_transcribe(self, clip: Utterance, probabilities: dict[str, float]) -> str | None:
         if not probabilities:
             return None
         annotated = whisper_code(clip.language)
@@ -268,12 +269,12 @@ class LanguageIdentifier:
         return max(probabilities, key=lambda code: probabilities[code])
 
     def _transcribe(
-        self, batches: "list[_WindowBatch]", heard: Sequence[str | None]
+        self, batches: "list[_WindowBatch]", languages: Sequence[str | None]
     ) -> dict[int, str | None]:
         """Words of each clip that has speech; None where recognition ran into a loop."""
         texts: dict[int, list[str]] = {}
         for batch in batches:
-            tokenizers = [self._tokenizer(heard[window.clip]) for window in batch.windows]
+            tokenizers = [self._tokenizer(languages[window.clip]) for window in batch.windows]
             prompts = [[*t.sot_sequence, t.no_timestamps] for t in tokenizers]
             tokens = ceil(self._settings.max_tokens_per_sec * max(window.seconds for window in batch.windows))
             results = self._whisper.model.generate(
@@ -304,9 +305,9 @@ class _WindowBatch:
 
 
 def _metrics(
-    clip: Utterance, probabilities: dict[str, float], heard: str | None, text: str | None
+    clip: Utterance, probabilities: dict[str, float], language: str | None, text: str | None
 ) -> LanguageMetrics:
-    if heard is None:
+    if language is None:
         return LanguageMetrics()
     annotated = whisper_code(clip.language)
     detected = max(probabilities, key=lambda code: probabilities[code])
@@ -317,7 +318,7 @@ def _metrics(
         recognised_transcript=text,
         transcript_cer=None
         if text is None
-        else character_error_rate(clip.transcript, text, annotated or heard),
+        else character_error_rate(clip.transcript, text, annotated or language),
     )
 
 

@@ -38,7 +38,7 @@ from multitalk.ground.untrusted.safe_yaml import YamlFileError, parse_yaml, read
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Comparison = Literal[">=", ">", "<=", "<", "==", "!=", "in", "not in"]
+Operator = Literal[">=", ">", "<=", "<", "==", "!=", "in", "not in"]
 Threshold = bool | float | str | list[str]
 
 STATUS_RULE = "status"
@@ -60,7 +60,7 @@ class ConditionSettings(BaseModel):
     metric: str | None = Field(
         default=None, description="Column of the manifest, with `.p5`, `.p50` or `.p95` if a list."
     )
-    comparison: Comparison | None = Field(
+    comparison: Operator | None = Field(
         default=None, description="How metric and threshold relate in an accepted clip."
     )
     threshold: Threshold | None = Field(default=None, description="What the metric is compared with.")

@@ -40,7 +40,7 @@ _TURKIC_CAPITALS = str.maketrans("Iİ", "\u0131i")
 _JOINERS = frozenset("'`-\u02bc\u2019\u2010\u2011")  # apostrophes and hyphens
 
 
-def normalise(text: str, code: str) -> str:
+def normalise_transcript(text: str, code: str) -> str:
     """Reduce a transcript to what was said.
 
     Parameters
@@ -88,10 +88,10 @@ def character_error_rate(reference: str, hypothesis: str, code: str) -> float | 
     """
     if len(reference) > MAX_CHARACTERS:
         return None
-    expected = normalise(reference, code)
+    expected = normalise_transcript(reference, code)
     if not expected:
         return None
-    return edit_distance(expected, normalise(hypothesis, code)) / len(expected)
+    return edit_distance(expected, normalise_transcript(hypothesis, code)) / len(expected)
 
 
 def _spoken(character: str) -> str:

@@ -84,7 +84,7 @@ def metric_columns(policy: PolicySettings) -> list[str]:
     return sorted({"status", "language", *(name for rule in policy.rules for name in visit(rule))})
 
 
-def evaluate(policy: PolicySettings, clips: pa.Table) -> Verdicts:
+def evaluate_policy(policy: PolicySettings, clips: pa.Table) -> Verdicts:
     """Judge N clips.
 
     Parameters
@@ -99,7 +99,7 @@ def evaluate(policy: PolicySettings, clips: pa.Table) -> Verdicts:
 
 def apply(policy: PolicySettings, clips: pa.Table) -> pa.Table:
     """Manifest rows with `accepted` and `rejected_by` filled in."""
-    verdicts = evaluate(policy, clips)
+    verdicts = evaluate_policy(policy, clips)
     for name, column in (("accepted", pa.array(verdicts.accepted)), ("rejected_by", verdicts.rejected_by())):
         index = clips.schema.get_field_index(name)
         clips = clips.set_column(
@@ -149,7 +149,7 @@ class RuleOutcome:
     """Why the policy has the rule."""
 
 
-def explain(policy: PolicySettings, clip: pa.Table) -> list[RuleOutcome]:
+def explain_clip(policy: PolicySettings, clip: pa.Table) -> list[RuleOutcome]:
     """Say what each rule finds on one clip, a table of one manifest row; of a failed clip, why it failed."""
     row = clip.to_pylist()[0]
     status = f"status = {row['status']}"
@@ -165,7 +165,7 @@ def explain(policy: PolicySettings, clip: pa.Table) -> list[RuleOutcome]:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PolicyComparison:
     """What becomes of N clips under a second policy."""
 
     both: int
@@ -176,10 +176,10 @@ class Comparison:
     """(N,) accepted by the second policy alone."""
 
 
-def compare(first: Verdicts, second: Verdicts) -> Comparison:
+def compare_verdicts(first: Verdicts, second: Verdicts) -> PolicyComparison:
     """Compare two policies' verdicts on the same clips."""
     a, b = first.accepted, second.accepted
-    return Comparison(int((a & b).sum()), int((~a & ~b).sum()), a & ~b, b & ~a)
+    return PolicyComparison(int((a & b).sum()), int((~a & ~b).sum()), a & ~b, b & ~a)
 
 
 def _holds(condition: ConditionSettings, clips: pa.Table) -> pa.ChunkedArray:

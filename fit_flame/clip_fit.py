@@ -34,12 +34,12 @@ from multitalk.fit_flame.solving.objective import (
     Prior,
     chain_cost,
     chain_step,
+    cost_and_gradient,
     damped,
-    evaluate,
     factorised_chain,
     frame_hessian,
 )
-from multitalk.fit_flame.solving.residuals import ClipState, FrameState, Observations, move, place
+from multitalk.fit_flame.solving.residuals import ClipState, FrameState, Observations, move, place_landmarks
 from multitalk.fit_flame.solving.result import FitDiverged, FitResult
 from multitalk.fit_flame.solving.settings import FitSettings
 from multitalk.fit_flame.solving.solver import factor
@@ -246,7 +246,7 @@ def _fit_frames(
     They are taken and factorised once, where the frame starts: near enough, since it starts from a key frame
     that looks like it. A step that raises a frame's cost is undone and its next one shortened.
     """
-    here = evaluate(basis, seen, prior, clip, frame)
+    here = cost_and_gradient(basis, seen, prior, clip, frame)
     if blocks is None:
         blocks = frame_hessian(basis, seen, prior, clip, frame, here)
     bent = damped(blocks, _DAMPING)
@@ -258,7 +258,7 @@ def _fit_frames(
         else:
             step = limited_step(prior.bounds, frame.expression, gradient, bent)
         new_frame = within(prior.bounds, move(frame, reach[..., None] * step))
-        new = evaluate(basis, seen, prior, clip, new_frame)
+        new = cost_and_gradient(basis, seen, prior, clip, new_frame)
         better = new.frame_cost <= cost
         frame = FrameState(*(choose(better, n, o) for n, o in zip(new_frame, frame, strict=True)))
         gradient, cost = choose(better, new.gradient, gradient), torch.minimum(new.frame_cost, cost)
@@ -276,14 +276,14 @@ def _fit_chain(
     settings: FitSettings,
 ) -> FrameState:
     """Refine all frames together under the temporal prior; of the iterates a clip's best is kept."""
-    here = evaluate(basis, batch.seen, prior, clip, frame)
+    here = cost_and_gradient(basis, batch.seen, prior, clip, frame)
     temporal = temporal_prior(basis, batch, clip, frame, blocks, settings)
     best, cost = frame, here.cost + chain_cost(frame, temporal)
     chain = factorised_chain(blocks, temporal)
     for _ in range(settings.chain_iterations):
         step, velocity = chain_step(chain, here.gradient, frame, temporal)
         frame, temporal = move(frame, step), temporal._replace(velocity=temporal.velocity + velocity)
-        here = evaluate(basis, batch.seen, prior, clip, frame)
+        here = cost_and_gradient(basis, batch.seen, prior, clip, frame)
         total = here.cost + chain_cost(frame, temporal)
         best = FrameState(*(choose(total <= cost, new, old) for new, old in zip(frame, best, strict=True)))
         cost = torch.minimum(total, cost)
@@ -319,11 +319,11 @@ def _results(
 ) -> list[FitResult | FitDiverged]:
     """Measure each clip's errors and turn its state into a motion."""
     trusted = at_yaw(basis, batch.seen, frame.rotation)
-    image, correction = place(basis, clip, frame).image, None
+    image, correction = place_landmarks(basis, clip, frame).image, None
     if head_model.correctiondirs is not None:
-        apart = settings.smooth_face * rest(basis, batch, clip, frame, settings.resting)
+        smoothness = settings.smooth_face * rest(basis, batch, clip, frame, settings.resting)
         correction, image = fit_correction(
-            basis, corrections_at(head_model, basis), trusted, clip, frame, apart * inside(batch)[:, 1:]
+            basis, corrections_at(head_model, basis), trusted, clip, frame, smoothness * inside(batch)[:, 1:]
         )
     trust = trusted.confidence
     error = (image - batch.seen.points).norm(dim=-1)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from multitalk.fit_flame.solving.result import FitDiverged, FitResult
 from multitalk.fit_flame.solving.settings import FitSettings, RegionSigma
-from multitalk.ground.landmark_layout import Region
+from multitalk.ground.landmark_layout import LandmarkRegion
 
 if TYPE_CHECKING:
     from multitalk.fit_flame.heads.head_model import HeadModel
@@ -78,4 +78,4 @@ def fit_clip(
     return result
 
 
-__all__ = ["FitDiverged", "FitResult", "FitSettings", "Region", "RegionSigma", "fit_clip"]
+__all__ = ["FitDiverged", "FitResult", "FitSettings", "LandmarkRegion", "RegionSigma", "fit_clip"]

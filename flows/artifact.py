@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from multitalk.flows.building.summary import BuildSummary
-from multitalk.flows.datasets.report import judged_waterfall
+from multitalk.flows.datasets.report import policy_waterfall
 from multitalk.ground.markdown import plain
 from multitalk.manifests.report import published
 from multitalk.manifests.report.data import Distribution, ReportData, collect
@@ -35,7 +35,7 @@ def build_markdown(summary: BuildSummary) -> str:
             ]
         ),
     ]
-    waterfall, notes = judged_waterfall(root)
+    waterfall, notes = policy_waterfall(root)
     if waterfall:
         parts += [
             "### What the policy takes away",

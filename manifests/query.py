@@ -101,10 +101,10 @@ def _refuse_writing(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         connection.execute(f'CREATE TEMP VIEW "_checked" AS\n{sql}')
     except duckdb.Error as error:
         # Lines are counted from the view's first; the user knows only the query's.
-        told = re.sub(r"(?m)^LINE (\d+):", lambda line: f"LINE {int(line[1]) - 1}:", str(error))
-        if "inside a VIEW" in told:
-            told = "a query can not write: the dataset can be read here, not changed"
-        raise QueryError(told) from error
+        message = re.sub(r"(?m)^LINE (\d+):", lambda line: f"LINE {int(line[1]) - 1}:", str(error))
+        if "inside a VIEW" in message:
+            message = "a query can not write: the dataset can be read here, not changed"
+        raise QueryError(message) from error
     connection.execute('DROP VIEW "_checked"')
 
 

@@ -83,7 +83,7 @@ def remove(root: Path, ids: Sequence[str], reason: str = "", *, whole_video: boo
         When an id is not one.
     """
     rows = read_manifest(root, _KEYS)
-    videos, clips = _told_apart(rows, ids, root, whole_video=whole_video)
+    videos, clips = _videos_and_clips(rows, ids, root, whole_video=whole_video)
     # The list comes first: from here on, no build can bring them back, whatever happens to this run.
     extend_takedown(root, dict.fromkeys(videos, reason), dict.fromkeys(clips, reason))
     listed = read_takedown(root)
@@ -107,7 +107,7 @@ def remove(root: Path, ids: Sequence[str], reason: str = "", *, whole_video: boo
     return replace(removal, remains=tuple(_remains(root, gone, listed)))
 
 
-def _told_apart(
+def _videos_and_clips(
     rows: pa.Table, ids: Iterable[str], root: Path, *, whole_video: bool
 ) -> tuple[list[str], list[str]]:
     """Divide ids into source videos and clips."""

@@ -48,12 +48,12 @@ class Cuts:
     test: float
     validation: float
 
-    def split(self, place: float) -> str:
+    def split(self, position: float) -> str:
         """Name of the split at a place in 0..1."""
-        return TEST if place < self.test else VALIDATION if place < self.validation else TRAIN
+        return TEST if position < self.test else VALIDATION if position < self.validation else TRAIN
 
 
-def place(video_id: str, seed: int) -> float:
+def split_position(video_id: str, seed: int) -> float:
     """Place of a source video in 0..1: uniform, and the same for ever."""
     digest = hashlib.sha256(f"{seed}:{video_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
@@ -94,7 +94,7 @@ def assign(clips: pa.Table, cuts: Mapping[str, Cuts], seed: int) -> pa.Array:
         raise DatasetError(
             f"the split has no cuts for {', '.join(missing)}: make cuts for these languages, too"
         )
-    of_video = {video: cuts[language].split(place(video, seed)) for video, language in first.items()}
+    of_video = {video: cuts[language].split(split_position(video, seed)) for video, language in first.items()}
     return pa.array([of_video[video] for (video,) in _rows(clips, "video_id")], pa.string())
 
 
@@ -150,7 +150,7 @@ def write_lists(clips: pa.Table, folder: Path) -> None:
 
 
 def _cut(videos: Mapping[str, float], settings: SplitSettings) -> Cuts:
-    ordered = sorted((place(video, settings.seed), seconds) for video, seconds in videos.items())
+    ordered = sorted((split_position(video, settings.seed), seconds) for video, seconds in videos.items())
     places = [0.0, *(where for where, _ in ordered), 1.0]
     total = sum(seconds for _, seconds in ordered) or 1.0
     reached = [0.0]

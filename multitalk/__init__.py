@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from multitalk.eval.motion.evaluate_motion import evaluate_motion
     from multitalk.fit_flame.fit import fit_clip
     from multitalk.flows.building.build import build
-    from multitalk.flows.building.dataset_policy import judge as apply_policy
+    from multitalk.flows.building.dataset_policy import apply_policy
     from multitalk.flows.building.settings import BuildSettings
     from multitalk.flows.discovering.discover import discover
     from multitalk.flows.discovering.settings import DiscoverSettings
@@ -42,7 +42,7 @@ _PLACES = {
     "BuildSettings": ("multitalk.flows.building.settings", "BuildSettings"),
     "DiscoverSettings": ("multitalk.flows.discovering.settings", "DiscoverSettings"),
     "TrainSettings": ("multitalk.flows.modelling.settings", "TrainSettings"),
-    "apply_policy": ("multitalk.flows.building.dataset_policy", "judge"),
+    "apply_policy": ("multitalk.flows.building.dataset_policy", "apply_policy"),
     "build": ("multitalk.flows.building.build", "build"),
     "create_release": ("multitalk.manifests.releases.release", "create_release"),
     "discover": ("multitalk.flows.discovering.discover", "discover"),

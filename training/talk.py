@@ -137,7 +137,7 @@ def talk(
     if prior_file.head_model not in (None, head_model.key):
         raise TalkError(f"{prior}: speaks head model {prior_file.head_model}, not {head_model.key}")
     talker_file = load_talker(talker, prior_file.prior, audio_encoder)
-    speaker = _Speaker(prior_file.prior, talker_file, head_model, settings, audio_encoder)
+    speaker = _LoadedModels(prior_file.prior, talker_file, head_model, settings, audio_encoder)
     torch.manual_seed(settings.seed)
     for start in range(0, len(audio), settings.batch):
         yield from speaker.speak([read_audio(path) for path in audio[start : start + settings.batch]])
@@ -183,7 +183,7 @@ def read_audio(path: Path) -> Float32[Array, " samples"]:
     return samples.astype(np.float32) / np.float32(32768)
 
 
-class _Speaker:
+class _LoadedModels:
     """Models on their device, ready to speak."""
 
     def __init__(
@@ -231,13 +231,13 @@ class _Speaker:
 
     def speak(self, audio: list[FloatArray]) -> Iterator[Spoken]:
         """Motion for each sound."""
-        from multitalk.training.layers.wav2vec2 import normalise
+        from multitalk.training.layers.wav2vec2 import normalise_sound
         from multitalk.training.model.motion_prior import MotionPrior
         from multitalk.training.model.talker import Talker
 
         styles = self.style.expand(len(audio), -1)
         if self.decoder is not None:
-            for offsets in self.decoder.predict([normalise(self.tensor(a)) for a in audio], styles):
+            for offsets in self.decoder.predict([normalise_sound(self.tensor(a)) for a in audio], styles):
                 yield Spoken(self._vertices(offsets), None)
             return
         assert isinstance(self.prior, MotionPrior) and isinstance(self.talker, Talker)

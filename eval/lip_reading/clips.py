@@ -115,8 +115,12 @@ def recognised_references(
     MediaError
         There is no Whisper model in the folder.
     """
-    heard: dict[str, list[str]] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    missing = [clip_id for clip_id, sound in sounds.items() if not _is_heard(heard.get(clip_id), sound)]
+    recognised: dict[str, list[str]] = (
+        json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    )
+    missing = [
+        clip_id for clip_id, sound in sounds.items() if not _is_recognised(recognised.get(clip_id), sound)
+    ]
     if missing:
         from faster_whisper import WhisperModel
 
@@ -132,14 +136,14 @@ def recognised_references(
                 continue
             segments, _ = model.transcribe(sound, language=language_code, beam_size=5)
             text = " ".join(segment.text.strip() for segment in segments)
-            heard[clip_id] = [text, file_version(sounds[clip_id])]
-            _write_json(record, heard)  # each one took long
+            recognised[clip_id] = [text, file_version(sounds[clip_id])]
+            _write_json(record, recognised)  # each one took long
         if progress is not None:
             progress(len(missing), len(missing))
-    return {clip_id: heard[clip_id][0] for clip_id in sounds if clip_id in heard}
+    return {clip_id: recognised[clip_id][0] for clip_id in sounds if clip_id in recognised}
 
 
-def _is_heard(entry: list[str] | None, sound: Path) -> bool:
+def _is_recognised(entry: list[str] | None, sound: Path) -> bool:
     """Whether text and sound's state are kept, and the sound is still that one, or gone."""
     return isinstance(entry, list) and (not sound.is_file() or entry[1] == file_version(sound))
 

@@ -36,7 +36,7 @@ class ErrorCount:
         return self.character_errors / self.characters
 
 
-def normalise(text: str, rules: Rules) -> str:
+def normalise_text(text: str, rules: Rules) -> str:
     """Make texts comparable.
 
     Parameters

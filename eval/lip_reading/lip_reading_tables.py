@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multitalk.eval.lip_reading.error_rates import ErrorCount, count_errors, normalise
+from multitalk.eval.lip_reading.error_rates import ErrorCount, count_errors, normalise_text
 from multitalk.eval.lip_reading.lip_reading import Readings, SpokenClip
 from multitalk.eval.motion.pooling import Bootstrap
 from multitalk.eval.settings import LipReadingSettings
@@ -78,10 +78,10 @@ def readings_table(
     clips: Sequence[SpokenClip], readings: Readings, settings: LipReadingSettings, language: str = ""
 ) -> Table:
     """Every reading beside its reference, both as they are compared, with the errors counted."""
-    references = {clip.clip_id: normalise(clip.reference, settings.protocol) for clip in clips}
+    references = {clip.clip_id: normalise_text(clip.reference, settings.protocol) for clip in clips}
     rows = []
     for reading in readings.readings:
-        text = normalise(reading.text, settings.protocol)
+        text = normalise_text(reading.text, settings.protocol)
         count = count_errors(references[reading.clip_id], text)
         errors = (count.word_errors, count.words) if count is not None else (None, None)
         condition = (reading.clip_id, reading.row, reading.noise, reading.snr_db)
@@ -99,7 +99,7 @@ def unread_table(
     """
     rows = [(row, clip, why) for row, skipped in readings.skipped.items() for clip, why in skipped.items()]
     for clip in clips:
-        if not normalise(clip.reference, settings.protocol):
+        if not normalise_text(clip.reference, settings.protocol):
             rows.append(("reference", clip.clip_id, "nothing is said in it"))
     title = ", ".join(filter(None, ["Not read", language]))
     return Table(title, ("row", "clip", "reason"), tuple(rows)) if rows else None
@@ -109,14 +109,14 @@ def _score(
     clips: Sequence[SpokenClip], readings: Readings, settings: LipReadingSettings
 ) -> dict[tuple[str, float], list[_Scored]]:
     by_id = {clip.clip_id: clip for clip in clips}
-    references = {clip.clip_id: normalise(clip.reference, settings.protocol) for clip in clips}
+    references = {clip.clip_id: normalise_text(clip.reference, settings.protocol) for clip in clips}
     rows = {reading.row for reading in readings.readings}
     read_by: dict[str, set[str]] = defaultdict(set)
     for reading in readings.readings:
         read_by[reading.clip_id].add(reading.row)
     grouped: dict[tuple[str, float], list[_Scored]] = defaultdict(list)
     for reading in readings.readings:
-        count = count_errors(references[reading.clip_id], normalise(reading.text, settings.protocol))
+        count = count_errors(references[reading.clip_id], normalise_text(reading.text, settings.protocol))
         if count is not None and read_by[reading.clip_id] == rows:
             source = by_id[reading.clip_id].source
             grouped[reading.row, reading.snr_db].append(

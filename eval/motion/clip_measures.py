@@ -41,7 +41,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class LoudnessAndLips:
     """A clip's sound beside its true lips."""
 
     loudness: float
@@ -67,7 +67,7 @@ class ModelMeasures:
 class ClipMeasures:
     """What was found of one clip."""
 
-    speech: Speech | None
+    speech: LoudnessAndLips | None
     models: dict[str, ModelMeasures]
     skipped: list[Skipped]
 
@@ -207,11 +207,11 @@ def nothing_measured(reasons: Sequence[str]) -> str:
     return f"not one clip could be measured ({'; '.join(reasons[:3]) or 'the ground truth has no clips'})"
 
 
-def _speech(clip: TrueClip, lips: IdArray) -> Speech | None:
+def _speech(clip: TrueClip, lips: IdArray) -> LoudnessAndLips | None:
     if clip.sound is None:
         return None
     loudness = float(np.sqrt(np.mean(read_sound(clip.sound).astype(np.float64) ** 2)))
-    return Speech(loudness, lip_displacement(gather(clip.vertices, lips)), clip.source)
+    return LoudnessAndLips(loudness, lip_displacement(gather(clip.vertices, lips)), clip.source)
 
 
 def _of_samples(true: FloatArray, samples: Sequence[FloatArray], lips: IdArray) -> dict[str, float]:

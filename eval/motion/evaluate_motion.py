@@ -17,9 +17,9 @@ from multitalk.eval.motion.clip_measures import (
     TRUTH,
     ClipMeasures,
     EvaluationSetup,
+    LoudnessAndLips,
     ModelMeasures,
     Skipped,
-    Speech,
     nothing_measured,
 )
 from multitalk.eval.motion.lip_trajectory import speech_lip_correlation
@@ -87,7 +87,7 @@ def evaluate_motion(
         for clip in sorted(files.keys() - set(clip_ids))
     ]
     models: dict[str, list[ModelMeasures]] = {name: [] for name in predictions}
-    speeches: dict[str, Speech] = {}
+    speeches: dict[str, LoudnessAndLips] = {}
     with closing(_measured(setup, clip_ids)) as measured:
         for done, (clip_id, clip) in enumerate(zip(clip_ids, measured, strict=True), start=1):
             if progress is not None:
@@ -111,7 +111,7 @@ def _measured(setup: EvaluationSetup, clip_ids: Sequence[str]) -> Generator[Clip
 def _conclude(
     setup: EvaluationSetup,
     models: Mapping[str, Sequence[ModelMeasures]],
-    speeches: Mapping[str, Speech],
+    speeches: Mapping[str, LoudnessAndLips],
     skipped: list[Skipped],
 ) -> MotionEvaluation:
     settings = setup.settings
@@ -135,7 +135,7 @@ def _conclude(
     )
 
 
-def _speech_lip(displacement: Mapping[str, float], speeches: Mapping[str, Speech]) -> float:
+def _speech_lip(displacement: Mapping[str, float], speeches: Mapping[str, LoudnessAndLips]) -> float:
     clips = sorted(displacement.keys() & speeches.keys())
     loudness = np.array([speeches[clip].loudness for clip in clips])
     moved = np.array([displacement[clip] for clip in clips])

@@ -40,7 +40,7 @@ class RegionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class VertexRegion:
     """A named set of vertices, with each vertex once: a duplicate would weigh double in every mean."""
 
     name: str
@@ -49,7 +49,7 @@ class Region:
     source: str
 
     @classmethod
-    def of(cls, name: str, ids: Iterable[int], source: str) -> Region:
+    def of(cls, name: str, ids: Iterable[int], source: str) -> VertexRegion:
         """Make a region from ids in any order, duplicates dropped.
 
         Raises
@@ -79,10 +79,10 @@ class FaceRegions:
 
     topology: str
     vertex_count: int
-    lips: Region
+    lips: VertexRegion
     inner_lips: tuple[int, int] | None = None
     """Vertex in the middle of the upper and of the lower lip where they touch."""
-    upper_face: Region | None = None
+    upper_face: VertexRegion | None = None
 
     def __post_init__(self) -> None:
         highest = max(int(self.lips.vertices[-1]), *(self.inner_lips or (0, 0)))
@@ -120,26 +120,26 @@ def flame_regions(masks: Path | None = None) -> FaceRegions:
         The file is not FLAME's masks.
     """
     if masks is None:
-        lips = Region.of("lips", flame_lips().tolist(), "MultiTalk test script")
+        lips = VertexRegion.of("lips", flame_lips().tolist(), "MultiTalk test script")
         return FaceRegions("flame", FLAME_VERTICES, lips, _FLAME_INNER_LIPS)
     try:
         arrays = load_arrays(masks)
-        lips = Region.of("lips", arrays["lips"].tolist(), masks.name)
+        lips = VertexRegion.of("lips", arrays["lips"].tolist(), masks.name)
         upper_ids = [*arrays["forehead"].tolist(), *arrays["eye_region"].tolist()]
     except (KeyError, OSError, ValueError) as error:
         raise RegionError(
             f"{masks}: not a readable FLAME_masks.pkl ({error}); fetch it from FLAME's page"
         ) from error
-    upper = Region.of("forehead+eye_region", upper_ids, masks.name)
+    upper = VertexRegion.of("forehead+eye_region", upper_ids, masks.name)
     return FaceRegions("flame", FLAME_VERTICES, lips, _FLAME_INNER_LIPS, upper)
 
 
 def canonical_regions(vertex_count: int = layout.MESH_COUNT) -> FaceRegions:
     """Regions of a head model whose first 468 vertices are MediaPipe's face mesh."""
     source = "MediaPipe face mesh"
-    upper = Region.of("eyes+brows+forehead", _UPPER_FACE, source)
+    upper = VertexRegion.of("eyes+brows+forehead", _UPPER_FACE, source)
     inner = layout.INNER_LIP_PAIRS[0]
-    return FaceRegions("canonical", vertex_count, Region.of("lips", layout.LIPS, source), inner, upper)
+    return FaceRegions("canonical", vertex_count, VertexRegion.of("lips", layout.LIPS, source), inner, upper)
 
 
 def regions_of_head(head_model: HeadModel) -> FaceRegions:
@@ -156,9 +156,9 @@ def regions_of_head(head_model: HeadModel) -> FaceRegions:
     return FaceRegions(
         head_model.name,
         len(head_model.v_template),
-        Region.of("lips", lip_vertices(head_model).tolist(), source),
+        VertexRegion.of("lips", lip_vertices(head_model).tolist(), source),
         (inner[0][0], inner[1][0]) if all(inner) else None,
-        Region.of("eyes+brows+forehead", upper, source) if upper else None,
+        VertexRegion.of("eyes+brows+forehead", upper, source) if upper else None,
     )
 
 
@@ -183,9 +183,9 @@ def read_regions(path: Path, vertex_count: int) -> FaceRegions:
             raise RegionError(f"{path}: too large for a list of vertices")
         content = json.loads(path.read_text(encoding="utf-8"))
         fields = {"lips": content} if isinstance(content, list) else dict(content)
-        lips = Region.of("lips", fields["lips"], path.name)
+        lips = VertexRegion.of("lips", fields["lips"], path.name)
         upper_ids: Sequence[int] | None = fields.get("upper_face")
-        upper = Region.of("upper_face", upper_ids, path.name) if upper_ids else None
+        upper = VertexRegion.of("upper_face", upper_ids, path.name) if upper_ids else None
         inner = fields.get("inner_lips")
         pair = (int(inner[0]), int(inner[1])) if inner else None
     except (OSError, KeyError, IndexError, TypeError, ValueError) as error:

@@ -91,7 +91,7 @@ class SampledFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class SpeechActivity:
     """Where a video's sound holds speech."""
 
     intervals: Sequence[tuple[float, float]]
@@ -124,7 +124,7 @@ def find_candidates(
     sampled_frames: Sequence[SampledFrame],
     cuts: Sequence[int],
     frame_count: int,
-    speech: Speech,
+    speech: SpeechActivity,
     frame_size: tuple[int, int],
     settings: CandidateSettings,
 ) -> list[Candidate]:
@@ -185,7 +185,9 @@ def one_face_stretches(
     return stretches
 
 
-def clip_intervals(stretch: Stretch, speech: Speech, settings: CandidateSettings) -> list[tuple[int, int]]:
+def clip_intervals(
+    stretch: Stretch, speech: SpeechActivity, settings: CandidateSettings
+) -> list[tuple[int, int]]:
     """Cut a stretch into clips at pauses: first frames, and the first frames after the end.
 
     Speech that goes on over an end of the stretch is left out up to its next pause.
@@ -265,7 +267,7 @@ def _goes_on(before: tuple[int, Box], after: tuple[int, Box], cuts: Sequence[int
 
 
 def _parted(
-    chain: list[tuple[float, float]], speech: Speech, settings: CandidateSettings
+    chain: list[tuple[float, float]], speech: SpeechActivity, settings: CandidateSettings
 ) -> list[list[tuple[float, float]]]:
     """Part a chain of stretches of speech until each part is short enough for a clip."""
     parts: list[list[tuple[float, float]]] = []
@@ -280,7 +282,7 @@ def _parted(
 
 
 def _halves(
-    chain: list[tuple[float, float]], speech: Speech, settings: CandidateSettings
+    chain: list[tuple[float, float]], speech: SpeechActivity, settings: CandidateSettings
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
     """Part a chain that is too long for a clip at its longest pause."""
     start, end = chain[0][0], chain[-1][1]
@@ -297,8 +299,8 @@ def _halves(
     # bounds lie inside the chain, since a clip has two frames at least.
     first = int(start + shortest)
     last = int(end - shortest) if end - shortest >= first else int(start + longest)
-    heard = speech.probability[first : last + 1]
-    least = np.flatnonzero(heard == heard.min())
+    probability = speech.probability[first : last + 1]
+    least = np.flatnonzero(probability == probability.min())
     quietest = first + int(least[len(least) // 2])
     left = [(a, min(b, quietest)) for a, b in chain if a < quietest]
     right = [(max(a, quietest), b) for a, b in chain if b > quietest]
@@ -306,7 +308,11 @@ def _halves(
 
 
 def _with_margins(
-    part: list[tuple[float, float]], before: float, after: float, speech: Speech, settings: CandidateSettings
+    part: list[tuple[float, float]],
+    before: float,
+    after: float,
+    speech: SpeechActivity,
+    settings: CandidateSettings,
 ) -> tuple[float, float]:
     """Widen a clip into the silence around it, at most to the middle of the pause to any other speech."""
     start, end = part[0][0], part[-1][1]

@@ -203,10 +203,10 @@ def _continues(
     before = (after - 1).clip(min=0)
     earlier = np.abs(frames - taken[before]) <= np.abs(frames - taken[after])
     nearest = taken[np.where(earlier, before, after)]
-    apart = np.abs(frames - nearest)
-    if not apart.all():
+    distance = np.abs(frames - nearest)
+    if not distance.all():
         return False
-    own, chosen = int(frames[apart.argmin()]), int(nearest[apart.argmin()])
+    own, chosen = int(frames[distance.argmin()]), int(nearest[distance.argmin()])
     here, there = faces[own][track[own]], faces[chosen][index[chosen]]
     return overlap(here.box, there.box) > 0 and 0.5 < _size(here) / _size(there) < 2
 

@@ -125,7 +125,7 @@ class VisualEncoder(nn.Module):
         return smaller.view(*x.shape[:2], *smaller.shape[1:])
 
 
-class AudioEncoder(nn.Module):
+class MfccEncoder(nn.Module):
     """Coefficients (B, 4T, 13) -> (B, T, 128)."""
 
     def __init__(self) -> None:
@@ -178,7 +178,7 @@ class _Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.visualEncoder = VisualEncoder()
-        self.audioEncoder = AudioEncoder()
+        self.audioEncoder = MfccEncoder()
         self.fusion = Gate(2 * CHANNELS[3])
         self.detector = Detector()
 

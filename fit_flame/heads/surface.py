@@ -39,9 +39,9 @@ class Surface(NamedTuple):
 
     def nearest(self, points: Array, normals: Array) -> Nearest:
         """Find for each point (N, 3) with its normal the closest place that faces the same way."""
-        apart = np.linalg.norm(points[:, None] - self.corners.mean(axis=1)[None], axis=2)
-        few = min(_CANDIDATES, apart.shape[1]) - 1
-        near = np.argpartition(apart, few, axis=1)[:, : few + 1]
+        distance = np.linalg.norm(points[:, None] - self.corners.mean(axis=1)[None], axis=2)
+        few = min(_CANDIDATES, distance.shape[1]) - 1
+        near = np.argpartition(distance, few, axis=1)[:, : few + 1]
         agree = (self.normals[near] * normals[:, None]).sum(axis=2)
         return self._best(points, near, _OPPOSED * np.maximum(0, 0.5 - agree))
 

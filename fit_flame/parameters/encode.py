@@ -172,11 +172,11 @@ class VertexEncoder:
 
     def _placed(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Rotation (T, 3) and translation (T, 3) that lay the mean face best on the vertices (Kabsch)."""
-        from multitalk.fit_flame.parameters.rotation import nearest, to_axis_angle
+        from multitalk.fit_flame.parameters.rotation import nearest_rotation, to_axis_angle
 
         rest = self._forward.template
         centre, target_centre = rest.mean(0), target.mean(1)
-        rotation = nearest((target - target_centre[:, None]).mT @ (rest - centre))
+        rotation = nearest_rotation((target - target_centre[:, None]).mT @ (rest - centre))
         # The head turns about its root joint, not about the origin: see multitalk.fit_flame.parameters.motion.
         root = self._forward.joint_template[0]
         turned_centre = (rotation @ (centre - root)[:, None])[..., 0] + root

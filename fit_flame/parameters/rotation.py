@@ -53,7 +53,7 @@ def to_axis_angle(matrix: Tensor) -> Tensor:
     return quaternion[..., 1:] * torch.where(sine > 1e-6, angle / sine.clamp_min(1e-12), 2.0)
 
 
-def nearest(matrix: Tensor) -> Tensor:
+def nearest_rotation(matrix: Tensor) -> Tensor:
     """Nearest rotation to a matrix (..., 3, 3), by singular values."""
     u, _, v = torch.linalg.svd(matrix)
     sign = torch.det(u @ v)[..., None]

@@ -16,7 +16,7 @@ from multitalk.fit_flame.solving.residuals import (
     ClipState,
     FrameState,
     Observations,
-    place,
+    place_landmarks,
     pull_back,
     residuals,
 )
@@ -78,7 +78,7 @@ def fit_correction(
     coefficients = frame.expression.new_zeros(*frame.expression.shape[:2], count)
     chain = None
     for _ in range(_ITERATIONS):
-        points = place(both, clip, _joined(frame, coefficients))
+        points = place_landmarks(both, clip, _joined(frame, coefficients))
         found = residuals(seen, frame, points)
         own = frame._replace(expression=coefficients)
         gradient = pull_back(alone, clip, own, points, found, seen, with_shape=False).frame[..., :count]
@@ -94,7 +94,7 @@ def fit_correction(
         right[:, 1:] -= pulled
         right[:, :-1] += pulled
         coefficients = coefficients + chain.solve(right)
-    return coefficients, place(both, clip, _joined(frame, coefficients)).image
+    return coefficients, place_landmarks(both, clip, _joined(frame, coefficients)).image
 
 
 def _joined(frame: FrameState, coefficients: Tensor) -> FrameState:

@@ -17,7 +17,7 @@ from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
 from multitalk.fit_flame.solving.objective import (
     Prior,
     Temporal,
-    evaluate,
+    cost_and_gradient,
     factorised_chain,
     frame_hessian,
     innovation,
@@ -50,9 +50,9 @@ def smoothed(
     """
     from scipy.linalg import solveh_banded
 
-    known, apart = valid.double().cpu().numpy(), resting.double().cpu().numpy()
+    known, rests = valid.double().cpu().numpy(), resting.double().cpu().numpy()
     found = []
-    for clip, weight, rest in zip(values.double().cpu().numpy(), known, apart, strict=True):
+    for clip, weight, rest in zip(values.double().cpu().numpy(), known, rests, strict=True):
         pull = strength * rest + _LEAST
         banded = np.zeros((2, len(clip)))
         banded[1] = weight
@@ -79,7 +79,7 @@ def fit_pose_chain(
     n = 0
     best, least = frame, torch.full_like(frame.log_scale[:, 0], torch.inf)
     for i in range(iterations + 1):
-        here = evaluate(basis, seen, prior, clip, frame)
+        here = cost_and_gradient(basis, seen, prior, clip, frame)
         pulled = (temporal.precision * innovation(frame, temporal.velocity))[..., e:]
         cost = here.cost + 0.5 * (pulled * innovation(frame, temporal.velocity)[..., e:]).sum((1, 2))
         if i:  # where it starts the head has no velocity yet

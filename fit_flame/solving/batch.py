@@ -69,8 +69,8 @@ def usable_frames(
     usable: npt.NDArray[np.bool_] = valid & np.isfinite(landmarks[:, needed]).all((1, 2))
     if confidence is not None:
         usable &= (confidence[:, ids] > 0).any(axis=1)
-    apart = usable.any() and _LEAST_INTEROCULAR <= _interocular(basis, landmarks[usable]) < np.inf
-    return usable if apart else np.zeros_like(usable)
+    has_scale = usable.any() and _LEAST_INTEROCULAR <= _interocular(basis, landmarks[usable]) < np.inf
+    return usable if has_scale else np.zeros_like(usable)
 
 
 def prepare(

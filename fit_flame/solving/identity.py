@@ -8,7 +8,13 @@ from torch import Tensor
 from multitalk.fit_flame.solving.bounds import Bounds, limited_minimum, tied, ties, within
 from multitalk.fit_flame.solving.jacobian import Columns
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
-from multitalk.fit_flame.solving.objective import Evaluation, Prior, damped, evaluate, frame_hessian
+from multitalk.fit_flame.solving.objective import (
+    CostAndGradient,
+    Prior,
+    cost_and_gradient,
+    damped,
+    frame_hessian,
+)
 from multitalk.fit_flame.solving.residuals import (
     JAW_SIZE,
     POSE_SIZE,
@@ -116,7 +122,7 @@ def fit_shared(
         log_kappa = clip.kappa.log() - log_kappa_mean
         return 0.5 * (clip.shape**2).sum(-1) + 0.5 * log_kappa_precision * log_kappa**2
 
-    here = evaluate(basis, seen, prior, clip, frame)
+    here = cost_and_gradient(basis, seen, prior, clip, frame)
     for i in range(iterations):
         if i % _KEEP_HESSIAN == 0 if prior.bounds is None else i in _WITHIN_LIMITS:
             full = frame_hessian(basis, seen, prior, clip, frame, here, Columns.frame_and_shared)
@@ -128,7 +134,7 @@ def fit_shared(
         log_kappa = torch.clamp(log_kappa, kappa_bounds[0].log(), kappa_bounds[1].log())
         new_clip = ClipState(clip.shape + reach[:, None] * shared[:, :-1], log_kappa.exp())
         new_frame = within(prior.bounds, move(frame, reach[:, None, None] * step))
-        new = evaluate(basis, seen, prior, new_clip, new_frame)
+        new = cost_and_gradient(basis, seen, prior, new_clip, new_frame)
         better = new.cost + shared_cost(new_clip) <= here.cost + shared_cost(clip)
         reach = torch.where(better, (2 * reach).clamp_max(1), reach / 4)
         if bool(better.all()):
@@ -136,7 +142,7 @@ def fit_shared(
             continue
         clip = ClipState(*(choose(better, n, o) for n, o in zip(new_clip, clip, strict=True)))
         frame = FrameState(*(choose(better, n, o) for n, o in zip(new_frame, frame, strict=True)))
-        here = evaluate(basis, seen, prior, clip, frame)
+        here = cost_and_gradient(basis, seen, prior, clip, frame)
     return clip, frame
 
 
@@ -146,7 +152,7 @@ def choose(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 def _shared_gradient(
-    basis: LandmarkBasis, seen: Observations, clip: ClipState, frame: FrameState, here: Evaluation
+    basis: LandmarkBasis, seen: Observations, clip: ClipState, frame: FrameState, here: CostAndGradient
 ) -> Tensor:
     """(C, S + 1) derivative of the cost by shape and log focal length; only shape's prior is in it."""
     by_shape = pull_back(basis, clip, frame, here.points, here.found, seen, with_shape=True).shape.sum(1)

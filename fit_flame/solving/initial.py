@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from multitalk.fit_flame.parameters.rotation import nearest
+from multitalk.fit_flame.parameters.rotation import nearest_rotation
 from multitalk.fit_flame.solving.identity import choose
 from multitalk.fit_flame.solving.jacobian import Columns
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
-from multitalk.fit_flame.solving.objective import Prior, damped, evaluate, frame_hessian
+from multitalk.fit_flame.solving.objective import Prior, cost_and_gradient, damped, frame_hessian
 from multitalk.fit_flame.solving.residuals import ClipState, FrameState, Observations, move
 from multitalk.fit_flame.solving.solver import factor, solve
 
@@ -48,7 +48,7 @@ def first_guess(basis: LandmarkBasis, seen: Observations, valid: Tensor) -> Fram
     rows = affine[..., :3, :].mT
     scale = rows.norm(dim=-1).mean(-1).clamp_min(1e-3)
     rows = rows / scale[..., None, None]
-    rotation = nearest(
+    rotation = nearest_rotation(
         torch.cat([rows, torch.linalg.cross(rows[..., 0, :], rows[..., 1, :])[..., None, :]], -2)
     )
     frames = _nearest_valid(valid)
@@ -67,7 +67,7 @@ def refined(
     """Refine jaw and pose of every frame alone, and keep for each the guess that then fits better."""
     best, *others = (_posed(basis, seen, prior, clip, guess) for guess in guesses)
     for other in others:
-        old, new = (evaluate(basis, seen, prior, clip, state).frame_cost for state in (best, other))
+        old, new = (cost_and_gradient(basis, seen, prior, clip, state).frame_cost for state in (best, other))
         best = FrameState(*(choose(new < old, n, o) for n, o in zip(other, best, strict=True)))
     return best
 
@@ -76,7 +76,7 @@ def _posed(
     basis: LandmarkBasis, seen: Observations, prior: Prior, clip: ClipState, frame: FrameState
 ) -> FrameState:
     for _ in range(_POSE_ITERATIONS):
-        here = evaluate(basis, seen, prior, clip, frame)
+        here = cost_and_gradient(basis, seen, prior, clip, frame)
         blocks = frame_hessian(basis, seen, prior, clip, frame, here, Columns.jaw_and_pose)
         step = -solve(factor(damped(blocks, _DAMPING)), here.gradient[..., -blocks.shape[-1] :])
         frame = move(frame, torch.nn.functional.pad(step, (frame.expression.shape[-1], 0)))

@@ -19,7 +19,7 @@ from multitalk.fit_flame.solving.residuals import (
     Observations,
     Points,
     Residuals,
-    place,
+    place_landmarks,
     pull_back,
     residuals,
 )
@@ -53,7 +53,7 @@ class Temporal(NamedTuple):
     """(C, T, 6) of rotation, position and log scale, per frame."""
 
 
-class Evaluation(NamedTuple):
+class CostAndGradient(NamedTuple):
     """Cost and its derivatives at a state."""
 
     points: Points
@@ -66,11 +66,11 @@ class Evaluation(NamedTuple):
     found: Residuals
 
 
-def evaluate(
+def cost_and_gradient(
     basis: LandmarkBasis, seen: Observations, prior: Prior, clip: ClipState, frame: FrameState
-) -> Evaluation:
+) -> CostAndGradient:
     """Evaluate landmarks and priors of every frame."""
-    points = place(basis, clip, frame)
+    points = place_landmarks(basis, clip, frame)
     found = residuals(seen, frame, points)
     gradient = pull_back(basis, clip, frame, points, found, seen, with_shape=False).frame
     e = frame.expression.shape[-1]
@@ -79,7 +79,7 @@ def evaluate(
     gradient[..., e : e + JAW_SIZE] += prior.jaw_precision * jaw
     rest = (0.5 * prior.precision * frame.expression + prior.pull) * frame.expression
     cost = found.cost + rest.sum(-1) + 0.5 * (prior.jaw_precision * jaw**2).sum(-1)
-    return Evaluation(points, cost.sum(-1), cost, gradient, found)
+    return CostAndGradient(points, cost.sum(-1), cost, gradient, found)
 
 
 def frame_hessian(
@@ -88,10 +88,10 @@ def frame_hessian(
     prior: Prior,
     clip: ClipState,
     frame: FrameState,
-    here: Evaluation,
+    here: CostAndGradient,
     columns: Columns = Columns.frame,
 ) -> Tensor:
-    """Gauss-Newton Hessian of `evaluate`'s cost, priors of the frames' unknowns included."""
+    """Gauss-Newton Hessian of `cost_and_gradient`'s cost, priors of the frames' unknowns included."""
     e = 0 if columns is Columns.jaw_and_pose else frame.expression.shape[-1]
     result = normal_matrices(basis, clip, frame, here.points, here.found, seen, columns)
     diagonal = result.diagonal(dim1=-2, dim2=-1)

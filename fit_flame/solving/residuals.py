@@ -87,7 +87,7 @@ class Points(NamedTuple):
     """(C, T, L, 2)."""
 
 
-def place(basis: LandmarkBasis, clip: ClipState, frame: FrameState) -> Points:
+def place_landmarks(basis: LandmarkBasis, clip: ClipState, frame: FrameState) -> Points:
     """Evaluate the landmarks of all frames."""
     rest, jaw = _shaped(basis, clip)
     bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)

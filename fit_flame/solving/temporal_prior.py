@@ -13,7 +13,7 @@ from torch import Tensor
 from multitalk.fit_flame.solving.batch import ClipBatch
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
 from multitalk.fit_flame.solving.objective import Temporal, innovation
-from multitalk.fit_flame.solving.residuals import POSE_SIZE, ClipState, FrameState, place
+from multitalk.fit_flame.solving.residuals import POSE_SIZE, ClipState, FrameState, place_landmarks
 from multitalk.fit_flame.solving.settings import FitSettings
 from multitalk.ground import landmark_layout as layout
 
@@ -64,7 +64,7 @@ def rest(
 ) -> Tensor:
     """(C, T-1) 1 while lips, lids and brows rest, towards 0 while they move."""
     scale = torch.where(inside(batch), frame.log_scale.exp(), torch.nan).nanmedian(dim=1).values
-    head = place(basis, clip, frame).head * scale[:, None, None, None]
+    head = place_landmarks(basis, clip, frame).head * scale[:, None, None, None]
     moved = head.diff(dim=1).square().sum(-1)
     names = layout.regions()[basis.numbers]
     motion = torch.stack(

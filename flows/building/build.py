@@ -15,7 +15,7 @@ from pathlib import Path
 from multitalk.assets.fetch import find, require
 from multitalk.filters.policy import load_policy
 from multitalk.flows.building.batch import WORKER, events_path, run_batch
-from multitalk.flows.building.dataset_policy import judge, policy_of
+from multitalk.flows.building.dataset_policy import apply_policy, policy_of
 from multitalk.flows.building.pending import adopt_older_rows, pending_videos
 from multitalk.flows.building.plan import BatchName, annotated_videos, batches, write_batches
 from multitalk.flows.building.settings import BuildSettings
@@ -132,7 +132,7 @@ def finish(prepared: PreparedBuild) -> BuildSummary:
         compact(root)
         drop_doubles(root)
         elsewhere = counter(prepared.batches, prepared.run_folder).count().counts["elsewhere"]
-    judge(root, prepared.policy)
+    apply_policy(root, prepared.policy)
     return summarise(
         root,
         built=prepared.pending - elsewhere,

@@ -15,7 +15,7 @@ POLICY_FILE = "policy.yaml"
 _VERDICTS = ["accepted", "rejected_by"]
 
 
-def judge(root: Path, source: str | Path) -> PolicySettings:
+def apply_policy(root: Path, source: str | Path) -> PolicySettings:
     """Write the verdicts of a policy into the manifest, and its text into the root.
 
     Parameters
@@ -32,7 +32,7 @@ def judge(root: Path, source: str | Path) -> PolicySettings:
     """
     policy, text = load_policy(source, MANIFEST), policy_text(source)
     compact(root)
-    if stale := [language for language in languages(root) if not _is_judged(root, language, policy)]:
+    if stale := [language for language in languages(root) if not _has_verdicts(root, language, policy)]:
         compact(root, lambda clips: apply(policy, clips), stale)
     place = root / POLICY_FILE
     if not place.is_file() or place.read_text("utf-8") != text:
@@ -41,7 +41,7 @@ def judge(root: Path, source: str | Path) -> PolicySettings:
     return policy
 
 
-def _is_judged(root: Path, language: str, policy: PolicySettings) -> bool:
+def _has_verdicts(root: Path, language: str, policy: PolicySettings) -> bool:
     """Whether the verdicts are there already: told by a few columns, where rewriting reads all of them."""
     if not all(is_current(open_file(part)) for part in parts(root, language)):
         return False

@@ -208,8 +208,8 @@ class VideoBuilder:
         if before is None:
             return wanted
         # With another transcript, what reads it is done where there is something to read.
-        told = before.status == "failed" or before.transcript == annotation.transcript
-        if told and stands(before, annotation, video, self.wanted, self.settings):
+        same_text = before.status == "failed" or before.transcript == annotation.transcript
+        if same_text and stands(before, annotation, video, self.wanted, self.settings):
             return set()
         if not same_interval(annotation, before):
             return wanted

@@ -53,7 +53,7 @@ def check_annotations(patterns: Iterable[str], wanted: Iterable[str]) -> None:
     SettingsError
         No file fits a pattern, no clip is in them, or none of a wanted language.
     """
-    from multitalk.extract.annotation_json import AnnotationFileError, read_clips
+    from multitalk.extract.annotation_json import AnnotationFileError, read_entries
     from multitalk.flows.building.plan import annotation_files
 
     files = annotation_files(patterns)
@@ -62,7 +62,7 @@ def check_annotations(patterns: Iterable[str], wanted: Iterable[str]) -> None:
             raise AnnotationFileError(f"{path}: no such annotation file")
     if sum(path.stat().st_size for path in files) > _QUICKLY_READ_BYTES:
         return
-    clips = [clip for path in files for _, clip in read_clips(path)]
+    clips = [clip for path in files for _, clip in read_entries(path)]
     if not clips:
         raise SettingsError(f"annotations: no clip is annotated in {', '.join(map(str, files))}")
     there = {str(clip.get("language", "")).lower() for clip in clips if isinstance(clip, dict)} - {""}

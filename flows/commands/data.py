@@ -76,8 +76,8 @@ def filter_clips(
 
     spare_pandas()
     from multitalk.filters.policy import load_policy
-    from multitalk.filters.verdicts import evaluate, metric_columns, waterfall, waterfall_by_language
-    from multitalk.flows.building.dataset_policy import judge, policy_of
+    from multitalk.filters.verdicts import evaluate_policy, metric_columns, waterfall, waterfall_by_language
+    from multitalk.flows.building.dataset_policy import apply_policy, policy_of
     from multitalk.manifests.schema import MANIFEST
     from multitalk.manifests.store import read_manifest
 
@@ -88,9 +88,9 @@ def filter_clips(
     if compare:
         return _compare(root, compare, rules)
     clips = read_manifest(root, [*metric_columns(rules), "clip_id"])
-    verdicts = evaluate(rules, clips)
+    verdicts = evaluate_policy(rules, clips)
     if not dry_run:
-        judge(root, source)
+        apply_policy(root, source)
     _print_waterfall(waterfall(verdicts), f"{rules.name}: all languages")
     if by_language:
         for language, counts in waterfall_by_language(verdicts, clips).items():
@@ -113,7 +113,7 @@ def _print_waterfall(counts: "Waterfall", title: str) -> None:
 def _explain(root: Path, clip_id: str, policy: Any) -> int:
     import pyarrow.compute as pc
 
-    from multitalk.filters.verdicts import explain
+    from multitalk.filters.verdicts import explain_clip
     from multitalk.flows.looking.tables import print_table
     from multitalk.manifests.paths import DatasetError
     from multitalk.manifests.store import read_manifest
@@ -124,7 +124,7 @@ def _explain(root: Path, clip_id: str, policy: Any) -> int:
         raise DatasetError(f"no clip {clip_id!r} in {root}")
     rows = [
         {"rule": o.rule, "": "passes" if o.holds else "FAILS", "found": o.what, "why the rule": o.reason}
-        for o in explain(policy, clip.slice(0, 1))
+        for o in explain_clip(policy, clip.slice(0, 1))
     ]
     accepted = all(row[""] == "passes" for row in rows)
     print_table(rows, title=f"{clip_id}: {'accepted' if accepted else 'rejected'} by {policy.name}")
@@ -133,7 +133,7 @@ def _explain(root: Path, clip_id: str, policy: Any) -> int:
 
 def _compare(root: Path, other_source: str, policy: Any) -> int:
     from multitalk.filters.policy import load_policy
-    from multitalk.filters.verdicts import compare, evaluate, metric_columns
+    from multitalk.filters.verdicts import compare_verdicts, evaluate_policy, metric_columns
     from multitalk.flows.looking.tables import print_table
     from multitalk.manifests.schema import MANIFEST
     from multitalk.manifests.store import read_manifest
@@ -141,8 +141,8 @@ def _compare(root: Path, other_source: str, policy: Any) -> int:
     other = load_policy(other_source, MANIFEST)
     columns = sorted({*metric_columns(policy), *metric_columns(other), "clip_id"})
     clips = read_manifest(root, columns)
-    first, second = evaluate(policy, clips), evaluate(other, clips)
-    outcome = compare(first, second)
+    first, second = evaluate_policy(policy, clips), evaluate_policy(other, clips)
+    outcome = compare_verdicts(first, second)
     print(f"both accept {outcome.both} clips, neither accepts {outcome.neither}")
     for gained, verdicts, name in (
         (outcome.lost, second, f"accepted by {policy.name}, rejected by {other.name}"),

@@ -18,7 +18,7 @@ from multitalk.flows.commands.checks import (
 )
 from multitalk.flows.commands.options import Option, takes
 from multitalk.flows.commands.words import AsJson, Root, several_commands
-from multitalk.flows.modelling.settings import SpeakSettings, TrainSettings
+from multitalk.flows.modelling.settings import TalkFilesSettings, TrainSettings
 from multitalk.ground.settings import SettingsError
 from multitalk.training.talk import parse_languages
 
@@ -80,7 +80,7 @@ def _style(_: str, texts: list[str]) -> dict[str, float]:
 
 
 @takes(
-    SpeakSettings,
+    TalkFilesSettings,
     Option("audio", positional=True),
     Option("languages", "language", metavar="L", read=_style),
     Option("prior", metavar="CKPT"),
@@ -94,7 +94,7 @@ def _style(_: str, texts: list[str]) -> dict[str, float]:
     Option("batch"),
     Option("device"),
 )
-def talk(settings: SpeakSettings) -> int:
+def talk(settings: TalkFilesSettings) -> int:
     """Speak sounds, and say what was written."""
     out = _talk_files(settings)
     check_files("--prior", settings.prior)
@@ -103,9 +103,9 @@ def talk(settings: SpeakSettings) -> int:
     check_head_model(settings.head_model)
     # Frames follow one another in small steps: threads that spin between them cost a fifth of the CPU time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from multitalk.flows.modelling.trained_models import speak
+    from multitalk.flows.modelling.trained_models import talk_to_files
 
-    spoken = speak(
+    spoken = talk_to_files(
         settings.audio,
         settings.style,
         settings.prior,
@@ -119,7 +119,7 @@ def talk(settings: SpeakSettings) -> int:
     return 0
 
 
-def _talk_files(settings: SpeakSettings) -> list[Path]:
+def _talk_files(settings: TalkFilesSettings) -> list[Path]:
     """Files to write: --out, or with several sounds one for each in it; never over a sound."""
     files = _named_talk_files(settings)
     sounds = {audio.resolve() for audio in settings.audio}
@@ -130,7 +130,7 @@ def _talk_files(settings: SpeakSettings) -> list[Path]:
     return files
 
 
-def _named_talk_files(settings: SpeakSettings) -> list[Path]:
+def _named_talk_files(settings: TalkFilesSettings) -> list[Path]:
     audio, out = settings.audio, settings.out
     if len(audio) == 1:
         check_suffix(out, *TALK_ENDINGS)

@@ -83,7 +83,7 @@ def release(
         root,
         name,
         policy=policy_text(source),
-        judge=lambda clips: apply(rules, clips),
+        add_verdicts=lambda clips: apply(rules, clips),
         settings=settings,
         like=like,
         split=(lambda clips: read_lists(clips, *lists)) if lists else None,
@@ -133,8 +133,10 @@ def verify(
             f"{forget_clips(root, language, ids, stage=stage)} clips of {language} from {stage} on"
             for (language, stage), ids in sorted(to_forget(findings).items())
         ]
-        told = f"the next build makes again: {', '.join(forgotten)}" if forgotten else "nothing to make again"
-        print(told, file=sys.stderr)
+        outcome = (
+            f"the next build makes again: {', '.join(forgotten)}" if forgotten else "nothing to make again"
+        )
+        print(outcome, file=sys.stderr)
     return 1 if any(finding.kind != "stray" for finding in findings) else 0
 
 

@@ -90,9 +90,9 @@ def doctor(
     if json:
         print(json_text.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        from multitalk.flows.looking.tables import print_findings
+        from multitalk.flows.looking.tables import print_checks
 
-        print_findings(findings)
+        print_checks(findings)
     return 1 if any(finding.state == "missing" for finding in findings) else 0
 
 

@@ -14,7 +14,7 @@ from multitalk.filters.policy import load_policy, policy_text
 from multitalk.filters.verdicts import apply
 from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
 from multitalk.fit_flame.parameters.encode import VertexEncoder, interocular_metres
-from multitalk.flows.building.dataset_policy import POLICY_FILE, judge, policy_of
+from multitalk.flows.building.dataset_policy import POLICY_FILE, apply_policy, policy_of
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.running.devices import check_device
 from multitalk.ground.untrusted.pickles import load_pickle
@@ -94,7 +94,7 @@ def import_layout(
         progress=progress,
     )
     policy = policy_of(root) if (root / POLICY_FILE).is_file() else IMPORTED_POLICY
-    name = judge(root, policy).name
+    name = apply_policy(root, policy).name
     splits = _freeze(source, root, release) if release else {}
     return _summary(root, model, result, name, splits)
 
@@ -165,7 +165,7 @@ def _freeze(source: Path, root: Path, release: str) -> dict[str, int]:
         root,
         release,
         policy=policy_text(policy_of(root)),
-        judge=lambda clips: apply(policy, clips),
+        add_verdicts=lambda clips: apply(policy, clips),
         split=split,
     )
     return dict(sides)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from multitalk.filters.policy import load_policy
-from multitalk.filters.verdicts import evaluate, explained_rows, metric_columns, waterfall
+from multitalk.filters.verdicts import evaluate_policy, explained_rows, metric_columns, waterfall
 from multitalk.flows.building.dataset_policy import policy_of
 from multitalk.flows.looking.pictures import clip_picture
 from multitalk.flows.modelling.stored_heads import head_models_here
@@ -29,7 +29,7 @@ def write_dataset_report(
     DatasetError
         When there is no dataset at `root`.
     """
-    rows, notes = judged_waterfall(root)
+    rows, notes = policy_waterfall(root)
     keys = read_manifest(root, ["head_model"])["head_model"].unique().to_pylist()
     models, missing = head_models_here(keys, head_model)
     picture = clip_picture(root, models)
@@ -37,7 +37,7 @@ def write_dataset_report(
     return notes + missing
 
 
-def judged_waterfall(root: Path) -> tuple[list[dict[str, str | int]], list[str]]:
+def policy_waterfall(root: Path) -> tuple[list[dict[str, str | int]], list[str]]:
     """Return the rows of the waterfall of a dataset's policy, none before any, and what the user should know.
 
     Raises
@@ -49,7 +49,7 @@ def judged_waterfall(root: Path) -> tuple[list[dict[str, str | int]], list[str]]
     clips = read_manifest(root, sorted({*metric_columns(policy), "accepted"}))
     if clips["accepted"].null_count == len(clips):
         return [], []
-    verdicts = evaluate(policy, clips)
+    verdicts = evaluate_policy(policy, clips)
     accepted = pc.fill_null(clips["accepted"], False).to_numpy()
     stale = bool((accepted != verdicts.accepted).any())
     notes = ["the clips' verdicts are not up to date with policy.yaml: run `multitalk filter`"] * stale

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 SAMPLE_RATE = 22_050
-"""Samples a second of all that `speak` returns."""
+"""Samples a second of all that `synthesise` returns."""
 
 # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, espeak_Synth returns when all are made.
 _SYNCHRONOUS = 2
@@ -35,7 +35,7 @@ class Sentence:
     words_per_minute: int = 150
 
 
-def speak(sentences: Sequence[Sentence]) -> list[npt.NDArray[np.float32]]:
+def synthesise(sentences: Sequence[Sentence]) -> list[npt.NDArray[np.float32]]:
     """Synthesise sentences.
 
     eSpeak NG's noise depends on what the library has said before, so it runs in a process of its own: the

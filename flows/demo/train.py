@@ -159,20 +159,24 @@ def _divide(root: Path, held_out: Sequence[str]) -> None:
         return pc.if_else(pc.is_in(clips["video_id"], pa.array(held_out)), "test", "train").combine_chunks()
 
     create_release(
-        root, RELEASE, policy=policy_text(source), judge=lambda clips: apply(policy, clips), split=split
+        root,
+        RELEASE,
+        policy=policy_text(source),
+        add_verdicts=lambda clips: apply(policy, clips),
+        split=split,
     )
 
 
 def _trained(kind: Kind, settings: TrainSettings) -> tuple[str, float, float, float]:
     begun = time.monotonic()
-    train(kind, settings, _told(kind))
+    train(kind, settings, _progress_of(kind))
     losses = [value for _, value in read_curve(settings.out / kind, "train/loss")]
     few = max(1, len(losses) // 10)  # single steps are noisy
     first, last = sum(losses[:few]) / few, sum(losses[-few:]) / few
     return kind, first, last, round(time.monotonic() - begun, 1)
 
 
-def _told(kind: Kind) -> Progress:
+def _progress_of(kind: Kind) -> Progress:
     """Make a line on stderr for every tenth of the work."""
 
     def show_progress(what: str, done: int, of: int) -> None:

@@ -30,7 +30,7 @@ from multitalk.flows.demo.portrait import (
     Pose,
 )
 from multitalk.flows.demo.sentences import SCRIPTS
-from multitalk.flows.demo.speech import SAMPLE_RATE, Sentence, speak
+from multitalk.flows.demo.speech import SAMPLE_RATE, Sentence, synthesise
 from multitalk.flows.demo.video_file import write_demo_video
 
 Speech = npt.NDArray[np.float32]
@@ -192,7 +192,7 @@ def _annotations_without_a_good_video() -> dict[str, dict[str, Any]]:
 
 def _spoken(sentences: set[Sentence]) -> dict[Sentence, Speech]:
     ordered = sorted(sentences, key=lambda sentence: (sentence.voice, sentence.text))
-    return dict(zip(ordered, speak(ordered), strict=True))
+    return dict(zip(ordered, synthesise(ordered), strict=True))
 
 
 def _soundtrack(take: _Take, spoken: Mapping[Sentence, Speech]) -> tuple[Speech, list[tuple[float, float]]]:

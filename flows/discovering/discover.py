@@ -175,8 +175,8 @@ def raw_videos(settings: DiscoverSettings) -> tuple[list[RawVideo], list[FailedV
             if (
                 known.address != video.address
             ):  # two files of one name: the later one is told apart by its place
-                apart = safe_id(video.video_id, video.address)
-                videos.setdefault(apart, RawVideo(apart, video.address, video.local))
+                video_id = safe_id(video.video_id, video.address)
+                videos.setdefault(video_id, RawVideo(video_id, video.address, video.local))
     return list(videos.values()), failed
 
 

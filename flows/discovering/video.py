@@ -16,7 +16,7 @@ from multitalk.extract.annotations import Annotation
 from multitalk.extract.downloading.download import download
 from multitalk.extract.downloading.pace import Pace
 from multitalk.extract.errors import ClipError, ErrorCode, Stage, as_clip_error
-from multitalk.extract.faces.candidates import Candidate, SampledFrame, Speech, find_candidates
+from multitalk.extract.faces.candidates import Candidate, SampledFrame, SpeechActivity, find_candidates
 from multitalk.extract.faces.face_finder import FaceFinder
 from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.shots import ShotDetector
@@ -26,7 +26,7 @@ from multitalk.extract.trim import FPS_TOLERANCE, TrimRequest, TrimResult, trim_
 from multitalk.filters.policy import load_policy
 from multitalk.filters.pose import head_angles, head_rotation
 from multitalk.filters.speech import SpeechDetector
-from multitalk.filters.verdicts import evaluate, metric_columns
+from multitalk.filters.verdicts import evaluate_policy, metric_columns
 from multitalk.filters.word_times import TimedWord
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
 from multitalk.flows.building.clip import ClipInWork, ClipStages
@@ -53,7 +53,7 @@ _VAD_WINDOW = 512
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _CheckedCandidate:
     """A candidate, what speaks against it, and the times of its words where nothing does."""
 
     row: ClipRow
@@ -86,17 +86,17 @@ class VideoDiscoverer:
             properties = probe(fetched)
             _refuse(video.video_id, properties, self._settings)
             candidates = self._candidates(fetched, properties, progress)
-            judged = self._build(video, fetched, properties, candidates, scratch, progress)
+            checked = self._build(video, fetched, properties, candidates, scratch, progress)
         except Exception as error:
             return failed_result(video, as_clip_error(error, video.video_id, Stage.LANDMARKS), fingerprint)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         refused = tuple(
             Refused(one.row.start_sec or 0.0, one.row.end_sec or 0.0, one.objections)
-            for one in judged
+            for one in checked
             if one.objections
         )
-        good = [one for one in judged if not one.objections]
+        good = [one for one in checked if not one.objections]
         clips = {
             f"{video.video_id}_{index}": _annotation(video, one, self._settings.language.lower())
             for index, one in enumerate(good)
@@ -113,7 +113,7 @@ class VideoDiscoverer:
         size = (video.width, video.height)
         return find_candidates(sampled_frames, cuts, frame_count, speech, size, self._settings.candidates)
 
-    def _speech(self, source: Path) -> Speech:
+    def _speech(self, source: Path) -> SpeechActivity:
         """Where the video's sound holds speech, on the grid of frames."""
         samples = source_sound(source)
         per_frame = AUDIO_RATE // FPS
@@ -121,10 +121,10 @@ class VideoDiscoverer:
         windows = self._speech_detector.probabilities(samples)
         frames = np.arange(-(-len(samples) // per_frame))
         at = np.minimum(frames * per_frame // _VAD_WINDOW, max(0, len(windows) - 1))
-        return Speech(intervals, windows[at] if len(windows) else np.zeros(0, np.float32))
+        return SpeechActivity(intervals, windows[at] if len(windows) else np.zeros(0, np.float32))
 
     def _look(
-        self, source: Path, video: SourceVideo, speech: Speech, progress: Callable[[float], None]
+        self, source: Path, video: SourceVideo, speech: SpeechActivity, progress: Callable[[float], None]
     ) -> tuple[list[SampledFrame], list[int], int]:
         """Look for faces while there is speech, and for cuts throughout; also count the frames."""
         wanted = np.zeros(len(speech.probability) + _AROUND_SPEECH, bool)
@@ -173,7 +173,7 @@ class VideoDiscoverer:
         candidates: Sequence[Candidate],
         scratch: Path,
         progress: Callable[[float], None],
-    ) -> list[_Judged]:
+    ) -> list[_CheckedCandidate]:
         """Take the candidates through the build's stages, and judge them."""
         annotations = [
             _candidate_annotation(video, index, candidate, self._settings.language.lower())
@@ -193,13 +193,13 @@ class VideoDiscoverer:
         good = [clip for clip in clips if clip.row.status == "ok"]
         self._stages.tell_waiting_languages(good)
         self._stages.sync(good)
-        judged = []
+        checked = []
         for clip in clips:
             objections = self._objections(clip.row)
             words = [] if objections else self._stages.timed_words(clip)
-            judged.append(_Judged(clip.row, objections, words))
+            checked.append(_CheckedCandidate(clip.row, objections, words))
             progress(_MEASURED)
-        return judged
+        return checked
 
     def _measure(self, clip: ClipInWork) -> None:
         for stage in (stage for stage in STAGES if stage in self._wanted):
@@ -218,8 +218,10 @@ class VideoDiscoverer:
             return (str(row.error_code),)
         schema = pa.schema([MANIFEST.field(name) for name in metric_columns(self._policy)])
         found = {name: getattr(row, name) for name in schema.names}
-        reasons = evaluate(self._policy, pa.Table.from_pylist([found], schema)).rejected_by().to_pylist()[0]
-        return (*reasons, *_unheard(row, self._settings))
+        reasons = (
+            evaluate_policy(self._policy, pa.Table.from_pylist([found], schema)).rejected_by().to_pylist()[0]
+        )
+        return (*reasons, *_speech_objections(row, self._settings))
 
     @cached_property
     def _speech_detector(self) -> SpeechDetector:
@@ -257,7 +259,7 @@ def _refuse(name: str, video: SourceVideo, settings: DiscoverSettings) -> None:
         raise ClipError(ErrorCode.FPS_TOO_LOW, message, Stage.TRIM)
 
 
-def _unheard(row: ClipRow, settings: DiscoverSettings) -> Iterator[str]:
+def _speech_objections(row: ClipRow, settings: DiscoverSettings) -> Iterator[str]:
     if not row.recognised_transcript:
         yield "no_words"
     if row.speaking_score is not None and row.speaking_score < settings.min_speaking_score:
@@ -296,8 +298,8 @@ def _clip_in_work(
     return ClipInWork(annotation, row, trimmed.clip_path, trimmed.audio_path)
 
 
-def _annotation(video: RawVideo, judged: _Judged, language: str) -> dict[str, Any]:
-    row = judged.row
+def _annotation(video: RawVideo, checked: _CheckedCandidate, language: str) -> dict[str, Any]:
+    row = checked.row
     assert row.start_sec is not None
     return {
         "youtube_id": video.video_id,
@@ -312,6 +314,6 @@ def _annotation(video: RawVideo, judged: _Judged, language: str) -> dict[str, An
                 "start_sec": round(row.start_sec + word.start_sec, 2),
                 "end_sec": round(row.start_sec + word.end_sec, 2),
             }
-            for word in judged.words
+            for word in checked.words
         ],
     }

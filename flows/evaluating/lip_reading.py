@@ -150,10 +150,12 @@ def _with_references(
     whisper = settings.whisper or require("whisper_base")
     code = whisper_code(language) or language_code(language)
     record = place / f"references-{whisper.resolve().name}.json"
-    heard = recognised_references(unknown, code, whisper, record, progress_of(f"{language}: clips heard"))
-    filled = [replace(clip, reference=heard.get(clip.clip_id, clip.reference)) for clip in clips]
+    recognised = recognised_references(
+        unknown, code, whisper, record, progress_of(f"{language}: clips heard")
+    )
+    filled = [replace(clip, reference=recognised.get(clip.clip_id, clip.reference)) for clip in clips]
     own = len(clips) - len(unknown)
-    return filled, f"References: {own} annotated, {len(heard)} by {whisper.resolve().name}."
+    return filled, f"References: {own} annotated, {len(recognised)} by {whisper.resolve().name}."
 
 
 def _noises(settings: ReadLipsSettings, source: Source) -> list[Noise]:

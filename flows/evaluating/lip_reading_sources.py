@@ -94,7 +94,7 @@ def open_source(settings: ReadLipsSettings, language: str, code: str) -> Source:
     return source
 
 
-class FaceFinder:
+class LargestFaceFinder:
     """Landmarks of the largest face of a video; MediaPipe starts with the first one."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ def _release(settings: ReadLipsSettings, language: str) -> Source:
     if not clips:
         raise SettingsError(f"release {release}: its split {settings.split!r} has no clip of {language}")
     source = Source(clips, release_speech(root, release, language))
-    source.mouth_crops[REAL_VIDEO] = release_mouth_crops(root, language, FaceFinder())
+    source.mouth_crops[REAL_VIDEO] = release_mouth_crops(root, language, LargestFaceFinder())
     source.versions[REAL_VIDEO] = lambda clip_id: file_version(clip_path(root, language, clip_id))
     try:
         head = _head_model(settings)
@@ -156,7 +156,7 @@ def _folder(folder: Path) -> Source:
 
 
 def _mouth_crops_of_videos(folder: Path) -> MouthCrops:
-    find = FaceFinder()
+    find = LargestFaceFinder()
     return video_mouth_crops(
         lambda clip_id: folder / f"{clip_id}.mp4", lambda clip_id: find(folder / f"{clip_id}.mp4")
     )

@@ -15,7 +15,7 @@ from multitalk.eval.tables import Table
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.flows.modelling.settings import EvaluateTalkerSettings
 from multitalk.flows.modelling.stored_heads import only_model, to_motion
-from multitalk.flows.modelling.trained_models import audio_encoder
+from multitalk.flows.modelling.trained_models import open_audio_encoder
 from multitalk.ground.settings import SettingsError
 from multitalk.manifests import open_dataset
 from multitalk.manifests.paths import audio_path
@@ -99,12 +99,12 @@ def _timed(
 
     # Talkers of the reference's architecture hold their own encoder.
     architecture = load_prior(settings.prior).prior.settings.architecture
-    speech_encoder = audio_encoder(settings.audio_encoder) if architecture == "multitalk" else None
+    encoder = open_audio_encoder(settings.audio_encoder) if architecture == "multitalk" else None
     for language, own in groupby(places, key=lambda place: place[0]):
         sounds = [audio_path(settings.root, language, clip_id) for _, clip_id in own]
         how = TalkSettings(languages={language: 1.0}, batch=1, device=settings.device)
         # The first clip opens the models and warms up; it is spoken once more.
-        spoken = talk([sounds[0], *sounds], settings.prior, settings.talker, head_model, how, speech_encoder)
+        spoken = talk([sounds[0], *sounds], settings.prior, settings.talker, head_model, how, encoder)
         next(spoken)
         for _ in sounds:
             begun = time.perf_counter()

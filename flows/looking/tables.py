@@ -15,7 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from multitalk.assets.fetch import AssetStatus
     from multitalk.flows.building.summary import BuildSummary
-    from multitalk.flows.running.doctor import Finding
+    from multitalk.flows.running.doctor import Check
 
 _STATE_STYLE = {"ok": "green", "warning": "yellow", "missing": "red"}
 
@@ -89,7 +89,7 @@ def print_summary(summary: BuildSummary) -> None:
     print_table(earlier)
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def print_checks(findings: Sequence[Check]) -> None:
     """Print what ``multitalk doctor`` found."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("", "state", "found", "what to do"):

@@ -127,9 +127,9 @@ def ask(head: AnnyHead, model: Path, count: int = 300) -> AskedEmbedding:
         start = vertices[_nearest_vertex(projected[:, vertices], seen, weights)]
         rows, barycentric = _best_places(head, projected, seen, weights, triangles, start)
         corners = projected[:, head.faces[rows]]
-        apart = np.linalg.norm((corners * barycentric[..., None]).sum(axis=2) - seen, axis=2)
-        weights = 1 / (1 + (apart / _FAR) ** 2) ** 2
-    spread = np.sqrt((weights * apart**2).sum(axis=0) / weights.sum(axis=0))
+        distance = np.linalg.norm((corners * barycentric[..., None]).sum(axis=2) - seen, axis=2)
+        weights = 1 / (1 + (distance / _FAR) ** 2) ** 2
+    spread = np.sqrt((weights * distance**2).sum(axis=0) / weights.sum(axis=0))
     return AskedEmbedding(rows, barycentric, spread)
 
 
@@ -171,8 +171,8 @@ def _nearest_vertex(projected: Array, seen: Array, weights: Array) -> IntArray:
     """(468,) the vertex that lands nearest over all pictures."""
     nearest = np.zeros(seen.shape[1], np.int64)
     for k in range(seen.shape[1]):
-        apart = ((projected - seen[:, k, None]) ** 2).sum(axis=2)
-        nearest[k] = (weights[:, k, None] * apart).sum(axis=0).argmin()
+        distance = ((projected - seen[:, k, None]) ** 2).sum(axis=2)
+        nearest[k] = (weights[:, k, None] * distance).sum(axis=0).argmin()
     return nearest
 
 
@@ -194,8 +194,8 @@ def _best_places(
         corners = corners.reshape(len(rows), 3, -1)
         target = (seen[:, k] * root).ravel()
         barycentric = closest_barycentric(target[None], corners)
-        apart = np.linalg.norm((corners * barycentric[..., None]).sum(axis=1) - target, axis=1)
-        best = int(apart.argmin())
+        distance = np.linalg.norm((corners * barycentric[..., None]).sum(axis=1) - target, axis=1)
+        best = int(distance.argmin())
         found.append(rows[best])
         shares.append(barycentric[best])
     return np.array(found), np.stack(shares)

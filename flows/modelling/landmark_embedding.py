@@ -99,12 +99,16 @@ def quality(found: Registration, flame: FlameArrays) -> dict[str, float]:
         theirs = read_mediapipe_embedding(published, flame.faces)
         points = found.points(flame.v_template, flame.faces)[theirs.landmarks]
         corners = flame.v_template[theirs.vertices]
-        apart = 1000 * np.linalg.norm(points - (corners * theirs.barycentric[..., None]).sum(axis=1), axis=1)
+        distance = 1000 * np.linalg.norm(
+            points - (corners * theirs.barycentric[..., None]).sum(axis=1), axis=1
+        )
         lips = np.isin(theirs.landmarks, LIPS)
         figures |= {
-            f"to FLAME's own embedding, {len(apart)} points, mean, mm": float(apart.mean()),
-            f"to FLAME's own embedding, {lips.sum()} points of the lips, mean, mm": float(apart[lips].mean()),
-            "to FLAME's own embedding, most, mm": float(apart.max()),
+            f"to FLAME's own embedding, {len(distance)} points, mean, mm": float(distance.mean()),
+            f"to FLAME's own embedding, {lips.sum()} points of the lips, mean, mm": float(
+                distance[lips].mean()
+            ),
+            "to FLAME's own embedding, most, mm": float(distance.max()),
         }
     return figures
 

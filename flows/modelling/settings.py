@@ -80,7 +80,7 @@ class TrainSettings(Settings):
     )
 
 
-class SpeakSettings(TalkSettings):
+class TalkFilesSettings(TalkSettings):
     """Which sounds are spoken, by which models, and where the motion goes."""
 
     audio: tuple[Path, ...] = Field(min_length=1, description="sound or video files of any length")

@@ -71,7 +71,7 @@ def train(kind: Kind, settings: TrainSettings, progress: Progress | None = None)
     )
 
 
-def audio_encoder(folder: Path | None) -> AudioEncoder:
+def open_audio_encoder(folder: Path | None) -> AudioEncoder:
     """Open the frozen audio encoder in a folder, Whisper base if none is given.
 
     Raises
@@ -97,7 +97,7 @@ def _with_folder(audio: AudioSettings) -> AudioSettings:
     return audio.model_copy(update={"directory": require("whisper_base")})
 
 
-def speak(
+def talk_to_files(
     audio: Sequence[Path],
     style: TalkSettings,
     prior: Path,
@@ -148,9 +148,11 @@ def speak(
     else:
         raise TalkError(f"{prior}: does not name its head model: give --head-model")
     # Talkers of the reference's architecture hold their own encoder.
-    speech_encoder = audio_encoder(encoder) if opened.prior.settings.architecture == "multitalk" else None
+    opened_encoder = (
+        open_audio_encoder(encoder) if opened.prior.settings.architecture == "multitalk" else None
+    )
     for path, place, spoken in zip(
-        audio, out, talk(audio, prior, talker, model, style, speech_encoder), strict=True
+        audio, out, talk(audio, prior, talker, model, style, opened_encoder), strict=True
     ):
         if place.suffix == ".mp4":
             _write_video(path, spoken.vertices, model, place)

@@ -26,7 +26,7 @@ _TIMEOUT_SEC = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One thing looked at."""
 
     what: str
@@ -36,7 +36,7 @@ class Finding:
     """What to do, empty where nothing is to be done."""
 
 
-def examine(root: Path, source_url: str) -> Iterator[Finding]:
+def examine(root: Path, source_url: str) -> Iterator[Check]:
     """Look at Python, packages, ffmpeg, GPU, assets, disk and the source, and yield what is found."""
     yield _python()
     yield from _packages()
@@ -49,12 +49,12 @@ def examine(root: Path, source_url: str) -> Iterator[Finding]:
     yield _source(source_url)
 
 
-def _python() -> Finding:
+def _python() -> Check:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    return Finding("Python", "ok", found)
+    return Check("Python", "ok", found)
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Check]:
     names = (
         "torch",
         "ai-edge-litert",
@@ -70,33 +70,33 @@ def _packages() -> Iterator[Finding]:
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(f"package {name}", "missing", "not installed", "run `make setup`")
-    yield Finding("packages", "ok", ", ".join(versions))
+            yield Check(f"package {name}", "missing", "not installed", "run `make setup`")
+    yield Check("packages", "ok", ", ".join(versions))
 
 
-def _ffmpeg() -> Finding:
+def _ffmpeg() -> Check:
     try:
         program = str(ffmpeg_exe())
         lines = _output([program, "-hide_banner", "-version"]).splitlines()
         encoders = _output([program, "-hide_banner", "-encoders"])
     except (FfmpegMissingError, OSError, subprocess.SubprocessError) as error:
-        return Finding(
+        return Check(
             "ffmpeg", "missing", str(error), "`apt-get install ffmpeg`, or `pip install imageio-ffmpeg`"
         )
     version = " ".join(lines[0].split()[:3]) if lines else "unknown version"
     found = f"{version} ({program})"
     if "libx264" not in encoders:
-        return Finding("ffmpeg", "missing", f"{found}, without libx264", "install an ffmpeg with libx264")
-    return Finding("ffmpeg", "ok", found)
+        return Check("ffmpeg", "missing", f"{found}, without libx264", "install an ffmpeg with libx264")
+    return Check("ffmpeg", "ok", found)
 
 
-def _mediapipe_libraries() -> Finding:
+def _mediapipe_libraries() -> Check:
     try:
         model = find("face_landmarker")
     except AssetError as error:
-        return Finding("MediaPipe", "missing", str(error), "remove that file, then `multitalk assets fetch`")
+        return Check("MediaPipe", "missing", str(error), "remove that file, then `multitalk assets fetch`")
     if model is None:
-        return Finding("MediaPipe", "warning", "not tried, for want of face_landmarker")
+        return Check("MediaPipe", "warning", "not tried, for want of face_landmarker")
     # In a process of its own: a library that fails to load prints and can end the process. Only a landmarker
     # that is made loads them all.
     code = (
@@ -107,51 +107,49 @@ def _mediapipe_libraries() -> Finding:
     try:
         done = subprocess.run(probe, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
-        return Finding(
+        return Check(
             "MediaPipe", "warning", "import took more than two minutes", "run `multitalk doctor` again"
         )
     if done.returncode == 0:
-        return Finding("MediaPipe", "ok", "loads, with its system libraries")
+        return Check("MediaPipe", "ok", "loads, with its system libraries")
     reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if ".so" in done.stderr:
-        return Finding(
-            "MediaPipe", "missing", reason, "`apt-get install libegl1 libgles2 libgl1 libglib2.0-0`"
-        )
+        return Check("MediaPipe", "missing", reason, "`apt-get install libegl1 libgles2 libgl1 libglib2.0-0`")
     # Its native code also stops where the machine hides itself, for instance a container without /sys.
-    return Finding(
+    return Check(
         "MediaPipe", "missing", reason, "the message is MediaPipe's own; is /sys mounted, is memory free?"
     )
 
 
-def _gpu() -> Finding:
+def _gpu() -> Check:
     try:
         import torch
     except ImportError:
-        return Finding("GPU", "warning", "not looked at: torch is not installed", "run `make setup`")
+        return Check("GPU", "warning", "not looked at: torch is not installed", "run `make setup`")
     if not torch.cuda.is_available():
-        return Finding("GPU", "warning", "none; everything runs on the CPU", "")
+        return Check("GPU", "warning", "none; everything runs on the CPU", "")
     names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-    return Finding("GPU", "ok", names)
+    return Check("GPU", "ok", names)
 
 
-def _javascript() -> Finding:
+def _javascript() -> Check:
     runtime = next(filter(None, map(shutil.which, ("deno", "node", "bun", "qjs"))), None)
     if runtime is None:
-        return Finding(
+        return Check(
             "JavaScript",
             "warning",
             "no runtime; YouTube hides formats from yt-dlp without one",
             "`pip install deno` (other sources need none)",
         )
-    return Finding("JavaScript", "ok", f"{runtime} (for YouTube)")
+    return Check("JavaScript", "ok", f"{runtime} (for YouTube)")
 
 
-def _assets() -> Iterator[Finding]:
+def _assets() -> Iterator[Check]:
     for status in statuses():
         if status.asset.name in _NEEDED_ASSETS:
             ready = status.state == "present"
             found = str(status.path or status.action) if ready else status.state
-            yield Finding(
+            yield Check(
                 f"asset {status.asset.name}",
                 "ok" if ready else "missing",
                 found,
@@ -159,35 +157,35 @@ def _assets() -> Iterator[Finding]:
             )
 
 
-def _disk(root: Path) -> Finding:
+def _disk(root: Path) -> Check:
     folder = next(p for p in (root.absolute(), *root.absolute().parents) if p.exists())
     if not folder.is_dir():
-        return Finding("disk", "missing", f"{folder} is no folder", "choose another --root")
+        return Check("disk", "missing", f"{folder} is no folder", "choose another --root")
     free = shutil.disk_usage(folder).free / 1e9
     if not os.access(folder, os.W_OK):
-        return Finding("disk", "missing", f"{folder} is not writable", "choose another --root")
+        return Check("disk", "missing", f"{folder} is not writable", "choose another --root")
     state: Literal["ok", "warning"] = "ok" if free >= _FREE_GB_WANTED else "warning"
     action = "" if state == "ok" else f"a large build wants more than {_FREE_GB_WANTED} GB"
-    return Finding("disk", state, f"{free:.0f} GB free at {folder}", action)
+    return Check("disk", state, f"{free:.0f} GB free at {folder}", action)
 
 
-def _source(source_url: str) -> Finding:
+def _source(source_url: str) -> Check:
     try:
         parts = urlsplit(source_url)
     except ValueError as error:
-        return Finding("source", "missing", f"{source_url}: {error}", "give another --source-url")
+        return Check("source", "missing", f"{source_url}: {error}", "give another --source-url")
     if parts.scheme not in ("http", "https"):
-        return Finding("source", "warning", f"{source_url}: not looked at", "")
+        return Check("source", "warning", f"{source_url}: not looked at", "")
     base = f"{parts.scheme}://{parts.netloc}/"
     try:
         request = urllib.request.Request(base, method="HEAD")  # noqa: S310  (the scheme was checked)
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SEC) as answer:  # noqa: S310
-            return Finding("source", "ok", f"{base} answers ({answer.status})")
+            return Check("source", "ok", f"{base} answers ({answer.status})")
     except urllib.error.HTTPError as error:
-        return Finding("source", "ok", f"{base} answers ({error.code})")
+        return Check("source", "ok", f"{base} answers ({error.code})")
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
-        return Finding("source", "warning", f"{base}: {reason}", "check the network, or give --source-url")
+        return Check("source", "warning", f"{base}: {reason}", "check the network, or give --source-url")
 
 
 def _output(command: list[str]) -> str:

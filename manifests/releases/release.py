@@ -32,7 +32,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
-from multitalk.ground.files import sync
+from multitalk.ground.files import flush_to_disk
 from multitalk.manifests import paths
 from multitalk.manifests.migrations import conform
 from multitalk.manifests.paths import DatasetError
@@ -98,7 +98,7 @@ def create_release(
     name: str,
     *,
     policy: str,
-    judge: Callable[[pa.Table], pa.Table],
+    add_verdicts: Callable[[pa.Table], pa.Table],
     settings: ReleaseSettings | None = None,
     like: str | None = None,
     split: Callable[[pa.Table], pa.Array] | None = None,
@@ -111,7 +111,7 @@ def create_release(
         Name of the release, which becomes a folder.
     policy
         Text of the policy, kept with the release.
-    judge
+    add_verdicts
         Fills `accepted` of the manifest rows by that policy.
     settings
         Title, licence, shares of the split and so on.
@@ -132,7 +132,7 @@ def create_release(
     folder = release_folder(root, name)
     if folder.exists():
         raise DatasetError(f"{folder} exists: a release is never changed, choose another name")
-    clips = _accepted(root, judge)
+    clips = _accepted(root, add_verdicts)
     if split is None:
         cuts, settings = _cuts(root, clips, settings, like)
         sides = assign(clips, cuts, settings.split.seed)
@@ -150,7 +150,7 @@ def create_release(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync(folder.parent)
+    flush_to_disk(folder.parent)
     return Release(folder, sha256(folder / _SUMS), len(clips))
 
 
@@ -211,8 +211,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _accepted(root: Path, judge: Callable[[pa.Table], pa.Table]) -> pa.Table:
-    clips = judge(read_manifest(root))
+def _accepted(root: Path, add_verdicts: Callable[[pa.Table], pa.Table]) -> pa.Table:
+    clips = add_verdicts(read_manifest(root))
     keep = pc.and_(pc.fill_null(clips["accepted"], False), pc.invert(read_takedown(root).holds(clips)))
     clips = clips.filter(keep)
     if not len(clips):
@@ -257,7 +257,7 @@ def _write_sums(folder: Path) -> None:
     files = sorted(folder.iterdir())
     (folder / _SUMS).write_text("".join(f"{sha256(file)}  {file.name}\n" for file in files), "utf-8")
     for file in (*files, folder / _SUMS, folder):
-        sync(file)
+        flush_to_disk(file)
 
 
 def _motion_sums(root: Path, clips: pa.Table) -> str:

@@ -18,11 +18,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from multitalk.ground.files import locked, reading, sync, temporary_beside
+from multitalk.ground.files import flush_to_disk, locked, reading, temporary_beside
 from multitalk.manifests import paths
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.schema import DEPENDENT_STAGES, FINGERPRINTS, MANIFEST, STAGES
-from multitalk.manifests.storage.reading import merged, read_file, rows_of_language, videos_of_language
+from multitalk.manifests.storage.reading import (
+    merged_rows,
+    read_rows_and_videos,
+    rows_of_language,
+    videos_of_language,
+)
 from multitalk.manifests.storage.redo_log import finish_commits
 from multitalk.manifests.tables import footer_videos, is_current, open_file, videos_footer, write_manifest
 
@@ -76,19 +81,19 @@ def compact_videos(root: Path, language: str, video_ids: Collection[str]) -> Non
     while True:
         with reading(root):
             found = {place: _version(place) for place in _fragments_of(root, language, video_ids)}
-            read = [read_file(place, language) for place in found]
+            read = [read_rows_and_videos(place, language) for place in found]
         if not found:
             return
         with temporary_beside(paths.part_path(root, language)) as temporary:
             videos = {video: fingerprint for _, videos in read for video, fingerprint in videos.items()}
-            write_manifest(merged([rows for rows, _ in read]), temporary, videos_footer(videos))
+            write_manifest(merged_rows([rows for rows, _ in read]), temporary, videos_footer(videos))
             with locked(root, exclusive=True):
                 if all(_version_or_none(place) == version for place, version in found.items()):
                     parts = paths.parts(root, language)
                     number = 1 + max(map(paths.part_number, parts), default=-1)
                     temporary.replace(paths.part_path(root, language, number))
                     # On the disk before what it replaces goes.
-                    sync(temporary.parent)
+                    flush_to_disk(temporary.parent)
                     for place in found:
                         place.unlink()
                     return
@@ -167,7 +172,7 @@ def _merge(root: Path, language: str) -> None:
     for old in (*fragments, *parts[:-1]):
         old.unlink()
     place.replace(settled)
-    sync(settled.parent)
+    flush_to_disk(settled.parent)
 
 
 def _rewrite(root: Path, language: str, change: Change) -> None:

@@ -115,7 +115,7 @@ def videos_of_language(root: Path, language: str) -> dict[str, str]:
     return videos
 
 
-def merged(tables: Sequence[pa.Table], wanted: pa.Schema = MANIFEST) -> pa.Table:
+def merged_rows(tables: Sequence[pa.Table], wanted: pa.Schema = MANIFEST) -> pa.Table:
     """Rows of several files that share no video, sorted by video and clip."""
     if not tables:
         return wanted.empty_table()
@@ -123,7 +123,7 @@ def merged(tables: Sequence[pa.Table], wanted: pa.Schema = MANIFEST) -> pa.Table
     return (table if len(tables) == 1 else table.sort_by(_ORDER)).select(wanted.names)
 
 
-def read_file(place: Path, language: str) -> tuple[pa.Table, dict[str, str]]:
+def read_rows_and_videos(place: Path, language: str) -> tuple[pa.Table, dict[str, str]]:
     """All rows of one part or fragment with the columns of today, and its source videos with their fingerprints."""
     file = open_file(place)
     return _read(file, place, MANIFEST, language), footer_videos(file)
@@ -183,7 +183,7 @@ def _ranked(tables: Sequence[pa.Table], wanted: pa.Schema) -> pa.Table:
         hidden = pa.array(sorted(videos & seen), pa.string())
         kept.append(table.filter(pc.invert(pc.is_in(table["video_id"], hidden))) if len(hidden) else table)
         seen |= videos
-    return merged(kept, wanted)
+    return merged_rows(kept, wanted)
 
 
 def _read(

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from multitalk.ground.files import atomic, locked, sync
+from multitalk.ground.files import atomic, flush_to_disk, locked
 from multitalk.ground.leases import Holder, held, holder_of
 from multitalk.manifests import paths
 from multitalk.manifests.paths import DatasetError, UnsafeNameError, check_inside, check_name
@@ -137,9 +137,9 @@ def decide(root: Path, language: str, video_id: str, decision: Decision) -> None
     _check_held(folder)
     _check_places(root, decision)
     for name in decision.moves:
-        sync(folder / name)
+        flush_to_disk(folder / name)
     _sync_folders(folder, decision.moves)
-    sync(folder.parent)
+    flush_to_disk(folder.parent)
     with atomic(folder / LOG_NAME) as temporary:
         temporary.write_text(json.dumps({"moves": decision.moves, "deletes": decision.deletes}), "utf-8")
 
@@ -255,7 +255,7 @@ def _sync_folders(base: Path, names: Iterable[str]) -> None:
     folders = {parent for name in names for parent in (base / name).parents if parent.is_relative_to(base)}
     for folder in sorted(folders, reverse=True):
         if folder.is_dir():
-            sync(folder)
+            flush_to_disk(folder)
 
 
 def _move(staged: Path, place: Path) -> None:

@@ -26,9 +26,9 @@ def atomic(place: Path) -> Iterator[Path]:
     """
     with temporary_beside(place) as temporary:
         yield temporary
-        sync(temporary)
+        flush_to_disk(temporary)
         temporary.replace(place)
-    sync(place.parent)
+    flush_to_disk(place.parent)
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def temporary_beside(place: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sync(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Wait until a file or folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

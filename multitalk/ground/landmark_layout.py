@@ -41,7 +41,7 @@ RIGHT_IRIS, LEFT_IRIS = range(468, 473), range(473, 478)
 """Centre first, then four points on the rim."""
 
 
-class Region(StrEnum):
+class LandmarkRegion(StrEnum):
     """A part of the face whose landmarks share one standard deviation."""
 
     lips = "lips"
@@ -52,13 +52,13 @@ class Region(StrEnum):
 
 
 def regions() -> npt.NDArray[np.str_]:
-    """(468,) the `Region` of every mesh landmark."""
-    names = np.full(MESH_COUNT, Region.skin.value, dtype="<U5")
+    """(468,) the `LandmarkRegion` of every mesh landmark."""
+    names = np.full(MESH_COUNT, LandmarkRegion.skin.value, dtype="<U5")
     for region, ids in (
-        (Region.oval, FACE_OVAL),
-        (Region.brows, RIGHT_BROW + LEFT_BROW),
-        (Region.eyes, RIGHT_EYE + LEFT_EYE),
-        (Region.lips, LIPS),
+        (LandmarkRegion.oval, FACE_OVAL),
+        (LandmarkRegion.brows, RIGHT_BROW + LEFT_BROW),
+        (LandmarkRegion.eyes, RIGHT_EYE + LEFT_EYE),
+        (LandmarkRegion.lips, LIPS),
     ):
         names[list(ids)] = region.value
     return names

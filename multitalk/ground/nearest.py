@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(name: str, choices: Iterable[str]) -> str | None:
+def nearest_name(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice that is most like `name`, in any case of letters; None where none is like it."""
     by_lower = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1)
@@ -13,5 +13,5 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return `; did you mean ...?` with the nearest choice, or nothing; to be put after a message."""
-    found = nearest(name, choices)
+    found = nearest_name(name, choices)
     return f"; did you mean {found}?" if found else ""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from multitalk.ground.nearest import did_you_mean, nearest
+from multitalk.ground.nearest import did_you_mean, nearest_name
 from multitalk.ground.untrusted.safe_yaml import parse_yaml, read_yaml_text
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -94,4 +94,8 @@ def nearest_setting(name: str, names: Iterable[str]) -> str | None:
         return min(elsewhere, key=len)
     beside = [other for other in known if other.rpartition(".")[0] == name.rpartition(".")[0]]
     by_last = {other.rpartition(".")[2]: other for other in reversed(known)}
-    return nearest(name, beside) or nearest(name, known) or by_last.get(nearest(last, by_last) or "")
+    return (
+        nearest_name(name, beside)
+        or nearest_name(name, known)
+        or by_last.get(nearest_name(last, by_last) or "")
+    )

@@ -103,7 +103,7 @@ def release_root(tmp_path):
     def test_split(clips):
         return pa.array(["test"] * len(clips), pa.string())
 
-    create_release(tmp_path, "first", policy="", judge=accept, split=test_split)
+    create_release(tmp_path, "first", policy="", add_verdicts=accept, split=test_split)
     sound = paths.audio_path(tmp_path, "german", "v_0")
     sound.parent.mkdir(parents=True)
     with wave.open(str(sound), "wb") as file:

@@ -5,9 +5,9 @@ import pytest
 from multitalk.filters.policy import PolicyError, load_policy, policy_text, shipped_policies
 from multitalk.filters.verdicts import (
     apply,
-    compare,
-    evaluate,
-    explain,
+    compare_verdicts,
+    evaluate_policy,
+    explain_clip,
     explained_rows,
     metric_columns,
     waterfall,
@@ -57,7 +57,7 @@ def policy(tmp_path, rules, head="name: test\ndescription: a test\n"):
 
 
 def verdicts_of(policy, *changes):
-    return evaluate(policy, clips(*changes)).rejected_by().to_pylist()
+    return evaluate_policy(policy, clips(*changes)).rejected_by().to_pylist()
 
 
 RULE = (
@@ -131,7 +131,7 @@ def test_absolute_languages_missing_and_groups(tmp_path):
 
 def test_a_failed_clip_is_rejected_by_its_status_alone():
     failed = {"status": "failed", "error_code": "no_face", "face_coverage": None}
-    verdicts = evaluate(load_policy("default", MANIFEST), clips(failed, {}))
+    verdicts = evaluate_policy(load_policy("default", MANIFEST), clips(failed, {}))
     assert verdicts.rejected_by().to_pylist() == [["status"], []]
     assert verdicts.accepted.tolist() == [False, True]
 
@@ -294,7 +294,7 @@ def test_the_waterfall_counts_first_alone_and_all():
         {"face_count_max": 2, "speech_ratio": 0.1},
         {"speech_ratio": 0.1, "language": "thai"},
     )
-    verdicts = evaluate(load_policy("default", MANIFEST), table)
+    verdicts = evaluate_policy(load_policy("default", MANIFEST), table)
     result = waterfall(verdicts)
     assert (result.clips, result.accepted) == (4, 1)
     counts = {row.rule: (row.first, row.alone, row.all) for row in result.rows if row.all}
@@ -311,7 +311,7 @@ def test_the_waterfall_counts_first_alone_and_all():
 
 
 def test_explain_says_what_each_rule_found():
-    outcomes = explain(
+    outcomes = explain_clip(
         load_policy("default", MANIFEST), clips({"yaw_deg": [-60, -51.25, 3], "mouth_visibility": None})
     )
     by_rule = {outcome.rule: outcome for outcome in outcomes}
@@ -320,7 +320,7 @@ def test_explain_says_what_each_rule_found():
     assert by_rule["mouth_visible"].what == "mouth_visibility was not measured, which the rule accepts"
     assert "far corner of the mouth" in by_rule["frontal"].reason
     failed = clips({"status": "failed", "error_code": "no_face", "error_message": "no face in 97 frames"})
-    [outcome] = explain(load_policy("default", MANIFEST), failed)
+    [outcome] = explain_clip(load_policy("default", MANIFEST), failed)
     assert not outcome.holds
     assert outcome.what == "status = failed (no_face): no face in 97 frames"
 
@@ -328,7 +328,7 @@ def test_explain_says_what_each_rule_found():
 def test_two_policies_are_compared():
     table = clips({}, {"source_scale": 3.0}, {"face_count_max": 2}, {"yaw_deg": [0, 50, 60]})
     names = ("default", "multitalk-paper")
-    result = compare(*(evaluate(load_policy(name, MANIFEST), table) for name in names))
+    result = compare_verdicts(*(evaluate_policy(load_policy(name, MANIFEST), table) for name in names))
     assert (result.both, result.neither) == (2, 1)
     assert result.lost.tolist() == [False] * 4
     assert result.gained.tolist() == [False, False, False, True]

@@ -3,7 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multitalk.filters.language_codes import CONFUSABLE, MULTITALK_LANGUAGES, NAME_OF_CODE, whisper_code
-from multitalk.filters.transcript import MAX_CHARACTERS, character_error_rate, edit_distance, normalise
+from multitalk.filters.transcript import (
+    MAX_CHARACTERS,
+    character_error_rate,
+    edit_distance,
+    normalise_transcript,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +30,7 @@ from multitalk.filters.transcript import MAX_CHARACTERS, character_error_rate, e
     ],
 )
 def test_the_same_words_are_equal_after_normalisation(code, annotated, recognised):
-    assert normalise(annotated, code) == normalise(recognised, code) != ""
+    assert normalise_transcript(annotated, code) == normalise_transcript(recognised, code) != ""
     assert character_error_rate(annotated, recognised, code) == 0
 
 
@@ -43,7 +48,7 @@ def test_the_same_words_are_equal_after_normalisation(code, annotated, recognise
     ],
 )
 def test_different_words_stay_different(code, one, other):
-    assert normalise(one, code) != normalise(other, code)
+    assert normalise_transcript(one, code) != normalise_transcript(other, code)
 
 
 def test_error_rate_counts_edits_over_the_reference():
@@ -77,8 +82,8 @@ def test_distance_is_the_recursive_definition(one, other):
 
 @given(st.text(max_size=40), st.sampled_from(sorted(NAME_OF_CODE)))
 def test_any_text_normalises_to_a_fixed_point(text, code):
-    once = normalise(text, code)
-    assert normalise(once, code) == once
+    once = normalise_transcript(text, code)
+    assert normalise_transcript(once, code) == once
 
 
 def test_every_multitalk_language_has_a_code():

@@ -169,7 +169,7 @@ def release_of_talk(talking_dataset, tmp_path):
     def all_test(clips):
         return pa.array(["test"] * len(clips), pa.string())
 
-    create_release(root, "v1", policy="", judge=lambda clips: clips, split=all_test)
+    create_release(root, "v1", policy="", add_verdicts=lambda clips: clips, split=all_test)
     return root
 
 
@@ -178,17 +178,23 @@ def talking_models(tmp_path):
     """Arguments that name a prior and a talker of random weights that belong together."""
     import torch
 
-    from multitalk.flows.modelling.trained_models import audio_encoder
-    from multitalk.training.model.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
+    from multitalk.flows.modelling.trained_models import open_audio_encoder
+    from multitalk.training.model.model_files import (
+        PriorFile,
+        TalkerFile,
+        save_prior,
+        save_talker,
+        weights_digest,
+    )
     from multitalk.training.model.motion_prior import MotionPrior
     from multitalk.training.model.talker import Talker
     from multitalk.training.presets import PRIORS, TALKERS
 
     torch.manual_seed(0)
-    head, encoder = canonical_head_model(require("face_landmarker")), audio_encoder(None)
+    head, encoder = canonical_head_model(require("face_landmarker")), open_audio_encoder(None)
     still = torch.zeros(head.expression_size + 3)
     prior = MotionPrior(PRIORS["tiny"].model, still, still + 1)
     talker = Talker(TALKERS["tiny"].model, encoder.width, prior.settings)
     save_prior(PriorFile(prior, head.key), tmp_path / "prior.pt")
-    save_talker(TalkerFile(talker, digest(prior), encoder.fingerprint), tmp_path / "talker.pt")
+    save_talker(TalkerFile(talker, weights_digest(prior), encoder.fingerprint), tmp_path / "talker.pt")
     return ["--prior", str(tmp_path / "prior.pt"), "--talker", str(tmp_path / "talker.pt")]

@@ -1,7 +1,7 @@
 """Prefect's artifact of a build says what the report page says."""
 
 from multitalk.flows.artifact import build_markdown
-from multitalk.flows.building.dataset_policy import judge
+from multitalk.flows.building.dataset_policy import apply_policy
 from multitalk.flows.building.summary import summarise
 from multitalk.manifests.store import commit_fragment
 
@@ -16,7 +16,7 @@ def test_the_artifact_has_totals_waterfall_distributions_and_failures(tmp_path):
     commit_fragment(tmp_path, "german", "v", rows, fingerprint="f")
     before = build_markdown(summarise(tmp_path, built=1, skipped=0, seconds=1.0))
     assert "policy" not in before
-    judge(tmp_path, "imported")
+    apply_policy(tmp_path, "imported")
     text = build_markdown(summarise(tmp_path, built=1, skipped=7, seconds=1.0, notes=("No LR-ASD.",)))
     assert "1 source videos built in 1 s, 7 done before." in text
     assert "No LR-ASD." in text

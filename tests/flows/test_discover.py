@@ -27,7 +27,7 @@ from multitalk.flows.discovering.results import (
     write_result,
 )
 from multitalk.flows.discovering.settings import DiscoverSettings
-from multitalk.flows.discovering.video import _annotation, _Judged
+from multitalk.flows.discovering.video import _annotation, _CheckedCandidate
 from multitalk.flows.running.supervise import Events
 from multitalk.flows.running.worker_process import read_signs
 from multitalk.manifests import open_dataset
@@ -127,7 +127,7 @@ def test_a_build_goes_on_with_the_source_that_was_discovered(tmp_path, name):
     ]
     row = ClipRow("c", "v", "german", start_sec=1.0, end_sec=3.0, recognised_transcript="so")
     row.bbox = {"top": 0.1, "bottom": 0.9, "left": 0.1, "right": 0.9}
-    clips = {f"{v.video_id}_0": _annotation(v, _Judged(row, (), []), "german") for v in found}
+    clips = {f"{v.video_id}_0": _annotation(v, _CheckedCandidate(row, (), []), "german") for v in found}
     (tmp_path / "a.json").write_text(json.dumps(clips))
     videos = source_videos(read_annotations([tmp_path / "a.json"]), BuildSettings())
     assert not any(video.invalid for video in videos)

@@ -25,7 +25,7 @@ def test_there_are_a_dozen():
 @pytest.mark.parametrize("root", ["settled"], indirect=True)
 def test_it_runs(root, accept_ok, sql):
     compact(root, accept_ok)
-    create_release(root, "v1", policy="p", judge=accept_ok, settings=ReleaseSettings())
+    create_release(root, "v1", policy="p", add_verdicts=accept_ok, settings=ReleaseSettings())
     result = query(root, sql)
     assert result.num_columns >= 2
     if "releases" in sql and "HAVING" not in sql:

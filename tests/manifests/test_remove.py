@@ -193,7 +193,7 @@ def test_a_clip_that_was_listed_while_it_was_being_built_is_not_committed(root, 
 
 
 def test_traces_go_and_releases_and_exports_are_named(root, accept_ok, tmp_path):
-    create_release(root, "v1", policy="p", judge=accept_ok, settings=ReleaseSettings())
+    create_release(root, "v1", policy="p", add_verdicts=accept_ok, settings=ReleaseSettings())
     compact(root, accept_ok)
     out = tmp_path / "out"
     export_webdataset(root, divided_clips(root), out)

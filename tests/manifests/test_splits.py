@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from multitalk.manifests.paths import DatasetError
-from multitalk.manifests.splits import Cuts, SplitSettings, assign, find_cuts, place, read_lists, write_lists
+from multitalk.manifests.splits import (
+    Cuts,
+    SplitSettings,
+    assign,
+    find_cuts,
+    read_lists,
+    split_position,
+    write_lists,
+)
 
 
 def clips(languages, videos, per_video=5, seed=0):
@@ -65,7 +73,7 @@ def test_seeds_divide_differently_and_repeatably():
         result = assign(table, find_cuts(table, settings), seed).to_pylist()
         assert splits.setdefault(seed, result) == result
     assert splits[0] != splits[1]
-    assert place("QrDZjUeiUwc", 0) == pytest.approx(0.63195, abs=1e-5)
+    assert split_position("QrDZjUeiUwc", 0) == pytest.approx(0.63195, abs=1e-5)
 
 
 @given(st.integers(1, 12), st.floats(0, 0.45), st.floats(0, 0.45))

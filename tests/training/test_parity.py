@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from multitalk.training.layers.wav2vec2 import normalise
+from multitalk.training.layers.wav2vec2 import normalise_sound
 from multitalk.training.model.checkpoints import export_reference
 from multitalk.training.parity import compare, main
 from tests.golden import golden_models
@@ -43,8 +43,8 @@ def golden(plain, weights, heads, frames=11):
     prior, talker = weights
     generator = torch.Generator().manual_seed(5)
     template, x = torch.randn(1, 30, generator=generator), torch.randn(1, frames, 30, generator=generator)
-    audio = normalise(torch.randn(frames * 640 + 80, generator=generator))
-    short = normalise(audio[: int(len(audio) * 0.9)])
+    audio = normalise_sound(torch.randn(frames * 640 + 80, generator=generator))
+    short = normalise_sound(audio[: int(len(audio) * 0.9)])
     latents = plain.encode(prior, x[0] - template, heads)
     entries, codes = plain.quantise(prior, latents)
     reconstruction = plain.decode(prior, entries, heads) + template

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from multitalk.ground.untrusted.checkpoint_file import CheckpointError
-from multitalk.training.model.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
+from multitalk.training.model.model_files import (
+    PriorFile,
+    TalkerFile,
+    save_prior,
+    save_talker,
+    weights_digest,
+)
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.talker import Talker
 from multitalk.training.settings import MotionPriorSettings, TalkerSettings
@@ -34,7 +40,7 @@ def files(tmp_path, head_model, loudness):
     settings = TalkerSettings(hidden=8, layers=1, heads=2, feed_forward=8, languages=("french", "thai"))
     talker = Talker(settings, loudness.width, sizes).eval()
     save_prior(PriorFile(prior, head_model.key), tmp_path / "prior.pt")
-    save_talker(TalkerFile(talker, digest(prior), "loudness"), tmp_path / "talker.pt")
+    save_talker(TalkerFile(talker, weights_digest(prior), "loudness"), tmp_path / "talker.pt")
     return tmp_path / "prior.pt", tmp_path / "talker.pt"
 
 
@@ -85,7 +91,7 @@ def test_the_references_models_speak_through_the_same_door(files, pair, head_mod
 
     torch.manual_seed(0)
     save_prior(PriorFile(pair.prior, None), tmp_path / "p.pt")
-    save_talker(TalkerFile(ReferenceTalker(talker), digest(pair.prior), None), tmp_path / "t.pt")
+    save_talker(TalkerFile(ReferenceTalker(talker), weights_digest(pair.prior), None), tmp_path / "t.pt")
     mix = TalkSettings(languages={"french": 0.3, "thai": 0.7})
     spoken = next(talk([sound(tmp_path / "a.wav", 0.5)], tmp_path / "p.pt", tmp_path / "t.pt", head, mix))
     assert spoken.vertices.shape == (12, 10, 3) and spoken.motion is None

@@ -197,7 +197,7 @@ class Wav2Vec2(nn.Module):
         Parameters
         ----------
         audio : sequence of Tensor
-            (S,) float32 of each clip, normalised by `normalise`.
+            (S,) float32 of each clip, normalised by `normalise_sound`.
         frame_counts : sequence of int, optional
             Frames of each clip at 25 a second: where the sound is too short for two tokens a frame, they
             are stretched to it (linear, ends kept) before the transformer, as the reference does.
@@ -251,7 +251,7 @@ def masked(x: Tensor, vector: Tensor, settings: Wav2Vec2Settings) -> Tensor:
     return torch.where(inside[..., None], vector.to(x.dtype), x)
 
 
-def normalise(audio: Tensor) -> Tensor:
+def normalise_sound(audio: Tensor) -> Tensor:
     """Give samples (S,) zero mean and unit variance; to this the reference's processor adds 1e-5."""
     return (audio - audio.mean()) / torch.sqrt(audio.var(correction=0) + 1e-5)
 

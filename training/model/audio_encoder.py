@@ -138,18 +138,18 @@ class Wav2Vec2Encoder:
         """Features (2 frames, width) float32 of samples (S,)."""
         import torch
 
-        from multitalk.training.layers.wav2vec2 import normalise
+        from multitalk.training.layers.wav2vec2 import normalise_sound
 
         needed = frames * SAMPLES_PER_FRAME
         audio = np.pad(audio[:needed], (0, max(0, needed - len(audio))))
         with torch.inference_mode():
-            sound = normalise(torch.from_numpy(audio).to(self._device))
+            sound = normalise_sound(torch.from_numpy(audio).to(self._device))
             if self._layers is None:
                 (tokens,) = self.model([sound], [frames])
             else:
                 tokens = self.model.below(sound, frames, self._layers)
-            heard: FloatArray = tokens[: 2 * frames].cpu().numpy()
-        return heard
+            features: FloatArray = tokens[: 2 * frames].cpu().numpy()
+        return features
 
 
 def load_audio_encoder(settings: AudioSettings, threads: int = 0) -> AudioEncoder:

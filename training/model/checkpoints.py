@@ -35,7 +35,7 @@ _NORM_NAMES = {  # torch's old name: its new one
 }
 
 
-def read_file(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `torch.save` wrote, tensors on the CPU.
 
     Raises
@@ -52,7 +52,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors of a checkpoint by name, weight norm under torch's new names."""
-    content = read_file(path)
+    content = read_checkpoint(path)
     state = content.get("state_dict", content)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds no state dict")

@@ -21,7 +21,7 @@ from multitalk.training.model.checkpoints import (
     load_reference_prior,
     load_reference_talker,
     load_strictly,
-    read_file,
+    read_checkpoint,
     save,
 )
 from multitalk.training.model.motion_prior import MotionPrior
@@ -129,16 +129,17 @@ def load_talker(
         raise CheckpointError(f"{path}: a talker of architecture {architecture} for another kind of prior")
     if content is None:
         return TalkerFile(load_reference_talker(path), None, None)
-    if content["prior"] != digest(prior):
+    if content["prior"] != weights_digest(prior):
         raise CheckpointError(
-            f"{path}: was trained with prior {content['prior']}, this is {digest(prior)}; give the one of its run"
+            f"{path}: was trained with prior {content['prior']}, this is {weights_digest(prior)}; "
+            "give the one of its run"
         )
     tuned_encoder = _tuned_encoder(content, path, audio_encoder) if content.get("tuning") else None
     talker = _talker(content, path, prior.settings, tuned_encoder)
     return TalkerFile(talker, content["prior"], content["audio_encoder"])
 
 
-def digest(prior: MotionPrior | ReferencePrior) -> str:
+def weights_digest(prior: MotionPrior | ReferencePrior) -> str:
     """First 16 hexadecimal digits of the SHA-256 of a prior's weights."""
     hashed = hashlib.sha256()
     for name, tensor in sorted(prior.state_dict().items()):
@@ -195,7 +196,7 @@ def _content(
 
 def _read(path: Path, kind: str) -> dict[str, Any] | None:
     """Content of one of our files; None for what may be the reference's."""
-    content = read_file(path)
+    content = read_checkpoint(path)
     if "multitalk" not in content:
         return None
     if content["multitalk"] != kind:

@@ -142,7 +142,7 @@ def frozen_layers(model: Wav2Vec2, tuning: TuningSettings) -> int:
     return layers - tuning.layers
 
 
-def merged(model: Wav2Vec2, tuned_encoder: TunedEncoder) -> Wav2Vec2:
+def merged_encoder(model: Wav2Vec2, tuned_encoder: TunedEncoder) -> Wav2Vec2:
     """Make a plain wav2vec 2.0 of the model that `tuned_encoder` was cut from and what it has learned."""
     whole = copy.deepcopy(model)
     first = frozen_layers(model, tuned_encoder.tuning)

@@ -139,7 +139,7 @@ def train_talker(
     from multitalk.training.data.motion_data import Samples
     from multitalk.training.model.audio_encoder import load_audio_encoder
     from multitalk.training.model.face_decoder import FaceDecoder
-    from multitalk.training.model.model_files import TalkerFile, digest, load_prior, save_talker
+    from multitalk.training.model.model_files import TalkerFile, load_prior, save_talker, weights_digest
     from multitalk.training.model.motion_prior import MotionPrior, statistics
     from multitalk.training.model.talker import Talker
     from multitalk.training.reference.talker import ReferenceTalker
@@ -159,7 +159,7 @@ def train_talker(
     fingerprint = None
     if isinstance(run.model, TalkerSettings) != isinstance(prior_file.prior, MotionPrior):
         raise TrainingError("talker and prior must be of the same architecture")
-    built_on = {"prior": digest(prior_file.prior)}
+    built_on = {"prior": weights_digest(prior_file.prior)}
     torch.manual_seed(run.training.seed)
     if isinstance(run.model, TalkerSettings):
         assert isinstance(prior_file.prior, MotionPrior)

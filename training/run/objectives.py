@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multitalk.training.layers.quantiser import Quantised
-from multitalk.training.layers.wav2vec2 import normalise
+from multitalk.training.layers.wav2vec2 import normalise_sound
 from multitalk.training.model.face_decoder import FaceDecoder
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.talker import Talker, mean_latents
@@ -57,7 +57,7 @@ def talker_losses(
 ) -> Losses:
     """Losses of a talker on motion (B, T, F), languages (B,) and sound as `motion_data.MotionBatch` has it."""
     if isinstance(talker, ReferenceTalker) and isinstance(prior, ReferencePrior):
-        audio = [normalise(clip) for clip in sound]
+        audio = [normalise_sound(clip) for clip in sound]
         styles = talker.learnable_style_emb(language)
         out = talker(prior, audio, styles, face(motion))
         return Losses(out.motion + out.latent, {"motion": out.motion, "latent": out.latent})

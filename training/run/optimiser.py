@@ -31,8 +31,8 @@ def make_optimiser(settings: OptimiserSettings, model: nn.Module) -> torch.optim
             groups[name.startswith("tuned_encoder.")].append(parameter)
     rate = settings.learning_rate
     chosen: list[dict[str, Any]] = [
-        {"params": parameters, "lr": rate * settings.audio_share if of_ears else rate}
-        for of_ears, parameters in groups.items()
+        {"params": parameters, "lr": rate * settings.audio_share if of_audio else rate}
+        for of_audio, parameters in groups.items()
         if parameters
     ]
     if settings.kind == "adam":

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from multitalk.training.data.motion_data import MotionBatch
 from multitalk.training.errors import TrainingError
-from multitalk.training.layers.wav2vec2 import TransformerEncoder, normalise
+from multitalk.training.layers.wav2vec2 import TransformerEncoder, normalise_sound
 from multitalk.training.model.face_decoder import FaceDecoder
 from multitalk.training.model.motion_prior import MotionPrior
 from multitalk.training.model.talker import Talker
@@ -292,7 +292,7 @@ class TalkerTask(Task):
         if isinstance(model, ReferenceTalker) and isinstance(prior, ReferencePrior):
             styles, audio = (
                 model.learnable_style_emb(batch.language),
-                [normalise(clip) for clip in batch.sound],
+                [normalise_sound(clip) for clip in batch.sound],
             )
             # The decoder makes its tables in float32, whatever the run's precision.
             with torch.autocast(self.device.type, enabled=False):

@@ -23,7 +23,7 @@ from multitalk.ground.untrusted.pickle_builder import Builder
 from multitalk.ground.untrusted.pickle_builder import Tensor as StoredTensor
 from multitalk.ground.untrusted.pickle_records import Named, PickleRefusedError
 from multitalk.ground.untrusted.pickles import is_tensor_part
-from multitalk.ground.untrusted.torch_layout import read_row, read_zip
+from multitalk.ground.untrusted.torch_layout import read_legacy, read_zip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,7 +125,7 @@ def read_content(path: Path, *, objects: bool = False) -> dict[Any, Any]:
         if zipfile.is_zipfile(file):
             records, storages = read_zip(file, allowed)
         else:
-            records, storages = read_row(read_untrusted(path, LARGEST_OLD_CHECKPOINT), allowed)
+            records, storages = read_legacy(read_untrusted(path, LARGEST_OLD_CHECKPOINT), allowed)
         content = Builder(storages, tensor, inert=objects).plain(records)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a checkpoint")

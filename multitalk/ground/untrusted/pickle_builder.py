@@ -19,7 +19,7 @@ from multitalk.ground.untrusted.stored_arrays import (
     dtype_of,
     view_of,
 )
-from multitalk.ground.untrusted.torch_layout import BFLOAT16, Storages, is_storage, read_row
+from multitalk.ground.untrusted.torch_layout import BFLOAT16, Storages, is_storage, read_legacy
 
 MOST_BYTES = 8 * GIB
 """That the arrays of one file take, where they take more than the file: sparse matrices."""
@@ -244,7 +244,7 @@ class Builder:
             return self._storages(where)
         if isinstance(where, Record) and where.maker == Named("torch.storage", "_load_from_bytes"):
             if id(where) not in self._made and where.arguments:
-                inner, storages = read_row(bytes_of(where.arguments[0]), is_storage)
+                inner, storages = read_legacy(bytes_of(where.arguments[0]), is_storage)
                 if not isinstance(inner, Outside):
                     raise PickleRefusedError("a tensor without bytes")
                 self._keep(where, storages(inner))

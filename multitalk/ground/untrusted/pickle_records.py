@@ -84,8 +84,8 @@ def read_records(data: bytes, allowed: Callable[[Named], bool], start: int = 0) 
     except PickleRefusedError:
         raise
     except (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
-        told = f"{type(error).__name__}: {str(error)[:100]}"
-        raise PickleRefusedError(f"damaged at byte {machine.at:,} ({told})") from error
+        message = f"{type(error).__name__}: {str(error)[:100]}"
+        raise PickleRefusedError(f"damaged at byte {machine.at:,} ({message})") from error
 
 
 class _Machine:

@@ -132,9 +132,9 @@ def refusing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UntrustedFileError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file raises almost anything
-        told = str(error) or type(error).__name__
+        message = str(error) or type(error).__name__
         raise UntrustedFileError(
-            f"{path} was refused: {told}; download it again from its publisher"
+            f"{path} was refused: {message}; download it again from its publisher"
         ) from error
 
 

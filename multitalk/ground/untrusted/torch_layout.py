@@ -89,7 +89,7 @@ def read_zip(file: BinaryIO, allowed: Allowed) -> tuple[Any, Storages]:
     return content, _storages(read)
 
 
-def read_row(data: bytes, allowed: Allowed) -> tuple[Any, Storages]:
+def read_legacy(data: bytes, allowed: Allowed) -> tuple[Any, Storages]:
     """Read what torch wrote before version 1.6: four pickles, a fifth of the storages' names, and their bytes.
 
     Raises

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from multitalk.eval.lip_reading.error_rates import count_errors, edit_distance, normalise
+from multitalk.eval.lip_reading.error_rates import count_errors, edit_distance, normalise_text
 
 
 def test_edit_distance_of_known_cases():
@@ -44,9 +44,9 @@ def test_an_empty_reference_has_no_rate():
     ],
 )
 def test_normalisation(text, fair, multitalk):
-    assert normalise(text, "fair") == fair
+    assert normalise_text(text, "fair") == fair
     if multitalk is not None:
-        assert normalise(text, "multitalk") == multitalk
+        assert normalise_text(text, "multitalk") == multitalk
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_normalisation(text, fair, multitalk):
     ],
 )
 def test_what_is_not_seen_is_no_error(text, same):
-    assert normalise(text, "fair") == normalise(same, "fair")
+    assert normalise_text(text, "fair") == normalise_text(same, "fair")
 
 
 def test_words_are_compared_as_wholes():

@@ -6,14 +6,16 @@ import pytest
 from multitalk.eval.motion.catalog import METRICS, choose_metrics, metrics_markdown
 from multitalk.eval.motion.distances import lip_vertex_error_squared
 from multitalk.eval.motion.metric import MotionPair
-from multitalk.eval.motion.regions import FaceRegions, Region
+from multitalk.eval.motion.regions import FaceRegions, VertexRegion
 from tests.golden import golden
 
 LIPS, UPPER = [1, 2, 3], [5, 6]
 
 
 def regions() -> FaceRegions:
-    return FaceRegions("toy", 8, Region.of("lips", LIPS, "toy"), (1, 2), Region.of("upper", UPPER, "toy"))
+    return FaceRegions(
+        "toy", 8, VertexRegion.of("lips", LIPS, "toy"), (1, 2), VertexRegion.of("upper", UPPER, "toy")
+    )
 
 
 def still(frames: int = 4) -> np.ndarray:
@@ -166,7 +168,7 @@ def test_an_unknown_metric_is_named():
 
 
 def test_a_metric_says_what_it_lacks():
-    bare = FaceRegions("toy", 8, Region.of("lips", LIPS, "toy"))
+    bare = FaceRegions("toy", 8, VertexRegion.of("lips", LIPS, "toy"))
     assert "FLAME_masks" in METRICS["fdd"].missing(bare, template=True)
     assert "template" in METRICS["fdd"].missing(regions(), template=False)
     assert "inner-lip" in METRICS["mtm"].missing(bare, template=True)

@@ -14,9 +14,9 @@ from multitalk.eval.motion.lip_trajectory import (
 )
 from multitalk.eval.motion.loops.alignment import warping_path
 from multitalk.eval.motion.metric import MotionPair
-from multitalk.eval.motion.regions import FaceRegions, Region
+from multitalk.eval.motion.regions import FaceRegions, VertexRegion
 
-REGIONS = FaceRegions("toy", 2, Region.of("lips", [0, 1], "toy"), (0, 1))
+REGIONS = FaceRegions("toy", 2, VertexRegion.of("lips", [0, 1], "toy"), (0, 1))
 
 
 def mouth(gap: np.ndarray) -> np.ndarray:

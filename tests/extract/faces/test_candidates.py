@@ -7,7 +7,7 @@ from multitalk.extract.crop import crop_box
 from multitalk.extract.faces.candidates import (
     CandidateSettings,
     SampledFrame,
-    Speech,
+    SpeechActivity,
     clip_box,
     clip_intervals,
     find_candidates,
@@ -33,7 +33,7 @@ def speech(*intervals, frames=500):
     heard = np.zeros(frames, np.float32)
     for start, end in intervals:
         heard[int(start) : int(end)] = 0.9
-    return Speech(intervals, heard)
+    return SpeechActivity(intervals, heard)
 
 
 def spans(sampled_frames, spoken, cuts=(), frames=500):
@@ -172,7 +172,7 @@ def test_the_shortest_clips_are_two_frames():
     with pytest.raises(ValueError, match="min_clip_sec"):
         CandidateSettings(min_clip_sec=0.02)
     settings = CandidateSettings(min_clip_sec=0.08, max_clip_sec=0.1)
-    spoken = Speech([(10.0, 200.0)], np.r_[np.zeros(12), np.ones(488)].astype(np.float32))
+    spoken = SpeechActivity([(10.0, 200.0)], np.r_[np.zeros(12), np.ones(488)].astype(np.float32))
     found = find_candidates(ALONE, (), 500, spoken, SIZE, settings)
     assert found
     assert {clip.frame_count for clip in found} == {2}

@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from multitalk.fit_flame.parameters.rotation import nearest, skew, to_axis_angle, to_matrix
+from multitalk.fit_flame.parameters.rotation import nearest_rotation, skew, to_axis_angle, to_matrix
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-7, 1e-3, 1.0, 3.0, torch.pi - 1e-6])
@@ -23,6 +23,6 @@ def test_gradient_at_zero_is_the_generator():
 
 
 def test_nearest_is_a_rotation_even_of_a_reflection():
-    matrix = nearest(torch.diag(torch.tensor([1.0, 2.0, -0.1])))
+    matrix = nearest_rotation(torch.diag(torch.tensor([1.0, 2.0, -0.1])))
     torch.testing.assert_close(matrix @ matrix.mT, torch.eye(3))
     assert torch.det(matrix) > 0

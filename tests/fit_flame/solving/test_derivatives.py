@@ -9,8 +9,15 @@ import torch
 from multitalk.fit_flame.parameters.rotation import to_matrix
 from multitalk.fit_flame.solving.jacobian import Columns
 from multitalk.fit_flame.solving.landmark_basis import landmark_basis
-from multitalk.fit_flame.solving.objective import Prior, evaluate, frame_hessian
-from multitalk.fit_flame.solving.residuals import ClipState, FrameState, Observations, centred, move, place
+from multitalk.fit_flame.solving.objective import Prior, cost_and_gradient, frame_hessian
+from multitalk.fit_flame.solving.residuals import (
+    ClipState,
+    FrameState,
+    Observations,
+    centred,
+    move,
+    place_landmarks,
+)
 
 FRAMES = 2
 
@@ -33,7 +40,7 @@ def problem(head):
         randn(FRAMES, 2) * 0.3,
         randn(FRAMES) * 0.05 + 2.4,
     )
-    points = place(basis, clip, frame)
+    points = place_landmarks(basis, clip, frame)
     rows = torch.arange(0, 468, 4)
     depths = centred(frame.log_scale.exp()[..., None] * points.camera[:, :, rows, 2])
     seen = Observations(
@@ -67,11 +74,11 @@ def test_gradient(problem):
     seen = seen._replace(
         points=seen.points + noise, depths=centred(seen.depths + 0.1 * noise[:, :, seen.depth_rows, 0])
     )
-    found = evaluate(basis, seen, NO_PRIOR, clip, frame).gradient
+    found = cost_and_gradient(basis, seen, NO_PRIOR, clip, frame).gradient
     numeric = torch.zeros_like(found)
     for k, step in _steps(found.shape[-1], 1e-6):
-        up = evaluate(basis, seen, NO_PRIOR, clip, move(frame, step)).frame_cost
-        down = evaluate(basis, seen, NO_PRIOR, clip, move(frame, -step)).frame_cost
+        up = cost_and_gradient(basis, seen, NO_PRIOR, clip, move(frame, step)).frame_cost
+        down = cost_and_gradient(basis, seen, NO_PRIOR, clip, move(frame, -step)).frame_cost
         numeric[..., k] = (up - down) / 2e-6
     torch.testing.assert_close(found, numeric, rtol=1e-4, atol=1e-3)
 
@@ -79,13 +86,13 @@ def test_gradient(problem):
 def test_second_derivatives_at_the_solution(problem):
     """Without residuals Gauss-Newton's Hessian is the true one: its product with a step is the gradient's change."""
     basis, seen, clip, frame = problem
-    here = evaluate(basis, seen, NO_PRIOR, clip, frame)
+    here = cost_and_gradient(basis, seen, NO_PRIOR, clip, frame)
     blocks = frame_hessian(basis, seen, NO_PRIOR, clip, frame, here, Columns.frame)
     e = frame.expression.shape[-1]
     steps = [step for _, step in _steps(blocks.shape[-1], 1e-5)]
     for step in steps[:e:9] + steps[e:]:
-        up = evaluate(basis, seen, NO_PRIOR, clip, move(frame, step)).gradient
-        down = evaluate(basis, seen, NO_PRIOR, clip, move(frame, -step)).gradient
+        up = cost_and_gradient(basis, seen, NO_PRIOR, clip, move(frame, step)).gradient
+        down = cost_and_gradient(basis, seen, NO_PRIOR, clip, move(frame, -step)).gradient
         moved = (up - down) / 2
         wanted = (blocks @ step[..., None])[..., 0]
         torch.testing.assert_close(moved, wanted, rtol=1e-3, atol=1e-2 * float(wanted.abs().max()))

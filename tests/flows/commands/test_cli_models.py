@@ -126,7 +126,13 @@ def test_unusable_arguments_end_in_one_line(arguments, said, tmp_path, monkeypat
 def reference_models(tmp_path):
     """A prior and a talker of the reference's architecture, as they are trained here: they name their head model."""
     from multitalk.fit_flame.heads.canonical import canonical_head_model
-    from multitalk.training.model.model_files import PriorFile, TalkerFile, digest, save_prior, save_talker
+    from multitalk.training.model.model_files import (
+        PriorFile,
+        TalkerFile,
+        save_prior,
+        save_talker,
+        weights_digest,
+    )
     from multitalk.training.reference.prior import ReferencePrior
     from multitalk.training.reference.talker import ReferenceTalker
     from multitalk.training.settings import ReferencePriorSettings, ReferenceTalkerSettings, Wav2Vec2Settings
@@ -141,7 +147,7 @@ def reference_models(tmp_path):
         ReferenceTalkerSettings(**sizes, latent=16, languages=("german", "japanese"), audio=audio)
     )
     save_prior(PriorFile(prior, head.key), tmp_path / "prior.pt")
-    save_talker(TalkerFile(talker, digest(prior), None), tmp_path / "talker.pt")
+    save_talker(TalkerFile(talker, weights_digest(prior), None), tmp_path / "talker.pt")
     return head, tmp_path / "prior.pt", tmp_path / "talker.pt"
 
 
@@ -150,7 +156,7 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
 ):
     from multitalk.flows.evaluating.talker import _timed
     from multitalk.flows.modelling.settings import EvaluateTalkerSettings
-    from multitalk.flows.modelling.trained_models import speak
+    from multitalk.flows.modelling.trained_models import talk_to_files
     from multitalk.manifests.paths import audio_path
     from multitalk.training.talk import TalkSettings
 
@@ -162,7 +168,7 @@ def test_models_that_hold_their_audio_encoder_need_no_other(
     sound = audio_path(talking_dataset, "german", "video00_0")
     monkeypatch.setattr("multitalk.flows.modelling.trained_models.load_head_model", lambda name: head)
     german = TalkSettings(languages={"german": 1})
-    assert list(speak([sound], german, prior, talker, [out])) == [19]  # so many pairs of tokens
+    assert list(talk_to_files([sound], german, prior, talker, [out])) == [19]  # so many pairs of tokens
     files = {"prior": prior, "talker": talker}
     settings = EvaluateTalkerSettings(root=talking_dataset, release="v1", **files)
     ((_, said),) = _timed(settings, [("german", "video00_0")], head)

@@ -12,7 +12,7 @@ from multitalk.extract.errors import ErrorCode
 from multitalk.flows.demo.articulation import articulate
 from multitalk.flows.demo.portrait import FACE_BOX, HEAD_CENTRE, SCALE, Look, Portrait, Pose
 from multitalk.flows.demo.sentences import SCRIPTS
-from multitalk.flows.demo.speech import SAMPLE_RATE, Sentence, speak
+from multitalk.flows.demo.speech import SAMPLE_RATE, Sentence, synthesise
 from multitalk.flows.demo.video_file import write_demo_video
 
 pytest.importorskip("espeakng_loader", reason="the extra `demo` is not installed")
@@ -149,7 +149,7 @@ def test_silence_keeps_the_mouth_closed():
 
 def test_speech_is_the_same_every_time():
     sentences = [script.short for script in SCRIPTS.values()]
-    first, second = speak(sentences), speak(sentences)
+    first, second = synthesise(sentences), synthesise(sentences)
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(one, other)
         assert 2 < len(one) / SAMPLE_RATE < 6
@@ -158,7 +158,7 @@ def test_speech_is_the_same_every_time():
 
 def test_unknown_voice_is_reported():
     with pytest.raises(RuntimeError, match="no voice 'atlantean'"):
-        speak([Sentence("atlantean", "?")])
+        synthesise([Sentence("atlantean", "?")])
 
 
 # Video

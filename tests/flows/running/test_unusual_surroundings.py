@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from multitalk.flows.building.dataset_policy import judge
+from multitalk.flows.building.dataset_policy import apply_policy
 from multitalk.flows.building.pending import pending_videos
 from multitalk.flows.building.plan import annotated_videos, annotation_files
 from multitalk.flows.building.settings import build_settings
@@ -50,7 +50,7 @@ def test_the_demo_replaces_nothing_but_a_demo(tmp_path, capsys, monkeypatch):
 
 
 def test_filter_keeps_to_the_datasets_own_policy(dataset, capsys):
-    judge(dataset, "strict")
+    apply_policy(dataset, "strict")
     kept = (dataset / "policy.yaml").read_text()
     assert main(["filter", "--root", str(dataset)]) == 0
     assert "strict" in capsys.readouterr().out

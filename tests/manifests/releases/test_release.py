@@ -27,7 +27,7 @@ SETTINGS = ReleaseSettings(title='A "small" one: test', released_on=date(2026, 3
 @pytest.fixture
 def make(root, accept_ok):
     def make(name, **options):
-        return create_release(root, name, policy=POLICY, judge=accept_ok, settings=SETTINGS, **options)
+        return create_release(root, name, policy=POLICY, add_verdicts=accept_ok, settings=SETTINGS, **options)
 
     return make
 
@@ -96,7 +96,7 @@ def test_a_later_release_keeps_the_sides_of_an_earlier_one(root, make, commit_vi
         commit_video(root, "german", f"late{number}")
     commit_video(root, "thai", "th1")
     other = ReleaseSettings(split=SplitSettings(seed=5, test=0.3))
-    options = {"policy": POLICY, "judge": accept_ok}
+    options = {"policy": POLICY, "add_verdicts": accept_ok}
     create_release(root, "v2", **options, settings=other, like="v1")
     create_release(root, "v3", **options, settings=other)
     late, fresh = (read_release(root, name).to_pandas().set_index("clip_id").split for name in ("v2", "v3"))

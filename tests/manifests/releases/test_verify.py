@@ -66,7 +66,7 @@ def found(root, **options):
 
 
 def test_a_sound_dataset_has_no_findings(sound, accept_ok):
-    create_release(sound, "v1", policy="p", judge=accept_ok, settings=ReleaseSettings())
+    create_release(sound, "v1", policy="p", add_verdicts=accept_ok, settings=ReleaseSettings())
     assert verify(sound) == []
 
 
@@ -128,7 +128,9 @@ def test_motion_of_another_length_and_strays_are_found(sound):
 
 
 def test_a_release_that_changed_is_found(sound, accept_ok):
-    folder = create_release(sound, "v1", policy="p", judge=accept_ok, settings=ReleaseSettings()).folder
+    folder = create_release(
+        sound, "v1", policy="p", add_verdicts=accept_ok, settings=ReleaseSettings()
+    ).folder
     (folder / "policy.yaml").write_text("q")
     motion = paths.motion_path(sound, "german", "de2")
     pq.write_table(pq.read_table(motion, partitioning=None), motion)
@@ -264,7 +266,9 @@ def test_a_row_whose_name_leads_elsewhere_is_named_and_blocks_no_removal(sound, 
 
 
 def test_a_release_from_elsewhere_has_no_other_file_read(sound, accept_ok, tmp_path):
-    folder = create_release(sound, "v1", policy="p", judge=accept_ok, settings=ReleaseSettings()).folder
+    folder = create_release(
+        sound, "v1", policy="p", add_verdicts=accept_ok, settings=ReleaseSettings()
+    ).folder
     secret = tmp_path / "secret"
     secret.write_text("s")
     for name in ("motion.sha256", "SHA256SUMS"):

@@ -223,14 +223,14 @@ def test_a_release_says_what_is_trained_on_and_what_validates(toy_dataset, tmp_p
 
     root = shutil.copytree(toy_dataset, tmp_path / "data")
 
-    def judge(clips):
+    def add_verdicts(clips):
         """Accept French clips of more than 20 frames, those that the manifest says were rejected too."""
         verdict = pc.and_(pc.equal(clips["language"], "french"), pc.greater(clips["frame_count"], 20))
         accepted = pc.and_(pc.fill_null(verdict, False), pc.equal(clips["status"], "ok"))
         place = clips.schema.get_field_index("accepted")
         return clips.set_column(place, clips.schema.field(place), accepted)
 
-    create_release(root, "long", policy="", judge=judge)
+    create_release(root, "long", policy="", add_verdicts=add_verdicts)
     released = read_release(root, "long")
     sides = dict(zip(released["clip_id"].to_pylist(), released["split"].to_pylist(), strict=True))
     packed = packed_motion(open_dataset(root), tmp_path / "cache", "long")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from multitalk.assets.fetch import find
-from multitalk.training.layers.wav2vec2 import normalise
+from multitalk.training.layers.wav2vec2 import normalise_sound
 from multitalk.training.model.audio_encoder import Wav2Vec2Encoder, WhisperEncoder, load_audio_encoder
 from multitalk.training.model.pretrained import load_wav2vec2
 from multitalk.training.run_settings import AudioSettings
@@ -21,7 +21,7 @@ def model(wav2vec2_folder):
 
 @torch.no_grad()
 def test_clips_of_different_length_run_together_as_alone(model):
-    audio = [normalise(torch.randn(samples)) for samples in (9000, 4000, 16000)]
+    audio = [normalise_sound(torch.randn(samples)) for samples in (9000, 4000, 16000)]
     for counts in (None, [14, 7, 20]):
         together = model(audio, counts)
         for i, clip in enumerate(audio):

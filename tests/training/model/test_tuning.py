@@ -7,10 +7,10 @@ from pydantic import ValidationError
 
 from multitalk.ground.untrusted.checkpoint_file import CheckpointError
 from multitalk.training.errors import TrainingError
-from multitalk.training.layers.wav2vec2 import normalise
+from multitalk.training.layers.wav2vec2 import normalise_sound
 from multitalk.training.model.audio_encoder import Wav2Vec2Encoder
 from multitalk.training.model.model_files import load_prior, load_talker
-from multitalk.training.model.tuning import TunedEncoder, lower_part, merged
+from multitalk.training.model.tuning import TunedEncoder, lower_part, merged_encoder
 from multitalk.training.run.loop import train_prior, train_talker
 from multitalk.training.run_settings import (
     AudioSettings,
@@ -103,10 +103,10 @@ def test_what_was_learned_merges_into_a_plain_encoder(encoder, audio, kind):
     tuned_encoder = TunedEncoder(encoder.model, KINDS[kind])
     trained_for_a_step(tuned_encoder)
     tuned_encoder.eval()
-    plain = merged(encoder.model, tuned_encoder)
+    plain = merged_encoder(encoder.model, tuned_encoder)
     assert plain.state_dict().keys() == encoder.model.state_dict().keys()
     with torch.no_grad():
-        (ours,) = plain([normalise(torch.from_numpy(audio))], [10])
+        (ours,) = plain([normalise_sound(torch.from_numpy(audio))], [10])
     torch.testing.assert_close(heard(encoder, tuned_encoder, audio), ours, atol=1e-5, rtol=1e-4)
     assert (ours - torch.from_numpy(encoder.features(audio, 10))).abs().max() > 1e-2
 

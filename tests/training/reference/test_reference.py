@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from multitalk.training.layers.wav2vec2 import normalise
+from multitalk.training.layers.wav2vec2 import normalise_sound
 from multitalk.training.reference.decoding import ReferenceDecoder
 from multitalk.training.reference.prior import ReferencePrior
 from multitalk.training.reference.talker import ReferenceTalker, UnknownLanguageError
@@ -18,7 +18,7 @@ def clip(frames, seed=1, missing=0.0):
     """Random sound of `frames` frames, `missing` of it cut off, and random offsets."""
     generator = torch.Generator().manual_seed(seed)
     samples = int(frames * 640 * (1 - missing)) + 80
-    audio = normalise(torch.randn(samples, generator=generator))
+    audio = normalise_sound(torch.randn(samples, generator=generator))
     return audio, torch.randn(frames, 30, generator=generator)
 
 
@@ -91,7 +91,7 @@ def test_length_follows_the_sound_when_none_is_given(plain, pair, heads):
 @torch.no_grad()
 @pytest.mark.parametrize("samples", [640, 719, 720])
 def test_a_frame_of_sound_is_enough(pair, samples):
-    audio = normalise(torch.randn(samples, generator=torch.Generator().manual_seed(0)))
+    audio = normalise_sound(torch.randn(samples, generator=torch.Generator().manual_seed(0)))
     style = pair.talker.style({"french": 1.0})[None]
     assert ReferenceDecoder(pair.talker, pair.prior).predict([audio], style)[0].shape == (1, 30)
     assert pair.talker.audio_encoder([audio], [1])[0].shape == (2, 24)
