@@ -96,7 +96,7 @@ from multitalk.flows.commands.reference_pages import columns_page
 from multitalk.manifests import open_dataset
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.store import commit_video
-from multitalk.filters.verdicts import evaluate
+from multitalk.filters.verdicts import evaluate_policy
 from multitalk.filters.policy import load_policy
 from multitalk.manifests.schema import MANIFEST, STAGES as STORED
 assert set(map(str, STAGES)) == set(STORED)
@@ -119,7 +119,7 @@ Path("loud.yaml").write_text(
     "name: loud\\ndescription: Loud clips.\\nrules:\\n"
     "  - {name: loud, metric: peak_dbfs, comparison: '>=', threshold: -3, missing: accept, reason: To be heard.}\\n")
 from multitalk.manifests.store import read_manifest
-verdicts = evaluate(load_policy(Path("loud.yaml"), MANIFEST), read_manifest(root))
+verdicts = evaluate_policy(load_policy(Path("loud.yaml"), MANIFEST), read_manifest(root))
 assert verdicts.rejected_by().to_pylist() == [[], [], ["loud"]]
 assert "| `peak_dbfs` |" in columns_page()
 """
