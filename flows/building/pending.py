@@ -17,8 +17,8 @@ from multitalk.extract.annotations import Annotation
 from multitalk.extract.errors import ErrorCode, Stage
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.settled import try_fingerprint
-from multitalk.flows.building.stages import STAGES, configuration_fingerprint, downstream
+from multitalk.flows.building.settled import Wanted, try_fingerprint
+from multitalk.flows.building.stages import STAGES, configuration_fingerprint
 from multitalk.manifests.paths import languages
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.store import compact, read_manifest
@@ -49,7 +49,7 @@ def pending_videos(
     """
     if not (settings.root / "manifest").is_dir():
         return list(videos)
-    found = _Found(_by_language(settings.root, _COLUMNS), wanted, settings)
+    found = _Found(_by_language(settings.root, _COLUMNS), Wanted.by(settings, wanted))
     return [video for video in videos if not found.has_all(video)]
 
 
@@ -81,13 +81,11 @@ def _by_language(root: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
 class _Found:
     """The manifest's clips, looked up by id; what `multitalk.flows.building.settled` says of one, for all."""
 
-    def __init__(
-        self, tables: Iterable[pa.Table], wanted: Mapping[Stage, str], settings: BuildSettings
-    ) -> None:
+    def __init__(self, tables: Iterable[pa.Table], wanted: Wanted) -> None:
         self._wanted = wanted
         self._at: dict[tuple[str, str, str], tuple[_Rows, int]] = {}
         for table in tables:
-            rows = _Rows(table, wanted, settings)
+            rows = _Rows(table, wanted)
             # Not by the clip alone: one that is annotated of another video or language now is another.
             names = zip(
                 *(table[name].to_pylist() for name in ("language", "video_id", "clip_id")), strict=True
@@ -128,11 +126,11 @@ class _Found:
 class _Rows:
     """What is compared of the rows of a language. What is asked of few of them stays in Arrow's columns."""
 
-    def __init__(self, rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> None:
-        self.settled = _settled(rows, wanted, settings)
+    def __init__(self, rows: pa.Table, wanted: Wanted) -> None:
+        self.settled = _settled(rows, wanted)
         self.tried = _mask(pc.is_valid(rows["last_try_fingerprint"]))
-        self.may_try_again = _may_try_again(rows, settings)
-        self.removed = _removed(rows, settings)
+        self.may_try_again = _may_try_again(rows, wanted)
+        self.removed = _removed(rows, wanted)
         self.failed_at_source = _mask(pc.equal(rows["stage"], str(Stage.SOURCE)))
         boxes = rows["bbox"].combine_chunks()
         numbers = [rows["start_sec"], rows["end_sec"], *(pc.struct_field(boxes, side) for side in _SIDES)]
@@ -143,41 +141,35 @@ class _Rows:
         self.messages = [rows[name] for name in ("error_message", "last_try_error_message")]
 
 
-def _may_try_again(rows: pa.Table, settings: BuildSettings) -> Mask:
+def _may_try_again(rows: pa.Table, wanted: Wanted) -> Mask:
     """Rows of an earlier outcome whose last try is made again with the same settings."""
-    again = pa.array([str(code) for code in settings.retry], pa.string())
-    transient = _mask(pc.is_in(rows["last_try_error_code"], again))
-    return transient | _mask(pc.is_in(rows["last_try_stage"], _redone(settings)))
+    return _is_in(rows["last_try_error_code"], wanted.retry) | _is_in(rows["last_try_stage"], wanted.redo)
 
 
-def _redone(settings: BuildSettings) -> pa.Array:
-    return pa.array([str(stage) for stage in downstream(set(settings.redo))], pa.string())
-
-
-def _removed(rows: pa.Table, settings: BuildSettings) -> Mask:
+def _removed(rows: pa.Table, wanted: Wanted) -> Mask:
     """Tombstones: nothing is left of these clips that could be compared with what is wanted."""
-    if ErrorCode.REMOVED in settings.retry:
+    if ErrorCode.REMOVED in wanted.retry:
         return np.zeros(len(rows), bool)
     return _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
 
 
-def _settled(rows: pa.Table, wanted: Mapping[Stage, str], settings: BuildSettings) -> Mask:
+def _settled(rows: pa.Table, wanted: Wanted) -> Mask:
     """Which rows need nothing, as far as settings tell."""
     fingerprints = rows["stage_fingerprints"].combine_chunks()
     done = {
         stage: _mask(pc.equal(pc.struct_field(fingerprints, str(stage)), fingerprint))
-        for stage, fingerprint in wanted.items()
+        for stage, fingerprint in wanted.fingerprints.items()
     }
-    whole = configuration_fingerprint(wanted)
     good = _mask(pc.equal(rows["status"], "ok")) & np.logical_and.reduce(list(done.values()))
-    again = pa.array([str(code) for code in settings.retry], pa.string())
     failed = np.zeros(len(rows), bool)
     for stage, mask in done.items():
         failed |= _mask(pc.equal(rows["stage"], str(stage))) & mask
-    failed |= _mask(pc.equal(rows["config_fingerprint"], whole))  # of those that failed before any stage, too
+    failed |= _mask(
+        pc.equal(rows["config_fingerprint"], wanted.configuration)
+    )  # of those that failed before any stage, too
     failed &= _mask(pc.equal(rows["status"], "failed"))
-    failed &= ~_mask(pc.is_in(rows["error_code"], again)) & ~_mask(pc.is_in(rows["stage"], _redone(settings)))
-    settled: Mask = (good & (not settings.redo)) | failed
+    failed &= ~_is_in(rows["error_code"], wanted.retry) & ~_is_in(rows["stage"], wanted.redo)
+    settled: Mask = (good & (not wanted.redo)) | failed
     return settled
 
 
@@ -230,6 +222,10 @@ def _positions(stages: pa.ChunkedArray, order: Sequence[Stage]) -> npt.NDArray[n
     """Where in the order each row failed; after the last for those that did not, before the first where unknown."""
     place = {str(stage): position for position, stage in enumerate(order)} | {None: len(order)}
     return np.array([place.get(stage, -1) for stage in stages.to_pylist()], np.int64)
+
+
+def _is_in(column: pa.ChunkedArray, values: Iterable[str]) -> Mask:
+    return _mask(pc.is_in(column, pa.array(map(str, values), pa.string())))
 
 
 def _mask(values: Any) -> Mask:

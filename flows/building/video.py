@@ -23,15 +23,18 @@ from multitalk.flows.building.clip import ClipInWork, ClipStages, Landmarks
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.settled import (
+    Wanted,
     invalid_row,
+    is_kept_or_removed,
     is_worse,
-    same_interval,
+    new_row,
+    stages_to_do,
     stands,
     try_fingerprint,
     with_vain_try,
 )
 from multitalk.flows.building.source import fetch_source, source_path
-from multitalk.flows.building.stages import POOLED_STAGES, STAGES, configuration_fingerprint, downstream
+from multitalk.flows.building.stages import POOLED_STAGES, STAGES
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.versions import StageVersions
 from multitalk.flows.running.cpu_time import COMMIT, CpuTime
@@ -112,10 +115,12 @@ class VideoBuilder:
     yt_dlp: ForkServer | None = None
     cpu: CpuTime = field(default_factory=CpuTime)
     """What the stages have taken."""
+    _wanted: Wanted = field(init=False)
     _stages: ClipStages = field(init=False)
     _versions: StageVersions = field(init=False)
 
     def __post_init__(self) -> None:
+        self._wanted = Wanted.by(self.settings, self.wanted)
         self._stages = ClipStages(self.settings)
         self._versions = StageVersions(self.settings)
 
@@ -192,69 +197,18 @@ class VideoBuilder:
 
     def _clip(self, annotation: Annotation, video: AnnotatedVideo, rows: Mapping[str, ClipRow]) -> _Clip:
         before = rows.get(annotation.clip_id)
-        if before is not None and self._rests(before, annotation, video):
+        if (
+            before is not None
+            and is_kept_or_removed(before)
+            and stands(before, annotation, video, self._wanted)
+        ):
             return _Clip(annotation, before, copy(before), set(), rests=True)
-        todo = self._todo(annotation, before, video)
-        return _Clip(annotation, before, self._new_row(annotation, video, before, todo), todo)
-
-    def _rests(self, before: ClipRow, annotation: Annotation, video: AnnotatedVideo) -> bool:
-        """Whether a row stays as it is, though it is not of what is annotated now: a tombstone, or tried in vain."""
-        earlier = before.error_code == str(ErrorCode.REMOVED) or before.last_try_fingerprint is not None
-        return earlier and stands(before, annotation, video, self.wanted, self.settings)
-
-    def _todo(self, annotation: Annotation, before: ClipRow | None, video: AnnotatedVideo) -> set[Stage]:
-        """Stages whose wanted fingerprint the clip's row does not carry, and those whose input is not there."""
-        wanted = set(self.wanted)
-        if before is None:
-            return wanted
-        # With another transcript, what reads it is done where there is something to read.
-        same_text = before.status == "failed" or before.transcript == annotation.transcript
-        if same_text and stands(before, annotation, video, self.wanted, self.settings):
-            return set()
-        if not same_interval(annotation, before):
-            return wanted
-        carried = before.stage_fingerprints or {}
-        todo = {stage for stage in wanted if carried.get(str(stage)) != self.wanted[stage]}
-        if before.status == "failed":
-            todo |= {
-                stage for stage in wanted if str(stage) == before.stage
-            }  # it carries what it failed with
-        if before.transcript != annotation.transcript:
-            todo.add(Stage.TRANSCRIPT)
-        todo = downstream(todo | set(self.settings.redo)) & wanted
-        if todo and Stage.TRIM not in todo and not self._is_cut(annotation, video):
-            return wanted
-        return todo
-
-    def _is_cut(self, annotation: Annotation, video: AnnotatedVideo) -> bool:
         places = (paths.clip_path, paths.audio_path)
-        return all(
+        is_cut = all(
             place(self.settings.root, video.language, annotation.clip_id).is_file() for place in places
         )
-
-    def _new_row(
-        self, annotation: Annotation, video: AnnotatedVideo, before: ClipRow | None, todo: set[Stage]
-    ) -> ClipRow:
-        """Return the clip's row with the columns of the stages that hold, and nothing of those still to do."""
-        row = ClipRow(annotation.clip_id, video.file_id, video.language)
-        if before is not None:
-            row = copy(before)
-            row.stage_fingerprints = dict(before.stage_fingerprints or {})
-            stale = downstream(todo)  # of a stage that is not wanted any more, but read what changes, too
-            for stage in stale:
-                for column in STAGES[stage].columns:
-                    setattr(row, column, None)
-                row.stage_fingerprints.pop(str(stage), None)
-        row.start_sec, row.end_sec = annotation.start_sec, annotation.end_sec
-        row.start_frame = annotation.start_frame
-        row.bbox, row.transcript = annotation.bbox.as_dict(), annotation.transcript
-        if todo or before is None:
-            row.status, row.created_at = "ok", None
-            row.error_code = row.error_message = row.stage = None
-            row.accepted = row.rejected_by = None
-        row.last_try_at = row.last_try_stage = row.last_try_error_code = None
-        row.last_try_error_message = row.last_try_fingerprint = None
-        return row
+        todo = stages_to_do(annotation, before, video, self._wanted, is_cut=is_cut)
+        return _Clip(annotation, before, new_row(annotation, video, before, todo), todo)
 
     # Source and clip
 
@@ -376,7 +330,7 @@ class VideoBuilder:
 
     def _commit(self, work: VideoInWork) -> VideoOutcome:
         root, video = self.settings.root, work.video
-        whole = configuration_fingerprint(self.wanted)
+        whole = self._wanted.configuration
         rows: list[ClipRow] = []
         fitted: list[_Clip] = []
         tracked: list[_Clip] = []
@@ -384,7 +338,9 @@ class VideoBuilder:
         for clip in work.clips:
             if clip.todo and clip.before is not None and is_worse(clip.row, clip.before):
                 rows.append(
-                    with_vain_try(clip.before, clip.row, try_fingerprint(clip.annotation, video, self.wanted))
+                    with_vain_try(
+                        clip.before, clip.row, try_fingerprint(clip.annotation, video, self._wanted)
+                    )
                 )
                 self._discard(video, clip)
                 kept += 1

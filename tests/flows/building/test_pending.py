@@ -12,7 +12,7 @@ from multitalk.extract.errors import ErrorCode, Stage
 from multitalk.flows.building.pending import adopt_older_rows, pending_videos
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.settled import is_settled, try_fingerprint
+from multitalk.flows.building.settled import Wanted, is_settled, try_fingerprint
 from multitalk.flows.building.stages import configuration_fingerprint, stage_fingerprints
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.store import claim_video, commit_video, read_manifest
@@ -58,7 +58,7 @@ def rows(draw):
         row.status, row.error_code = "failed", draw(st.sampled_from(CODES))
         row.stage = draw(st.sampled_from([*STAGES, "annotation", "worker"]))
     if draw(st.booleans()):
-        this = try_fingerprint(ANNOTATION, VIDEO, WANTED)
+        this = try_fingerprint(ANNOTATION, VIDEO, Wanted.by(BuildSettings(), WANTED))
         row.last_try_fingerprint = draw(st.sampled_from([this, "other"]))
         row.last_try_at = datetime.now(UTC)
         row.last_try_error_code = draw(st.sampled_from(CODES))
@@ -77,7 +77,7 @@ def test_the_same_is_said_of_one_clip_and_of_all(tmp_path_factory, row, redo, re
     commit(root, row)
     changes = {"redo": redo} | ({} if retry is None else {"retry": retry})
     chosen = BuildSettings(root=root, **changes)
-    settled = is_settled(row, ANNOTATION, VIDEO, WANTED, chosen)
+    settled = is_settled(row, ANNOTATION, VIDEO, Wanted.by(chosen, WANTED))
     assert is_pending(root, **changes) is not settled
 
 
