@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from multitalk.assets.asset import Asset, AssetFile, Packaged
 from multitalk.assets.face_networks import FACE_NETWORKS
+from multitalk.assets.person_networks import PERSON_NETWORKS
 
 FLAME_PAGE = "https://flame.is.tue.mpg.de"
 FLAME_NON_COMMERCIAL = "FLAME licence: non-commercial research, download after registering"
@@ -294,6 +295,7 @@ REGISTRY: Mapping[str, Asset] = MappingProxyType(
         asset.name: asset
         for asset in (
             *FACE_NETWORKS,
+            *PERSON_NETWORKS,
             *_CARRIED_BY_PACKAGES,
             *_DOWNLOADED,
             *_HEAD_MODELS,

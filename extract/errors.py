@@ -98,6 +98,8 @@ class Stage(StrEnum):
     """The spoken language is identified over all clips of the source video."""
     SYNC = "sync"
     """Sound and lips are compared, over all clips of a source video."""
+    PERSONS = "persons"
+    """Face and voice are described, so that persons can be told apart."""
     WORKER = "worker"
     """No step: the process that did the work died, or hung."""
 

@@ -46,6 +46,7 @@ class ClipRow:
     clip_sha256: str | None = None
     audio_xxh3: str | None = None
     landmarks_xxh3: str | None = None
+    persons_xxh3: str | None = None
 
     face_coverage: float | None = None
     face_count_max: int | None = None
@@ -60,13 +61,6 @@ class ClipRow:
     mouth_visibility: float | None = None
     bbox_iou: float | None = None
     shot_changes: int | None = None
-    frozen_ratio: float | None = None
-    sharpness_p10: float | None = None
-    face_size_px_p10: float | None = None
-    unseen_run: int | None = None
-    blurred_run: int | None = None
-    turned_run: int | None = None
-    covered_run: int | None = None
 
     speech_ratio: float | None = None
     loudness_dbfs: float | None = None
@@ -93,8 +87,6 @@ class ClipRow:
     fit_landmark_error: float | None = None
     fit_landmark_error_lips: float | None = None
     fit_jitter: float | None = None
-    fit_landmark_error_p90: float | None = None
-    misfit_run: int | None = None
     head_model: str | None = None
     motion_path: str | None = None
     motion_xxh3: str | None = None

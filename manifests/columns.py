@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from multitalk.manifests.schema import GROUPS, LANDMARK_COLUMNS, MOTION_COLUMNS, Column
+from multitalk.manifests.schema import GROUPS, LANDMARK_COLUMNS, MOTION_COLUMNS, PERSON_COLUMNS, Column
 
 
 def columns_markdown() -> str:
-    """Return the tables of docs/columns.md: the manifest's columns by group, then motion's and landmarks'."""
-    sections = {**GROUPS, "Motion files": MOTION_COLUMNS, "Landmark files": LANDMARK_COLUMNS}
+    """Return the tables of docs/columns.md: the manifest's columns by group, then motion's, landmarks' and persons'."""
+    sections = {
+        **GROUPS,
+        "Motion files": MOTION_COLUMNS,
+        "Landmark files": LANDMARK_COLUMNS,
+        "Files of persons": PERSON_COLUMNS,
+    }
     return "\n".join(_markdown(title, columns) for title, columns in sections.items())
 
 

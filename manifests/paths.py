@@ -68,6 +68,11 @@ def motion_path(root: Path, language: str, video_id: str) -> Path:
     return _hive(root, "motion", language, video_id)
 
 
+def persons_path(root: Path, language: str, video_id: str) -> Path:
+    """Return the place of what describes faces and voices of a source video's clips."""
+    return _hive(root, "persons", language, video_id)
+
+
 def fragment_path(root: Path, language: str, video_id: str) -> Path:
     """Return the place of a source video's manifest rows until they are compacted."""
     return _hive(root, "manifest", language, video_id)

@@ -18,7 +18,7 @@ from multitalk.manifests.paths import DatasetError, check_inside
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.storage.doubles import without_clips
 from multitalk.manifests.store import compact, finish_commits, read_manifest
-from multitalk.manifests.tables import manifest_table, write_landmarks, write_motion
+from multitalk.manifests.tables import manifest_table, write_landmarks, write_motion, write_persons
 from multitalk.manifests.takedown import (
     ERROR_CODE,
     Takedown,
@@ -42,9 +42,10 @@ class Removal:
     listed: tuple[str, ...]
     """Ids that were asked for."""
     files: tuple[Path, ...]
-    """Media, motion, landmarks and source videos that were deleted."""
+    """Media, motion, landmarks, descriptions of persons and source videos that were deleted."""
     motion_rows: int
     landmark_rows: int
+    person_rows: int
     """Rows that were taken out of files which other clips keep."""
     traces: tuple[Path, ...]
     """Logs, annotations of runs, caches and pages that held the clips, deleted or rid of them."""
@@ -58,7 +59,8 @@ class Removal:
     @property
     def did_anything(self) -> bool:
         """Whether anything was removed."""
-        return bool(self.rows or self.files or self.motion_rows or self.landmark_rows or self.traces)
+        rows = self.rows or self.motion_rows or self.landmark_rows or self.person_rows
+        return bool(rows or self.files or self.traces)
 
 
 def remove(root: Path, ids: Sequence[str], reason: str = "", *, whole_video: bool = False) -> Removal:
@@ -100,6 +102,7 @@ def remove(root: Path, ids: Sequence[str], reason: str = "", *, whole_video: boo
         files=tuple(files),
         motion_rows=counts[0],
         landmark_rows=counts[1],
+        person_rows=counts[2],
         traces=tuple(traces),
         releases=tuple(_releases_with(root, listed)),
         exports=tuple(exports_with(root, frozenset(row["clip_id"] for row in gone))),
@@ -200,20 +203,24 @@ def _delete_files(root: Path, rows: list[dict[str, str]], listed: Takedown) -> l
     return deleted
 
 
-def _delete_rows(root: Path, rows: list[dict[str, str]], listed: Takedown) -> tuple[int, int]:
-    """Take removed clips out of files of motion and landmarks that other clips keep; returns how many of each."""
+def _delete_rows(root: Path, rows: list[dict[str, str]], listed: Takedown) -> list[int]:
+    """Take removed clips out of files of motion, landmarks and persons that others keep; returns how many."""
     videos: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         if row["video_id"] not in listed.videos and paths.is_name(row["video_id"]):
             videos.setdefault((row["language"], row["video_id"]), set()).add(row["clip_id"])
-    counts = [0, 0]
+    kinds = (
+        (paths.motion_path, write_motion),
+        (paths.landmarks_path, write_landmarks),
+        (paths.persons_path, write_persons),
+    )
+    counts = [0] * len(kinds)
     for (language, video_id), clips in videos.items():
-        kinds = ((paths.motion_path, write_motion), (paths.landmarks_path, write_landmarks))
         for number, (place_of, write) in enumerate(kinds):
             place = place_of(root, language, video_id)
             with locked(root, exclusive=True):
                 counts[number] += without_clips(root, place, clips, write)
-    return counts[0], counts[1]
+    return counts
 
 
 def _releases_with(root: Path, listed: Takedown) -> Iterator[str]:

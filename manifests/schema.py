@@ -72,18 +72,20 @@ STAGES = (
     "video_language",
     "sync",
     "speaking",
+    "persons",
 )
 """The steps of a clip's way that have a fingerprint of their own, in their order."""
 DEPENDENT_STAGES: dict[str, tuple[str, ...]] = {
     **{stage: STAGES[number + 1 :] for number, stage in enumerate(STAGES)},
-    "landmarks": ("image", "fit", "sync", "speaking"),
+    "landmarks": ("image", "fit", "sync", "speaking", "persons"),
     "image": (),
     "fit": (),
-    "speech": ("language", "transcript", "video_language", "sync", "speaking"),
+    "speech": ("language", "transcript", "video_language", "sync", "speaking", "persons"),
     "language": ("transcript",),
     "transcript": (),
     "video_language": (),
     "sync": (),
+    "speaking": (),
 }
 """What is done again after a stage: all that may stand on what it leaves."""
 FINGERPRINTS = pa.struct([(stage, TEXT) for stage in STAGES])
@@ -135,6 +137,14 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             "landmarks_xxh3",
             TEXT,
             "checksum (XXH3) of the clip's landmarks; null where they were not kept",
+            "",
+            HEX_128,
+            "numbers of its row, however they are stored",
+        ),
+        Column(
+            "persons_xxh3",
+            TEXT,
+            "checksum (XXH3) of what describes the clip's face and voice; null where that is not kept",
             "",
             HEX_128,
             "numbers of its row, however they are stored",
@@ -212,27 +222,7 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         Column(
             "bbox_iou", F32, "overlap with the annotated box", "", "0..1", "intersection over union, median"
         ),
-        Column("shot_changes", I32, "cuts inside the clip, jump cuts too", "", ">= 0"),
-        Column(
-            "frozen_ratio",
-            F32,
-            "share of frames in stretches through which nothing moves",
-            "",
-            "0..1",
-            "landmarks that move by less than 0.001 inter-ocular distances for a fifth of a second or longer",
-        ),
-        Column("sharpness_p10", F32, "sharpness of the face, 10th percentile", "", "0..1"),
-        Column("face_size_px_p10", F32, "inter-ocular distance, 10th percentile", "px", "0..512"),
-        Column("unseen_run", I32, "longest stretch without the face", "frames", ">= 0"),
-        Column("blurred_run", I32, "longest stretch with a sharpness below 0.35", "frames", ">= 0"),
-        Column(
-            "turned_run",
-            I32,
-            "longest stretch turned further than 45 degrees aside, or 35 up or down",
-            "frames",
-            ">= 0",
-        ),
-        Column("covered_run", I32, "longest stretch with something over the mouth", "frames", ">= 0"),
+        Column("shot_changes", I32, "cuts inside the clip", "", ">= 0"),
     ),
     "Speech metrics": (
         Column("speech_ratio", F32, "share of the sound that is speech", "", "0..1", "Silero VAD"),
@@ -367,8 +357,6 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             ">= 0",
             "as landmark_jitter, of fitted landmarks",
         ),
-        Column("fit_landmark_error_p90", F32, "landmark error of the fit, 90th percentile", IOD, ">= 0"),
-        Column("misfit_run", I32, "longest stretch with an error above 0.03", "frames", ">= 0"),
         Column("head_model", TEXT, "name and hash of the fitted head model"),
         Column("motion_path", TEXT, "Parquet file with the clip's motion, relative to the root"),
         Column(
@@ -439,8 +427,6 @@ MOTION_COLUMNS = (
         optional=True,
     ),
 )
-OPTIONAL = frozenset(column.name for column in MOTION_COLUMNS if column.optional)
-"""Columns that a motion row may lack."""
 
 LANDMARK_COLUMNS = (
     Column("clip_id", TEXT, "the annotation's key", nullable=False),
@@ -452,6 +438,35 @@ LANDMARK_COLUMNS = (
     ),
     Column("valid", pa.list_(pa.bool_()), "T: the face was tracked, or a short gap interpolated"),
 )
+
+PERSON_COLUMNS = (
+    Column("clip_id", TEXT, "the annotation's key", nullable=False),
+    Column(
+        "face",
+        pa.list_(F32),
+        "128 numbers that describe the face; those of one person are less than about 0.5 apart",
+        how="dlib's network, mean of three frames",
+        optional=True,
+    ),
+    Column(
+        "voice",
+        pa.list_(F32),
+        "256 numbers of length 1 that describe the voice; null below 0.8 s of speech",
+        how="GE2E, mean over windows of 1.6 s",
+        optional=True,
+    ),
+    Column("voice_sec", F32, "speech that was heard", "s", ">= 0"),
+    Column(
+        "sound_print",
+        pa.list_(pa.uint32()),
+        "T numbers of 32 bits, by which the same recording is found again",
+        how="signs of differences of energy in 33 bands, between bands and frames",
+    ),
+)
+"""What lies in `persons/`: it tells who people are, and is never exported."""
+
+OPTIONAL = frozenset(column.name for column in (*MOTION_COLUMNS, *PERSON_COLUMNS) if column.optional)
+"""Columns that a row of motion or of persons may lack."""
 
 
 def _schema(columns: tuple[Column, ...]) -> pa.Schema:
@@ -466,3 +481,4 @@ MANIFEST_FILE = _schema(tuple(column for column in MANIFEST_COLUMNS if column.na
 """What lies in a manifest file: its folder has the language."""
 MOTION = _schema(MOTION_COLUMNS)
 LANDMARKS = _schema(LANDMARK_COLUMNS)
+PERSONS = _schema(PERSON_COLUMNS)

@@ -25,6 +25,7 @@ from multitalk.manifests.schema import (
     MANIFEST_FILE,
     MOTION,
     OPTIONAL,
+    PERSONS,
     SCHEMA_VERSION,
     STAGES,
     VERSION_KEY,
@@ -51,6 +52,11 @@ _MOTION_OPTIONS: dict[str, Any] = {
 _LANDMARKS_OPTIONS: dict[str, Any] = {
     "compression": "zstd",
     "row_group_size": 1,
+    "use_dictionary": False,
+    "write_statistics": ["clip_id"],
+}
+_PERSONS_OPTIONS: dict[str, Any] = {
+    "compression": "none",  # numbers without a pattern, read together for all videos
     "use_dictionary": False,
     "write_statistics": ["clip_id"],
 }
@@ -130,13 +136,26 @@ def landmarks_table(rows: Sequence[Row]) -> pa.Table:
     )
 
 
+def persons_table(rows: Sequence[Row]) -> pa.Table:
+    """Arrow table of rows that describe faces and voices.
+
+    Raises
+    ------
+    ValueError
+        When a row has an unknown column or lacks one that it must have.
+    """
+    return pa.Table.from_arrays(
+        [_array_column(rows, field) for field in _known(rows, PERSONS)], schema=PERSONS
+    )
+
+
 def row_arrays(table: pa.Table, index: int = 0) -> dict[str, Any]:
-    """One row of a motion or landmarks table: lists as arrays (T,) or (T, D), the rest as Python values."""
+    """One row of a table of motion, landmarks or persons: lists as arrays (T,) or (T, D), the rest as Python values."""
     return all_row_arrays(table.slice(index, 1))[0]
 
 
 def all_row_arrays(table: pa.Table) -> list[dict[str, Any]]:
-    """Every row of a motion or landmarks table, as `row_arrays` gives one."""
+    """Every row of a table of motion, landmarks or persons, as `row_arrays` gives one."""
     columns = [_values(table[name].combine_chunks()) for name in table.column_names]
     return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
 
@@ -156,6 +175,11 @@ def write_motion(table: pa.Table, place: Path) -> None:
 def write_landmarks(table: pa.Table, place: Path) -> None:
     """Write landmark rows in one step, each clip in a row group of its own."""
     _write(table, place, _LANDMARKS_OPTIONS)
+
+
+def write_persons(table: pa.Table, place: Path) -> None:
+    """Write rows that describe faces and voices in one step."""
+    _write(table, place, _PERSONS_OPTIONS)
 
 
 def open_file(place: Path) -> pq.ParquetFile:
@@ -287,7 +311,8 @@ def _array_column(rows: Sequence[Row], field: pa.Field) -> pa.Array:
         return pa.array(values, field.type)
     if missing:
         absent = pa.array([value is None for value in values])
-        values = [np.empty((0, 0), np.float32) if value is None else value for value in values]
+        nothing = np.empty((0, 0) if pa.types.is_list(field.type.value_type) else 0, np.float32)
+        values = [nothing if value is None else value for value in values]
         return pc.if_else(absent, None, _lists([np.asarray(value) for value in values], field.type))
     return _lists([np.asarray(value) for value in values], field.type)
 

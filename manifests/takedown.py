@@ -127,5 +127,5 @@ def files_of_clip(language: str, clip_id: str) -> list[Path]:
     return [kind(Path(), language, clip_id) for kind in (paths.clip_path, paths.audio_path)]
 
 
-ARRAYS = (paths.landmarks_path, paths.motion_path)
+ARRAYS = (paths.landmarks_path, paths.motion_path, paths.persons_path)
 """Files with one row a clip."""

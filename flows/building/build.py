@@ -19,7 +19,7 @@ from multitalk.flows.building.dataset_policy import apply_policy, policy_of
 from multitalk.flows.building.pending import adopt_older_rows, pending_videos
 from multitalk.flows.building.plan import BatchName, annotated_videos, batches, write_batches
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.stages import stage_fingerprints
+from multitalk.flows.building.stages import stage_fingerprints, tells_persons_apart
 from multitalk.flows.building.summary import BuildSummary, summarise
 from multitalk.flows.running.event_counter import EventCounter, RunProgress
 from multitalk.flows.running.pool import make_run_folder, run_batches
@@ -195,9 +195,16 @@ def _make_root(root: Path) -> None:
 
 def _missing_measures(settings: BuildSettings) -> tuple[str, ...]:
     """Tell once, not for every clip, what can not be measured on this machine."""
-    if not settings.speaking_score or find("lr_asd") is not None:
-        return ()
-    return ("Clips get no speaking_score: LR-ASD's weights are not here (multitalk assets fetch lr_asd).",)
+    notes = []
+    if settings.speaking_score and find("lr_asd") is None:
+        notes.append(
+            "Clips get no speaking_score: LR-ASD's weights are not here (multitalk assets fetch lr_asd)."
+        )
+    if settings.persons and not tells_persons_apart():
+        notes.append(
+            "Persons are not told apart: `multitalk assets list` says how to get voice_encoder and face_descriptor."
+        )
+    return tuple(notes)
 
 
 def _check_models(settings: BuildSettings) -> None:

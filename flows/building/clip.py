@@ -5,7 +5,7 @@ earlier stages left, in memory or on disk.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from multitalk.extract.faces.tracks import Box, FaceTrack, box_in_clip, choose_t
 from multitalk.filters.appearance import FaceAppearance, face_appearance
 from multitalk.filters.image import measure_face
 from multitalk.filters.language import LanguageIdentifier, LanguageMetrics, Utterance
+from multitalk.filters.persons.describe import DescribedPerson, PersonDescriber
 from multitalk.filters.pose import head_rotation
 from multitalk.filters.speech import Interval, SpeechDetector, measure_speech
 from multitalk.filters.sync.active_speaker import ActiveSpeaker
@@ -31,13 +32,12 @@ from multitalk.filters.sync.predictor import SyncPredictor
 from multitalk.filters.sync.prior import prior_predictor
 from multitalk.filters.sync.score import measure_sync
 from multitalk.filters.word_times import TimedWord
-from multitalk.filters.worst_frames import worst_fit
 from multitalk.fit_flame.fit import FitDiverged
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
 from multitalk.fit_flame.parameters.motion import Motion
 from multitalk.flows.building.fitting import Fitter
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.flows.building.stages import STAGES
+from multitalk.flows.building.stages import PERSON_NETWORKS, STAGES
 from multitalk.flows.modelling.detectors import face_detector
 from multitalk.flows.modelling.sync_predictor import load_predictor
 from multitalk.ground.wav import read_wav
@@ -52,9 +52,7 @@ class PassOverFrames:
 
     faces: list[tuple[DetectedFace, ...]]
     appearance: list[list[FaceAppearance]]
-    cuts: list[int]
-    changes: npt.NDArray[np.float64]
-    """(T,) of the picture from the frame before."""
+    shot_changes: int
     annotated: Box
     track: FaceTrack
 
@@ -86,6 +84,7 @@ class ClipInWork:
     tracked_anew: bool = False
     """The landmarks are not the stored ones."""
     motion: Motion | None = None
+    person: DescribedPerson | None = None
     samples: npt.NDArray[np.int16] | None = None
     speech: Sequence[Interval] | None = None
     wants_words: bool = False
@@ -103,6 +102,11 @@ class ClipInWork:
         assert self.landmarks is not None
         points, valid = self.landmarks.points, self.landmarks.valid
         return {"clip_id": self.annotation.clip_id, "landmarks": points, "valid": valid}
+
+    def person_row(self) -> dict[str, Any]:
+        """Return the clip's row of the file of persons."""
+        assert self.person is not None
+        return {"clip_id": self.annotation.clip_id, **asdict(self.person)}
 
 
 class ClipStages:
@@ -128,6 +132,7 @@ class ClipStages:
             Stage.LANGUAGE: self._language,
             Stage.TRANSCRIPT: self._transcript,
             Stage.SPEAKING: self._speaking,
+            Stage.PERSONS: self._persons,
         }
         steps[stage](clip)
 
@@ -174,10 +179,10 @@ class ClipStages:
         seen = self._frames(clip)
         track = replace(seen.track, landmarks=self._points(clip).points)
         rotation = head_rotation(track.landmarks, self._canonical_vertices)
-        for metrics in measure_face(
-            track, seen.faces, seen.appearance, rotation, seen.annotated, seen.changes, seen.cuts
-        ):
-            clip.row.take(metrics)
+        metrics = measure_face(
+            track, seen.faces, seen.appearance, rotation, seen.annotated, seen.shot_changes
+        )
+        clip.row.take(metrics)
         clip.frames = None  # of no use to the stages and clips that follow
 
     def _fit(self, clip: ClipInWork) -> None:
@@ -191,7 +196,6 @@ class ClipStages:
         clip.row.fit_landmark_error = fit.landmark_error
         clip.row.fit_landmark_error_lips = fit.landmark_error_lips
         clip.row.fit_jitter = fit.jitter
-        clip.row.take(worst_fit(fit.motion.residual))
         clip.row.head_model = fit.motion.head_model
 
     def _speech(self, clip: ClipInWork) -> None:
@@ -221,6 +225,12 @@ class ClipStages:
             clip.picture, self._points(clip).points, self._samples(clip)
         )
 
+    def _persons(self, clip: ClipInWork) -> None:
+        landmarks, samples = self._points(clip), self._samples(clip)
+        clip.person = self._person_describer.describe(
+            clip.picture, landmarks.points, landmarks.valid, samples, self._intervals(clip)
+        )
+
     def _frames(self, clip: ClipInWork) -> PassOverFrames:
         if clip.frames is None:
             clip.frames = self._pass_over_frames(clip)
@@ -239,10 +249,10 @@ class ClipStages:
             faces.append(seen.faces)
             appearance.append([face_appearance(seen.frame, face) for face in seen.faces])
             shots.add(seen.frame)
-        cuts = shots.cuts()
-        row.shot_changes = len(cuts)  # also told of a clip without a face
+        cuts = len(shots.cuts())
+        row.shot_changes = cuts  # also told of a clip without a face
         track = choose_track(faces, annotated, self._settings.tracks, clip.annotation.clip_id)
-        return PassOverFrames(faces, appearance, cuts, shots.changes(), annotated, track)
+        return PassOverFrames(faces, appearance, cuts, annotated, track)
 
     def _points(self, clip: ClipInWork) -> Landmarks:
         if clip.landmarks is None:
@@ -280,6 +290,10 @@ class ClipStages:
     def _active_speaker(self) -> ActiveSpeaker | None:
         weights = find("lr_asd")
         return ActiveSpeaker(weights) if weights else None
+
+    @cached_property
+    def _person_describer(self) -> PersonDescriber:
+        return PersonDescriber(*(require(name) for name in PERSON_NETWORKS))
 
     @cached_property
     def _sync_predictor(self) -> SyncPredictor:

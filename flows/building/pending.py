@@ -212,6 +212,8 @@ def _adopted(rows: pa.Table, wanted: Mapping[Stage, str]) -> pa.Table:
 
 def _has_columns(rows: pa.Table, stage: Stage) -> Mask:
     """Rows in which a stage has left something: metrics that could not be measured are null, not all of a stage."""
+    if stage is Stage.PERSONS:
+        return _mask(pc.is_valid(rows["persons_xxh3"]))
     if stage in (Stage.SPEAKING, Stage.SYNC):
         column = {Stage.SPEAKING: "speaking_score", Stage.SYNC: "video_sync"}[stage]
         return _mask(pc.is_valid(rows[column]))

@@ -81,6 +81,10 @@ class BuildSettings(BaseModel):
     speaking_score: Annotated[bool, OUTCOME] = Field(
         True, description="Measure `speaking_score` with LR-ASD, where its weights (asset `lr_asd`) are."
     )
+    persons: Annotated[bool, OUTCOME] = Field(
+        True,
+        description="Describe faces and voices, so that persons are told apart. Biometric: never exported.",
+    )
     keep_raw: Annotated[bool, RUNTIME] = Field(
         False, description="Keep the downloaded source videos after trimming."
     )

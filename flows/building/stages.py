@@ -17,7 +17,6 @@ from multitalk.filters.language import VideoLanguageMetrics
 from multitalk.filters.speech import SpeechMetrics
 from multitalk.filters.sync.prior import VERSION as PRIOR_VERSION
 from multitalk.filters.sync.score import SyncMetrics, VideoSyncMetrics
-from multitalk.filters.worst_frames import WorstFit, WorstFrames
 from multitalk.flows.building.fitting import regressor_version
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.modelling.head_models import head_model_version
@@ -54,14 +53,11 @@ STAGES: Mapping[Stage, StageRules] = {
         ),
     ),
     Stage.LANDMARKS: StageRules(reads=(Stage.TRIM,), columns=("landmarks_xxh3",), version=2),
-    Stage.IMAGE: StageRules(
-        reads=(Stage.LANDMARKS,), columns=_columns(FaceMetrics) + _columns(WorstFrames), version=2
-    ),
+    Stage.IMAGE: StageRules(reads=(Stage.LANDMARKS,), columns=_columns(FaceMetrics)),
     Stage.FIT: StageRules(
         reads=(Stage.LANDMARKS,),
         columns=(
             *("fit_landmark_error", "fit_landmark_error_lips", "fit_jitter"),
-            *_columns(WorstFit),
             *("head_model", "motion_path", "motion_xxh3"),
         ),
     ),
@@ -78,6 +74,7 @@ STAGES: Mapping[Stage, StageRules] = {
         reads=(Stage.LANGUAGE,), columns=("recognised_transcript", "transcript_cer")
     ),
     Stage.SPEAKING: StageRules(reads=(Stage.LANDMARKS,), columns=("speaking_score",)),
+    Stage.PERSONS: StageRules(reads=(Stage.LANDMARKS, Stage.SPEECH), columns=("persons_xxh3",)),
     Stage.VIDEO_LANGUAGE: StageRules(reads=(Stage.SPEECH,), columns=_columns(VideoLanguageMetrics)),
     Stage.SYNC: StageRules(
         reads=(Stage.LANDMARKS, Stage.SPEECH),
@@ -89,6 +86,15 @@ STAGES: Mapping[Stage, StageRules] = {
 
 POOLED_STAGES = (Stage.VIDEO_LANGUAGE, Stage.SYNC)
 """Those that are done on all clips of a source video together, when all clips have the others behind them."""
+
+
+PERSON_NETWORKS = ("face_descriptor", "voice_encoder")
+"""Model files that describe persons."""
+
+
+def tells_persons_apart() -> bool:
+    """Whether the model files that describe persons are on this machine."""
+    return all(find(name) is not None for name in PERSON_NETWORKS)
 
 
 def downstream(stages: set[Stage]) -> set[Stage]:
@@ -163,6 +169,8 @@ def _own(settings: BuildSettings) -> dict[Stage, dict[str, Any]]:
         own[Stage.TRANSCRIPT] = {k: v for k, v in language.items() if k in transcript_settings}
     if settings.speaking_score and find("lr_asd") is not None:
         own[Stage.SPEAKING] = {"model": version_of("lr_asd")}
+    if settings.persons and tells_persons_apart():
+        own[Stage.PERSONS] = {"models": [version_of(name) for name in PERSON_NETWORKS]}
     return own
 
 

@@ -16,6 +16,7 @@ _PACKAGES: Mapping[Stage, tuple[str, ...]] = {
     Stage.SPEECH: ("silero-vad",),
     Stage.LANGUAGE: ("faster-whisper", "ctranslate2"),
     Stage.VIDEO_LANGUAGE: ("faster-whisper", "ctranslate2"),
+    Stage.PERSONS: ("torch",),
 }
 _OTHERS: Mapping[Stage, tuple[str, ...]] = {
     Stage.TRIM: ("ffmpeg",),

@@ -334,6 +334,7 @@ class VideoBuilder:
         rows: list[ClipRow] = []
         fitted: list[_Clip] = []
         tracked: list[_Clip] = []
+        described: list[_Clip] = []
         kept = 0
         for clip in work.clips:
             if clip.todo and clip.before is not None and is_worse(clip.row, clip.before):
@@ -352,6 +353,8 @@ class VideoBuilder:
                 fitted.append(clip)
             if clip.work is not None and clip.work.tracked_anew:
                 tracked.append(clip)
+            if clip.work is not None and clip.work.person is not None:
+                described.append(clip)
         before = self.stored.rows(video.language, video.file_id)
         rows += [invalid_row(bad, video, before.get(bad.clip_id), whole) for bad in video.invalid]
         commit_video(
@@ -363,8 +366,10 @@ class VideoBuilder:
             landmark_rows=[clip.work.landmarks_row() for clip in tracked if clip.work]
             if self.settings.keep_landmarks
             else [],
+            person_rows=[clip.work.person_row() for clip in described if clip.work],
             keep_motion={row.clip_id for row in rows if row.motion_path},
             keep_landmarks={row.clip_id for row in rows if row.landmarks_xxh3},
+            keep_persons={row.clip_id for row in rows if row.persons_xxh3},
             fingerprint=whole,
         )
         failed = sum(row.status == "failed" for row in rows)

@@ -181,9 +181,10 @@ def _print_removal(removal: "Removal") -> None:
     if removal.did_anything:
         counts = {
             "manifest rows that are tombstones now": removal.rows,
-            "files deleted (pictures, sound, motion, landmarks, source)": len(removal.files),
+            "files deleted (pictures, sound, motion, landmarks, persons, source)": len(removal.files),
             "motion rows taken out of files of other clips": removal.motion_rows,
             "landmark rows taken out of files of other clips": removal.landmark_rows,
+            "descriptions of persons taken out of files of other clips": removal.person_rows,
             "logs, runs' annotations, caches and pages rid of them": len(removal.traces),
         }
         print_table([{"removed": what, "count": count} for what, count in counts.items()])

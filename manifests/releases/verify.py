@@ -19,7 +19,7 @@ from multitalk.manifests import paths
 from multitalk.manifests.migrations import conform
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.releases.release import damaged_files, sha256
-from multitalk.manifests.schema import LANDMARKS, MOTION
+from multitalk.manifests.schema import LANDMARKS, MOTION, PERSONS
 from multitalk.manifests.storage.checksums import file_xxh3, row_xxh3
 from multitalk.manifests.store import read_manifest
 from multitalk.manifests.tables import open_file, row_arrays
@@ -47,7 +47,7 @@ class Finding:
 
 
 def verify(root: Path, *, hashes: bool = True) -> list[Finding]:
-    """Check a dataset: manifest, media, motion, landmarks, releases and the take-down list.
+    """Check a dataset: manifest, media, motion, landmarks, persons, releases and the take-down list.
 
     Parameters
     ----------
@@ -95,6 +95,7 @@ def to_forget(findings: Iterable[Finding]) -> dict[tuple[str, str], set[str]]:
 _COLUMNS = (
     *("clip_id", "video_id", "language", "status", "error_code", "clip_path", "audio_path", "frame_count"),
     *("motion_path", "clip_sha256", "audio_xxh3", "landmarks_xxh3", "motion_xxh3"),
+    "persons_xxh3",
 )
 Row = Mapping[str, Any]
 
@@ -190,25 +191,28 @@ def _by_video(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
 
 @dataclass(frozen=True, slots=True)
 class _Arrays:
-    """Motion or landmarks: what a row of the manifest tells of its own row in that file."""
+    """Motion, landmarks or persons: what a row of the manifest tells of its own row in that file."""
 
     place: Callable[[Path, str, str], Path]
     schema: pa.Schema
     checksum: str
     stage: str
+    frames: str
+    """A column with a number or more a frame."""
 
     def wanted(self, row: Row) -> bool:
         return row[self.checksum] is not None or (self.stage == "fit" and row["motion_path"] is not None)
 
 
 _ARRAYS = (
-    _Arrays(paths.motion_path, MOTION, "motion_xxh3", "fit"),
-    _Arrays(paths.landmarks_path, LANDMARKS, "landmarks_xxh3", "landmarks"),
+    _Arrays(paths.motion_path, MOTION, "motion_xxh3", "fit", "valid"),
+    _Arrays(paths.landmarks_path, LANDMARKS, "landmarks_xxh3", "landmarks", "valid"),
+    _Arrays(paths.persons_path, PERSONS, "persons_xxh3", "persons", "sound_print"),
 )
 
 
 def _video(root: Path, video: tuple[str, str], rows: list[Row], *, hashes: bool) -> Iterator[Finding]:
-    """Check motion and landmarks of a source video's clips."""
+    """Check motion, landmarks and persons of a source video's clips."""
     for kind in _ARRAYS:
         place = kind.place(root, *video)
         for finding in _rows_of_arrays(kind, place, rows, hashes=hashes):
@@ -226,7 +230,7 @@ def _rows_of_arrays(kind: _Arrays, place: Path, rows: list[Row], *, hashes: bool
             yield Finding("missing", place, f"it holds rows of {len(needed)} clips", clips=everybody)
         return
     try:
-        found = _arrays_in(place, kind.schema, hashes=hashes)
+        found = _arrays_in(place, kind, hashes=hashes)
     except (DatasetError, pa.ArrowException, OSError, ValueError) as error:
         yield Finding("damaged", place, str(error), clips=everybody)
         return
@@ -249,16 +253,16 @@ def _rows_of_arrays(kind: _Arrays, place: Path, rows: list[Row], *, hashes: bool
         seen.add(clip_id)
 
 
-def _arrays_in(place: Path, schema: pa.Schema, *, hashes: bool) -> list[tuple[str, int, str | None]]:
+def _arrays_in(place: Path, kind: _Arrays, *, hashes: bool) -> list[tuple[str, int, str | None]]:
     """Return clip, frames and, if asked for, checksum of each row, one row group in memory at a time."""
     file = open_file(place)
     found: list[tuple[str, int, str | None]] = []
     for group in range(file.num_row_groups):
-        table = file.read_row_group(group, None if hashes else ["clip_id", "valid"])
+        table = file.read_row_group(group, None if hashes else ["clip_id", kind.frames])
         if hashes:
-            table = conform(table, schema)
+            table = conform(table, kind.schema)
         for index, clip_id in enumerate(table["clip_id"].to_pylist()):
-            length = len(table["valid"][index])
+            length = len(table[kind.frames][index])
             found.append((clip_id, length, row_xxh3(row_arrays(table, index)) if hashes else None))
     return found
 
@@ -267,14 +271,18 @@ def _strays(root: Path, kept: list[Row]) -> Iterator[Finding]:
     """Files that no row of the manifest tells of, or half-written ones."""
     known = {kind(root, row["language"], row["clip_id"]) for row in kept for kind in _OF_CLIP}
     known |= {kind(root, row["language"], row["video_id"]) for row in kept for kind in _OF_VIDEO}
-    for folder in ("clips", "wav", "motion", "landmarks"):
+    for folder in ("clips", "wav", "motion", "landmarks", "persons"):
         for place in (root / folder).glob("*/*"):
             if place not in known:
                 yield Finding("stray", place, "no clip of the manifest has it; it can be deleted")
 
 
 _OF_CLIP: tuple[Callable[[Path, str, str], Path], ...] = (paths.clip_path, paths.audio_path)
-_OF_VIDEO: tuple[Callable[[Path, str, str], Path], ...] = (paths.motion_path, paths.landmarks_path)
+_OF_VIDEO: tuple[Callable[[Path, str, str], Path], ...] = (
+    paths.motion_path,
+    paths.landmarks_path,
+    paths.persons_path,
+)
 
 
 def _removed(root: Path, clips: pa.Table) -> Iterator[Finding]:

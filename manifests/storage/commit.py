@@ -21,7 +21,7 @@ from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.migrations import conform
 from multitalk.manifests.paths import DatasetError
-from multitalk.manifests.schema import LANDMARKS, MANIFEST, MOTION
+from multitalk.manifests.schema import LANDMARKS, MANIFEST, MOTION, PERSONS
 from multitalk.manifests.storage.checksums import row_xxh3
 from multitalk.manifests.storage.reading import rows_of_videos
 from multitalk.manifests.storage.redo_log import (
@@ -40,10 +40,12 @@ from multitalk.manifests.tables import (
     motion_table,
     naming_damage,
     open_file,
+    persons_table,
     videos_footer,
     write_landmarks,
     write_manifest,
     write_motion,
+    write_persons,
 )
 from multitalk.manifests.takedown import files_of_clip, files_of_video, read_takedown, tombstone
 
@@ -58,26 +60,30 @@ def commit_video(
     *,
     motion_rows: Sequence[Row] = (),
     landmark_rows: Sequence[Row] = (),
+    person_rows: Sequence[Row] = (),
     keep_motion: Collection[str] = (),
     keep_landmarks: Collection[str] = (),
+    keep_persons: Collection[str] = (),
     fingerprint: str,
 ) -> Path:
     """Make new rows of a source video, and all media in its staging folder, part of the dataset together.
 
-    The caller holds the video (`manifests.storage.redo_log.claim_video`). `motion_path`, `motion_xxh3` and
-    `landmarks_xxh3` of the rows follow from what the files hold afterwards; `config_fingerprint` and `created_at`
-    are filled in where a row has none. Clips of the video that are in the manifest and not among `rows` keep their
-    row, motion and landmarks. What the take-down list names becomes tombstones, and its files go.
+    The caller holds the video (`manifests.storage.redo_log.claim_video`). `motion_path`, `motion_xxh3`,
+    `landmarks_xxh3` and `persons_xxh3` of the rows follow from what the files hold afterwards; `config_fingerprint`
+    and `created_at` are filled in where a row has none. Clips of the video that are in the manifest and not among
+    `rows` keep their row, motion, landmarks and persons. What the take-down list names becomes tombstones, and its
+    files go.
 
     Parameters
     ----------
     rows
         Manifest rows, in any order.
-    motion_rows, landmark_rows
+    motion_rows, landmark_rows, person_rows
         New rows of the clips that have any, with arrays of (T, D) and (T, N, 3); see `multitalk.manifests.schema`.
-    keep_motion, keep_landmarks
-        Clips among `rows` whose present motion and landmarks stay as they are, unless there are new ones. If they
-        can not be read any more, the row's fingerprint of that stage is cleared, so that a build makes them again.
+    keep_motion, keep_landmarks, keep_persons
+        Clips among `rows` whose present motion, landmarks and persons stay as they are, unless there are new
+        ones. If they can not be read any more, the row's fingerprint of that stage is cleared, so that a build makes
+        them again.
     fingerprint
         Hash of the configuration, by which `committed` tells what the video was last tried with.
 
@@ -91,13 +97,13 @@ def commit_video(
     UnsafeNameError
         When `language` or `video_id` must not become file names.
     ValueError
-        When rows do not fit the schema, repeat a clip or belong to another video, or when motion or
-        landmarks have no manifest row.
+        When rows do not fit the schema, repeat a clip or belong to another video, or when motion,
+        landmarks or persons have no manifest row.
     DatasetError
         When a file would go behind a link out of the dataset, or the manifest is damaged.
     """
     place = paths.fragment_path(root, language, video_id)
-    _check_clips(language, video_id, rows, motion_rows, landmark_rows)
+    _check_clips(language, video_id, rows, motion=motion_rows, landmarks=landmark_rows, persons=person_rows)
     staging = staging_folder(root, language, video_id)
     staging.mkdir(parents=True, exist_ok=True)
     with reading(root):
@@ -107,13 +113,14 @@ def commit_video(
     while True:
         gone = read_takedown(root).among(video_id, clips)
         # Written before the lock is taken: of a video that is held, nobody else makes motion or landmarks.
-        motion, landmarks = [
+        motion, landmarks, persons = [
             _stage_kept(
                 kind, root, staging, before, [row for row in new if row["clip_id"] not in gone], kept - gone
             )
             for kind, new, kept in (
                 (_MOTION, motion_rows, untouched | set(keep_motion)),
                 (_LANDMARKS, landmark_rows, untouched | set(keep_landmarks)),
+                (_PERSONS, person_rows, untouched | set(keep_persons)),
             )
         ]
         # The list is read under the lock: a removal comes wholly before this commit, or finds all of it.
@@ -124,7 +131,7 @@ def commit_video(
             # Verdicts of clips that stay may have changed meanwhile; which clips there are has not.
             everything = _with_present(root, language, video_id, rows) if untouched else list(rows)
             everything = [
-                _completed(row, motion, landmarks, fingerprint)
+                _completed(row, motion, landmarks, persons, fingerprint)
                 if (reason := listed.reason(video_id, row.clip_id)) is None
                 else _buried(row, reason, fingerprint)
                 for row in everything
@@ -140,7 +147,7 @@ def commit_video(
             deletes = [path.as_posix() for clip in sorted(gone) for path in files_of_clip(language, clip)]
             if video_id in listed.videos:
                 deletes += [path.as_posix() for path in files_of_video(language, video_id)]
-            for file in (motion, landmarks):
+            for file in (motion, landmarks, persons):
                 moves += file.moves
                 deletes += [path for path in file.deletes if path not in deletes]
             decision = Decision((*moves, fragment.as_posix()), tuple(deletes))
@@ -174,7 +181,7 @@ def commit_fragment(
         raise ValueError(f"video {video_id}: a row belongs to another video")
     filled_in = {"language": language, "video_id": video_id, "config_fingerprint": fingerprint}
     typed = [ClipRow.from_mapping({**row, **filled_in}) for row in rows]
-    _check_clips(language, video_id, typed, motion_rows, landmark_rows)
+    _check_clips(language, video_id, typed, motion=motion_rows, landmarks=landmark_rows)
     _table(typed)  # refuses what does not fit before anything is written
     with claim_video(root, language, video_id, wait=True):
         return commit_video(
@@ -190,7 +197,7 @@ def commit_fragment(
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Motion or landmarks: one file a video, one row a clip."""
+    """Motion, landmarks or persons: one file a video, one row a clip."""
 
     schema: pa.Schema
     checksum: str
@@ -202,11 +209,12 @@ class _Kind:
 
 _MOTION = _Kind(MOTION, "motion_xxh3", paths.motion_path, motion_table, write_motion)
 _LANDMARKS = _Kind(LANDMARKS, "landmarks_xxh3", paths.landmarks_path, landmarks_table, write_landmarks)
+_PERSONS = _Kind(PERSONS, "persons_xxh3", paths.persons_path, persons_table, write_persons)
 
 
 @dataclass(frozen=True, slots=True)
 class _Arrays:
-    """What a video's file of motion or landmarks will hold, and what is to be done for it."""
+    """What a video's file of motion, landmarks or persons will hold, and what is to be done for it."""
 
     path: str
     sums: Mapping[str, str]
@@ -260,7 +268,7 @@ def _stage(
 
 
 def _clips_in(place: Path) -> list[str]:
-    """Clips that a file of motion or landmarks has rows of; none where it can not be read."""
+    """Clips that a file of motion, landmarks or persons has rows of; none where it can not be read."""
     try:
         file = open_file(place)
         with naming_damage(place):
@@ -302,18 +310,24 @@ def _with_present(root: Path, language: str, video_id: str, rows: Sequence[ClipR
     return [*rows, *(row for row in present if row.clip_id not in clips)]
 
 
-def _completed(row: ClipRow, motion: _Arrays, landmarks: _Arrays, fingerprint: str) -> ClipRow:
+def _completed(
+    row: ClipRow, motion: _Arrays, landmarks: _Arrays, persons: _Arrays, fingerprint: str
+) -> ClipRow:
     motion_xxh3, landmarks_xxh3 = motion.sums.get(row.clip_id), landmarks.sums.get(row.clip_id)
+    persons_xxh3 = persons.sums.get(row.clip_id)
     stages = row.stage_fingerprints
     if stages and row.motion_path is not None and motion_xxh3 is None:
         stages = {**stages, "fit": None}
     if stages and row.landmarks_xxh3 is not None and landmarks_xxh3 is None:
         stages = {**stages, "landmarks": None}
+    if stages and row.persons_xxh3 is not None and persons_xxh3 is None:
+        stages = {**stages, "persons": None}
     return replace(
         row,
         motion_path=None if motion_xxh3 is None else motion.path,
         motion_xxh3=motion_xxh3,
         landmarks_xxh3=landmarks_xxh3,
+        persons_xxh3=persons_xxh3,
         config_fingerprint=fingerprint if row.config_fingerprint is None else row.config_fingerprint,
         created_at=row.created_at or datetime.now(UTC),
         stage_fingerprints=stages,
@@ -339,8 +353,7 @@ def _check_clips(
     language: str,
     video_id: str,
     rows: Sequence[ClipRow],
-    motion_rows: Sequence[Row],
-    landmark_rows: Sequence[Row],
+    **arrays: Sequence[Row],
 ) -> None:
     if not rows:
         raise ValueError(f"video {video_id}: no rows")
@@ -349,7 +362,7 @@ def _check_clips(
         raise ValueError(f"video {video_id}: a clip has two rows")
     if any((row.language, row.video_id) != (language, video_id) for row in rows):
         raise ValueError(f"video {video_id}: a row belongs to another video")
-    for what, some in (("motion", motion_rows), ("landmarks", landmark_rows)):
+    for what, some in arrays.items():
         strays = {row["clip_id"] for row in some} - clips
         if strays:
             raise ValueError(f"video {video_id}: {what} of {sorted(strays)[0]!r}, which has no manifest row")

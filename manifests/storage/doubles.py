@@ -26,6 +26,7 @@ from multitalk.manifests.tables import (
     write_landmarks,
     write_manifest,
     write_motion,
+    write_persons,
 )
 
 _Place = tuple[str, str, str]
@@ -33,7 +34,7 @@ _Place = tuple[str, str, str]
 
 
 def drop_doubles(root: Path) -> int:
-    """Take the rows of clips that have others out of a dataset, with their motion, landmarks and media.
+    """Take the rows of clips that have others out of a dataset, with their motion, landmarks, persons and media.
 
     Media that the row which stays also names are left.
 
@@ -60,6 +61,7 @@ def drop_doubles(root: Path) -> int:
         with locked(root, exclusive=True):
             without_clips(root, paths.motion_path(root, language, video_id), clips, write_motion)
             without_clips(root, paths.landmarks_path(root, language, video_id), clips, write_landmarks)
+            without_clips(root, paths.persons_path(root, language, video_id), clips, write_persons)
     _delete_media(root, gone)
     return len(gone)
 

@@ -37,6 +37,7 @@ _OF_VIDEO = {
     "raw": paths.raw_path,
     "landmarks": paths.landmarks_path,
     "motion": paths.motion_path,
+    "persons": paths.persons_path,
     "manifest": paths.fragment_path,
 }
 

@@ -16,6 +16,7 @@ from multitalk.extract.downloading.download import DownloadedVideo
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.probe import SourceVideo
 from multitalk.extract.trim import TrimResult
+from multitalk.filters.persons.describe import DescribedPerson
 from multitalk.fit_flame.parameters.motion import Motion
 from multitalk.flows.building import source
 from multitalk.flows.building import video as building
@@ -169,6 +170,11 @@ class StandInStages:
 
     def _speaking(self, clip):
         clip.row.speaking_score = share("speaking", self._points(clip), clip.sound.read_bytes())
+
+    def _persons(self, clip):
+        rng = np.random.default_rng(number("persons", self._points(clip), clip.sound.read_bytes()))
+        face, voice = rng.random(128, np.float32), rng.random(256, np.float32)
+        clip.person = DescribedPerson(face, voice, 1.0, rng.integers(0, 2**32, FRAMES, np.uint32))
 
     def tell_waiting_languages(self, clips):
         pass

@@ -24,7 +24,7 @@ STAGE_OF = {
 }
 OF_TRANSCRIPT = ("language.beam_size", "language.max_tokens_per_sec", "language.min_transcribe_probability")
 # Judged elsewhere, by their own tests: what is wanted at all, models of other packages.
-APART = ("head_model", "speaking_score", "language.transcribe", "landmarks.backend")
+APART = ("head_model", "speaking_score", "persons", "language.transcribe", "landmarks.backend")
 
 
 @pytest.mark.parametrize("model", [BuildSettings, DiscoverSettings])

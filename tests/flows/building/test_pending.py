@@ -161,7 +161,7 @@ def test_rows_that_no_stage_was_done_on_are_of_no_earlier_version(tmp_path):
 def test_rows_of_an_earlier_version_are_taken_over_as_they_are(tmp_path):
     """A clip that came out well has all but what it has no columns of; one that failed has what it failed at."""
     good = done_row(
-        stage_fingerprints=None, config_fingerprint="old", clip_path="c", video_sync="unknown",
+        stage_fingerprints=None, config_fingerprint="old", clip_path="c", video_sync="unknown", persons_xxh3="p",
         fit_landmark_error=0.25,
     )  # fmt: skip
     commit(tmp_path, good)
