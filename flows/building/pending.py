@@ -4,7 +4,7 @@ All clips are looked at together, in columns: MultiTalk has 293,812 of them. Not
 manifest; files that were lost or damaged are `multitalk verify`'s to find.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,19 @@ def pending_videos(
     """
     if not (settings.root / "manifest").is_dir():
         return list(videos)
-    found = _Found(_by_language(settings.root, _COLUMNS), Wanted.by(settings, wanted))
-    return [video for video in videos if not found.has_all(video)]
+    by_language: dict[str, list[AnnotatedVideo]] = {}
+    for video in videos:
+        by_language.setdefault(video.language, []).append(video)
+    by = Wanted.by(settings, wanted)
+    there, pending = set(languages(settings.root)), []
+    # A language at a time: all of the manifest at once takes more memory than all the annotations.
+    for language, members in by_language.items():
+        if language not in there:
+            pending += members
+            continue
+        found = _Found(read_manifest(settings.root, list(_COLUMNS), [language]), by)
+        pending += [video for video in members if not found.has_all(video)]
+    return pending
 
 
 def adopt_older_rows(root: Path, wanted: Mapping[Stage, str]) -> int:
@@ -66,31 +77,22 @@ def adopt_older_rows(root: Path, wanted: Mapping[Stage, str]) -> int:
     """
     if not (root / "manifest").is_dir():
         return 0
-    unknown = sum(pc.sum(_from_earlier_versions(rows)).as_py() or 0 for rows in _by_language(root, _TELLING))
+    tables = (read_manifest(root, list(_TELLING), [language]) for language in languages(root))
+    unknown = sum(pc.sum(_from_earlier_versions(rows)).as_py() or 0 for rows in tables)
     if unknown:
         compact(root, lambda rows: _adopted(rows, wanted))
     return unknown
 
 
-def _by_language(root: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Read the manifest a language at a time: all of it at once takes more memory than all the annotations."""
-    for language in languages(root):
-        yield read_manifest(root, list(columns), [language])
-
-
 class _Found:
-    """The manifest's clips, looked up by id; what `multitalk.flows.building.settled` says of one, for all."""
+    """The manifest's clips of a language, looked up by id; what `settled` says of one, for all."""
 
-    def __init__(self, tables: Iterable[pa.Table], wanted: Wanted) -> None:
+    def __init__(self, table: pa.Table, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._at: dict[tuple[str, str, str], tuple[_Rows, int]] = {}
-        for table in tables:
-            rows = _Rows(table, wanted)
-            # Not by the clip alone: one that is annotated of another video or language now is another.
-            names = zip(
-                *(table[name].to_pylist() for name in ("language", "video_id", "clip_id")), strict=True
-            )
-            self._at.update({clip: (rows, at) for at, clip in enumerate(names)})
+        self._rows = _Rows(table, wanted)
+        # Not by the clip alone: one that is annotated of another video or language now is another.
+        names = zip(table["video_id"].to_pylist(), table["clip_id"].to_pylist(), strict=True)
+        self._at = {clip: at for at, clip in enumerate(names)}
 
     def has_all(self, video: AnnotatedVideo) -> bool:
         return all(self._has(clip, video) for clip in video.annotations) and all(
@@ -98,12 +100,11 @@ class _Found:
         )
 
     def _has(self, clip: Annotation, video: AnnotatedVideo) -> bool:
-        found = self._at.get((video.language, video.file_id, clip.clip_id))
-        if found is None:
+        at, rows = self._at.get((video.file_id, clip.clip_id)), self._rows
+        if at is None:
             return False
-        rows, at = found
-        if rows.removed[at]:
-            return True
+        if rows.removed[at]:  # nothing is left of it that could be compared with what is wanted
+            return not rows.removed_again
         if rows.tried[at]:
             fresh = rows.try_fingerprints[at].as_py() == try_fingerprint(clip, video, self._wanted)
             return bool(fresh and not rows.may_try_again[at])
@@ -116,11 +117,12 @@ class _Found:
         return bool(rows.transcripts[at] == clip.transcript and rows.numbers[at].tolist() == values)
 
     def _has_invalid(self, video: AnnotatedVideo, clip_id: str, message: str) -> bool:
-        found = self._at.get((video.language, video.file_id, clip_id))
-        if found is None:
+        at, rows = self._at.get((video.file_id, clip_id)), self._rows
+        if at is None:
             return False
-        rows, at = found
-        return bool(rows.removed[at]) or any(messages[at].as_py() == message for messages in rows.messages)
+        if rows.removed[at] and not rows.removed_again:
+            return True
+        return any(messages[at].as_py() == message for messages in rows.messages)
 
 
 class _Rows:
@@ -130,7 +132,8 @@ class _Rows:
         self.settled = _settled(rows, wanted)
         self.tried = _mask(pc.is_valid(rows["last_try_fingerprint"]))
         self.may_try_again = _may_try_again(rows, wanted)
-        self.removed = _removed(rows, wanted)
+        self.removed = _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
+        self.removed_again = str(ErrorCode.REMOVED) in wanted.retry
         self.failed_at_source = _mask(pc.equal(rows["stage"], str(Stage.SOURCE)))
         boxes = rows["bbox"].combine_chunks()
         numbers = [rows["start_sec"], rows["end_sec"], *(pc.struct_field(boxes, side) for side in _SIDES)]
@@ -144,13 +147,6 @@ class _Rows:
 def _may_try_again(rows: pa.Table, wanted: Wanted) -> Mask:
     """Rows of an earlier outcome whose last try is made again with the same settings."""
     return _is_in(rows["last_try_error_code"], wanted.retry) | _is_in(rows["last_try_stage"], wanted.redo)
-
-
-def _removed(rows: pa.Table, wanted: Wanted) -> Mask:
-    """Tombstones: nothing is left of these clips that could be compared with what is wanted."""
-    if ErrorCode.REMOVED in wanted.retry:
-        return np.zeros(len(rows), bool)
-    return _mask(pc.equal(rows["error_code"], str(ErrorCode.REMOVED)))
 
 
 def _settled(rows: pa.Table, wanted: Wanted) -> Mask:
