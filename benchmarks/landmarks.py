@@ -152,7 +152,7 @@ def stage(clip: Path) -> int:
         shots.add(seen.frame)
     track = choose_track(faces, WHOLE, TrackSettings(), clip.stem)
     rotation = head_rotation(track.landmarks, read_canonical_mesh(model).vertices)
-    measure_face(track, faces, looks, rotation, WHOLE, len(shots.cuts()))
+    measure_face(track, faces, looks, rotation, WHOLE, shots.changes(), shots.cuts())
     return len(faces)
 
 

@@ -12,11 +12,13 @@ import numpy.typing as npt
 from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.tracks import Box, FaceTrack
 from multitalk.filters.appearance import FaceAppearance, face_appearance
+from multitalk.filters.continuity import frozen_ratio, jump_cuts, movement
 from multitalk.filters.pose import head_angles
+from multitalk.filters.worst_frames import WorstFrames, worst_frames
 from multitalk.ground.face_layout import distance, layout_of, overlap
 
 if TYPE_CHECKING:
-    from multitalk.ground.arrays import Array, Float32
+    from multitalk.ground.arrays import Array, Float, Float32
 
 __all__ = ["FaceAppearance", "FaceMetrics", "face_appearance", "landmark_jitter", "measure_face"]
 
@@ -64,7 +66,9 @@ class FaceMetrics:
     bbox_iou: float
     """Median overlap (intersection over union) of the landmarks' box and the annotated one, 0..1."""
     shot_changes: int
-    """Cuts inside the clip."""
+    """Cuts inside the clip, and jump cuts."""
+    frozen_ratio: float
+    """Share of the frames, 0..1, in stretches of a fifth of a second or more through which nothing moves."""
 
 
 def measure_face(
@@ -73,8 +77,9 @@ def measure_face(
     appearance: Sequence[Sequence[FaceAppearance]],
     rotation: Float32[Array, "frames 3"],
     annotated: Box,
-    shot_changes: int,
-) -> FaceMetrics:
+    changes: Float[Array, " frames"],
+    cuts: Sequence[int] = (),
+) -> tuple[FaceMetrics, WorstFrames]:
     """Measure the clip's face.
 
     Parameters
@@ -87,8 +92,10 @@ def measure_face(
         (T, 3) axis-angle of the head; zero faces the camera (`multitalk.filters.pose.head_rotation`).
     annotated
         (4,) annotated box in the clip, pixels.
-    shot_changes
-        Cuts inside the clip.
+    changes
+        (T,) how much the picture changes from the frame before, 0..1 of full scale.
+    cuts
+        First frames of the shots after the first.
     """
     seen = np.flatnonzero(track.face_index >= 0).tolist()
     chosen = [appearance[frame][track.face_index[frame]] for frame in seen]
@@ -96,22 +103,33 @@ def measure_face(
     size = float(np.median(distance(points, _EYES)))
     gap = distance(points, _INNER_LIPS) / size
     low, high = np.percentile(gap, (5, 95))
-    yaw, pitch, roll = head_angles(rotation[track.valid]).T
-    return FaceMetrics(
+    angles = _angles(rotation, track.valid)
+    yaw, pitch, roll = angles[track.valid].T
+    exact = np.full_like(track.landmarks, np.nan)
+    exact[seen] = [faces[frame][track.face_index[frame]].points for frame in seen]
+    moved = movement(exact)
+    found = {cut for cut in jump_cuts(moved, changes) if all(abs(cut - other) > 2 for other in cuts)}
+    sharp = np.full(len(faces), np.nan)
+    sharp[seen] = [face.sharpness for face in chosen]
+    covered = np.zeros(len(faces), np.bool_)
+    covered[seen] = [face.mouth_outline < _OUTLINE for face in chosen]
+    metrics = FaceMetrics(
         face_coverage=track.coverage,
         face_count_max=int(track.face_count.max()),
         face_size_px=size,
         yaw_deg=_percentiles(yaw),
         pitch_deg=_percentiles(pitch),
         roll_deg=_percentiles(roll),
-        sharpness=float(np.median([face.sharpness for face in chosen])),
+        sharpness=float(np.median(sharp[seen])),
         brightness=float(np.median([face.brightness for face in chosen])),
         landmark_jitter=landmark_jitter(track.landmarks, size),
         mouth_open_range=float(high - low),
-        mouth_visibility=float(np.mean([face.mouth_outline >= _OUTLINE for face in chosen])),
+        mouth_visibility=float(1 - covered[seen].mean()),
         bbox_iou=float(np.median([overlap(faces[f][track.face_index[f]].box, annotated) for f in seen])),
-        shot_changes=shot_changes,
+        shot_changes=len(cuts) + len(found),
+        frozen_ratio=frozen_ratio(moved),
     )
+    return metrics, worst_frames(track.landmarks, angles, sharp, covered)
 
 
 def landmark_jitter(landmarks: FloatArray, size: float) -> float:
@@ -138,6 +156,13 @@ def landmark_jitter(landmarks: FloatArray, size: float) -> float:
     second = aligned[2:] - 2 * aligned[1:-1] + aligned[:-2]
     second = second[np.isfinite(second).all(axis=1)]
     return float(np.sqrt((np.abs(second) ** 2).mean())) / size if len(second) else 0.0
+
+
+def _angles(rotation: FloatArray, valid: npt.NDArray[np.bool_]) -> FloatArray:
+    """Yaw, pitch and roll (T, 3) in degrees, NaN where not valid."""
+    angles = np.full((len(rotation), 3), np.nan, np.float32)
+    angles[valid] = head_angles(rotation[valid])
+    return angles
 
 
 def _percentiles(values: FloatArray) -> list[float]:

@@ -61,6 +61,13 @@ class ClipRow:
     mouth_visibility: float | None = None
     bbox_iou: float | None = None
     shot_changes: int | None = None
+    frozen_ratio: float | None = None
+    sharpness_p10: float | None = None
+    face_size_px_p10: float | None = None
+    unseen_run: int | None = None
+    blurred_run: int | None = None
+    turned_run: int | None = None
+    covered_run: int | None = None
 
     speech_ratio: float | None = None
     loudness_dbfs: float | None = None
@@ -87,6 +94,8 @@ class ClipRow:
     fit_landmark_error: float | None = None
     fit_landmark_error_lips: float | None = None
     fit_jitter: float | None = None
+    fit_landmark_error_p90: float | None = None
+    misfit_run: int | None = None
     head_model: str | None = None
     motion_path: str | None = None
     motion_xxh3: str | None = None

@@ -222,7 +222,27 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         Column(
             "bbox_iou", F32, "overlap with the annotated box", "", "0..1", "intersection over union, median"
         ),
-        Column("shot_changes", I32, "cuts inside the clip", "", ">= 0"),
+        Column("shot_changes", I32, "cuts inside the clip, jump cuts too", "", ">= 0"),
+        Column(
+            "frozen_ratio",
+            F32,
+            "share of frames in stretches through which nothing moves",
+            "",
+            "0..1",
+            "landmarks that move by less than 0.001 inter-ocular distances for a fifth of a second or longer",
+        ),
+        Column("sharpness_p10", F32, "sharpness of the face, 10th percentile", "", "0..1"),
+        Column("face_size_px_p10", F32, "inter-ocular distance, 10th percentile", "px", "0..512"),
+        Column("unseen_run", I32, "longest stretch without the face", "frames", ">= 0"),
+        Column("blurred_run", I32, "longest stretch with a sharpness below 0.35", "frames", ">= 0"),
+        Column(
+            "turned_run",
+            I32,
+            "longest stretch turned further than 45 degrees aside, or 35 up or down",
+            "frames",
+            ">= 0",
+        ),
+        Column("covered_run", I32, "longest stretch with something over the mouth", "frames", ">= 0"),
     ),
     "Speech metrics": (
         Column("speech_ratio", F32, "share of the sound that is speech", "", "0..1", "Silero VAD"),
@@ -357,6 +377,8 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             ">= 0",
             "as landmark_jitter, of fitted landmarks",
         ),
+        Column("fit_landmark_error_p90", F32, "landmark error of the fit, 90th percentile", IOD, ">= 0"),
+        Column("misfit_run", I32, "longest stretch with an error above 0.03", "frames", ">= 0"),
         Column("head_model", TEXT, "name and hash of the fitted head model"),
         Column("motion_path", TEXT, "Parquet file with the clip's motion, relative to the root"),
         Column(

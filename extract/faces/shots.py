@@ -12,7 +12,7 @@ _LARGE = 512  # pixels of the shorter side; averaging all of a larger picture to
 _LAGS = (1, 2, 3)  # a flash of one or two frames gives way to what was there before
 # Mean change of a pixel, of full scale. Talking heads change by 0.005 to 0.05 a frame, a walking figure by up
 # to 0.1; two speakers before walls of the same grey differ by 0.12. A jump cut, in which the same person before
-# the same wall only sits otherwise, stays below and is not found.
+# the same wall only sits otherwise, stays below; where landmarks are, `multitalk.filters.continuity` finds it.
 _CUT = 0.10
 _STANDS_OUT = 4.0  # times the changes around it: a camera in motion changes much, but always
 _AROUND = 6  # frames on each side
@@ -41,6 +41,10 @@ class ShotDetector:
         changes = [float(np.abs(small - before).mean()) for before in self._recent]
         self._changes.append(changes + [np.inf] * (len(_LAGS) - len(changes)))
         self._recent = [small, *self._recent[: len(_LAGS) - 1]]
+
+    def changes(self) -> npt.NDArray[np.float64]:
+        """Mean change (T,) of each frame from the one before, 0..1 of full scale; infinity for the first."""
+        return np.asarray(self._changes).reshape(-1, len(_LAGS))[:, 0]
 
     def cuts(self) -> list[int]:
         """Return the frames that begin a new shot, the first frame of all left out."""

@@ -32,6 +32,7 @@ from multitalk.filters.sync.predictor import SyncPredictor
 from multitalk.filters.sync.prior import prior_predictor
 from multitalk.filters.sync.score import measure_sync
 from multitalk.filters.word_times import TimedWord
+from multitalk.filters.worst_frames import worst_fit
 from multitalk.fit_flame.fit import FitDiverged
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
 from multitalk.fit_flame.parameters.motion import Motion
@@ -52,7 +53,9 @@ class PassOverFrames:
 
     faces: list[tuple[DetectedFace, ...]]
     appearance: list[list[FaceAppearance]]
-    shot_changes: int
+    cuts: list[int]
+    changes: npt.NDArray[np.float64]
+    """(T,) of the picture from the frame before."""
     annotated: Box
     track: FaceTrack
 
@@ -179,10 +182,10 @@ class ClipStages:
         seen = self._frames(clip)
         track = replace(seen.track, landmarks=self._points(clip).points)
         rotation = head_rotation(track.landmarks, self._canonical_vertices)
-        metrics = measure_face(
-            track, seen.faces, seen.appearance, rotation, seen.annotated, seen.shot_changes
-        )
-        clip.row.take(metrics)
+        for metrics in measure_face(
+            track, seen.faces, seen.appearance, rotation, seen.annotated, seen.changes, seen.cuts
+        ):
+            clip.row.take(metrics)
         clip.frames = None  # of no use to the stages and clips that follow
 
     def _fit(self, clip: ClipInWork) -> None:
@@ -196,6 +199,7 @@ class ClipStages:
         clip.row.fit_landmark_error = fit.landmark_error
         clip.row.fit_landmark_error_lips = fit.landmark_error_lips
         clip.row.fit_jitter = fit.jitter
+        clip.row.take(worst_fit(fit.motion.residual))
         clip.row.head_model = fit.motion.head_model
 
     def _speech(self, clip: ClipInWork) -> None:
@@ -249,10 +253,10 @@ class ClipStages:
             faces.append(seen.faces)
             appearance.append([face_appearance(seen.frame, face) for face in seen.faces])
             shots.add(seen.frame)
-        cuts = len(shots.cuts())
-        row.shot_changes = cuts  # also told of a clip without a face
+        cuts = shots.cuts()
+        row.shot_changes = len(cuts)  # also told of a clip without a face
         track = choose_track(faces, annotated, self._settings.tracks, clip.annotation.clip_id)
-        return PassOverFrames(faces, appearance, cuts, annotated, track)
+        return PassOverFrames(faces, appearance, cuts, shots.changes(), annotated, track)
 
     def _points(self, clip: ClipInWork) -> Landmarks:
         if clip.landmarks is None:

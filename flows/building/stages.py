@@ -17,6 +17,7 @@ from multitalk.filters.language import VideoLanguageMetrics
 from multitalk.filters.speech import SpeechMetrics
 from multitalk.filters.sync.prior import VERSION as PRIOR_VERSION
 from multitalk.filters.sync.score import SyncMetrics, VideoSyncMetrics
+from multitalk.filters.worst_frames import WorstFit, WorstFrames
 from multitalk.flows.building.fitting import regressor_version
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.modelling.head_models import head_model_version
@@ -53,11 +54,14 @@ STAGES: Mapping[Stage, StageRules] = {
         ),
     ),
     Stage.LANDMARKS: StageRules(reads=(Stage.TRIM,), columns=("landmarks_xxh3",), version=2),
-    Stage.IMAGE: StageRules(reads=(Stage.LANDMARKS,), columns=_columns(FaceMetrics)),
+    Stage.IMAGE: StageRules(
+        reads=(Stage.LANDMARKS,), columns=_columns(FaceMetrics) + _columns(WorstFrames), version=2
+    ),
     Stage.FIT: StageRules(
         reads=(Stage.LANDMARKS,),
         columns=(
             *("fit_landmark_error", "fit_landmark_error_lips", "fit_jitter"),
+            *_columns(WorstFit),
             *("head_model", "motion_path", "motion_xxh3"),
         ),
     ),

@@ -249,7 +249,9 @@ def test_jitter_is_the_noise_and_not_the_motion(her_face):
 def measure(faces, looks, annotated=WHOLE, rotation=None):
     track = choose_track(faces, annotated, TrackSettings(), "clip_0")
     rotation = np.zeros((len(faces), 3), np.float32) if rotation is None else rotation
-    return measure_face(track, faces, looks, rotation, annotated, 1)
+    changes = np.full(len(faces), 0.01)
+    metrics, _ = measure_face(track, faces, looks, rotation, annotated, changes, [3])
+    return metrics
 
 
 def look(outline=1.0):
