@@ -160,8 +160,9 @@ def test_rows_that_no_stage_was_done_on_are_of_no_earlier_version(tmp_path):
 
 def test_rows_of_an_earlier_version_are_taken_over_as_they_are(tmp_path):
     """A clip that came out well has all but what it has no columns of; one that failed has what it failed at."""
+    wanted = {stage: value for stage, value in WANTED.items() if stage is not Stage.PERSONS}
     good = done_row(
-        stage_fingerprints=None, config_fingerprint="old", clip_path="c", video_sync="unknown", persons_xxh3="p",
+        stage_fingerprints=None, config_fingerprint="old", clip_path="c", video_sync="unknown",
         fit_landmark_error=0.25,
     )  # fmt: skip
     commit(tmp_path, good)
@@ -169,12 +170,12 @@ def test_rows_of_an_earlier_version_are_taken_over_as_they_are(tmp_path):
     commit(tmp_path, replace(bad, clip_id="w_0", video_id="w"))
     gone = failed_row(Stage.SOURCE, ErrorCode.NETWORK, stage_fingerprints=None, config_fingerprint="old")
     commit(tmp_path, replace(gone, clip_id="x_0", video_id="x"))
-    assert adopt_older_rows(tmp_path, WANTED) == 3
-    assert adopt_older_rows(tmp_path, WANTED) == 0
+    assert adopt_older_rows(tmp_path, wanted) == 3
+    assert adopt_older_rows(tmp_path, wanted) == 0
     found = {row.clip_id: row for row in ClipRow.from_arrow(read_manifest(tmp_path))}
     assert (found["v_0"].fit_landmark_error, found["v_0"].status) == (0.25, "ok")
     carried = {stage: value for stage, value in found["v_0"].stage_fingerprints.items() if value}
-    assert carried == {str(stage): value for stage, value in WANTED.items() if stage is not Stage.SPEAKING}
+    assert carried == {str(stage): value for stage, value in wanted.items() if stage is not Stage.SPEAKING}
     failed = {stage for stage, value in found["w_0"].stage_fingerprints.items() if value}
     assert failed == {"source", "trim", "landmarks"}
 
@@ -186,7 +187,7 @@ def test_rows_of_an_earlier_version_are_taken_over_as_they_are(tmp_path):
         videos = [named(name) for name in ("v", "w", "x")]
         return {video.file_id for video in pending_videos(videos, wanted, BuildSettings(root=tmp_path))}
 
-    assert pending(WANTED) == ({"x", "v"} if Stage.SPEAKING in WANTED else {"x"})
-    plain = {"speaking_score": False}
+    assert pending(wanted) == ({"x", "v"} if Stage.SPEAKING in wanted else {"x"})
+    plain = {"speaking_score": False, "persons": False}
     assert pending(stage_fingerprints(BuildSettings(**plain))) == {"x"}
     assert pending(stage_fingerprints(BuildSettings(fit={"smooth_face": 0.7}, **plain))) == {"v", "x"}
