@@ -282,11 +282,11 @@ def draw(
 ) -> tuple[float, float]:
     """Seconds by the clock and of the processor."""
     camera = Camera.portrait(template, 512)
-    with MeshRenderer(faces, len(template), camera, smooth_edges=smooth_edges) as renderer:
-        renderer.render(template)
-        processor = time.process_time()
-        seconds, _ = timed(lambda: [renderer.render(vertices) for vertices in moving])
-        return seconds, time.process_time() - processor
+    renderer = MeshRenderer(faces, len(template), camera, smooth_edges=smooth_edges)
+    renderer.render(template)
+    processor = time.process_time()
+    seconds, _ = timed(lambda: [renderer.render(vertices) for vertices in moving])
+    return seconds, time.process_time() - processor
 
 
 def ball(side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -190,12 +190,8 @@ def judged(
     drawn: dict[str, list[float]] = defaultdict(list)
     kept = []
     camera = Camera(focal, x, y)
-    with (
-        picture_landmarker(require("face_landmarker"), scores=True) as look,
-        MeshRenderer(
-            model.faces, len(model.v_template), camera, SIDE, SIDE, colours=model.colours
-        ) as renderer,
-    ):
+    renderer = MeshRenderer(model.faces, len(model.v_template), camera, SIDE, SIDE, colours=model.colours)
+    with picture_landmarker(require("face_landmarker"), scores=True) as look:
         for index, frame in enumerate(read_frames(video)):
             if index >= len(vertices) or index % every or not motion.valid[index]:
                 continue

@@ -1,21 +1,14 @@
-"""Meshes to pictures without a screen: VTK through EGL, on a GPU where there is one, else by Mesa on the CPU."""
+"""Meshes to pictures without a screen, and without anything but loops that are compiled."""
 
 from __future__ import annotations
 
-import ctypes.util
-import os
-import sys
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.drawing.camera import Camera
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow
+from multitalk.eval.motion.loops.compiled import has_numba
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.integer]
@@ -30,13 +23,15 @@ GROUNDS: dict[Ground, tuple[float, float, float]] = {
     "white": (1, 1, 1),
 }
 
+_NEAREST = 1e-3  # metres; what is not farther before the camera is not drawn
+
 
 class RenderError(RuntimeError):
     """There is no way to draw on this machine; the message says what to install."""
 
 
 class MeshRenderer:
-    """Draws one mesh after the other with the same triangles; use it in a `with` block.
+    """Draws one mesh after the other with the same triangles.
 
     Parameters
     ----------
@@ -51,14 +46,14 @@ class MeshRenderer:
     ground
         Colour behind the head.
     smooth_edges
-        Smooth outlines in a pass over the picture; on a CPU it costs as much again as the drawing.
+        Look at two points of each pixel, so that outlines are smooth.
     colours
         (V, 3) RGB of the vertices, uint8; `SKIN` for all if None.
 
     Raises
     ------
     RenderError
-        VTK or the EGL library is not installed.
+        numba is not installed.
     ValueError
         A triangle names a vertex that is not there.
     """
@@ -77,28 +72,24 @@ class MeshRenderer:
     ) -> None:
         if faces.ndim != 2 or faces.shape[1] != 3 or faces.min() < 0 or faces.max() >= vertex_count:
             raise ValueError(f"faces {faces.shape} must be (F, 3) ids of {vertex_count} vertices")
+        if not has_numba():
+            raise RenderError("drawing needs numba: pip install 'multitalk[eval]'")
+        from multitalk.eval.drawing import rasteriser  # loads numba
+
         self.camera = camera
         self.width, self.height = width, height
         if colours is not None and colours.shape != (vertex_count, 3):
             raise ValueError(f"colours {colours.shape} must be {(vertex_count, 3)}")
-        self._faces = faces.astype(np.int64)
-        self._colours = colours
-        self._points = np.zeros((vertex_count, 3), np.float32)
+        plain = np.tile(255 * np.array(SKIN, np.float32), (vertex_count, 1))
+        self._colours = plain if colours is None else colours.astype(np.float32)
+        self._ground = np.empty((height, width, 3), np.uint8)
+        self._ground[:] = np.round(255 * np.array(GROUNDS[ground]))
+        self._faces = np.ascontiguousarray(faces, np.int32)
+        self._loops = rasteriser
+        self._rows = rasteriser.ROWS_SMOOTH if smooth_edges else rasteriser.ROWS
         self._normals = np.zeros((vertex_count, 3), np.float32)
-        self._incidence = _incidence(self._faces, vertex_count)
-        self._window, self._renderer = self._stage(GROUNDS[ground], smooth_edges)
-
-    def __enter__(self) -> MeshRenderer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the drawing memory back."""
-        self._window.Finalize()
+        self._depth = np.zeros((height * len(self._rows), width), np.float32)
+        self._owner = np.zeros(self._depth.shape, np.int32)
 
     def render(self, vertices: FloatArray) -> Picture:
         """Draw one mesh.
@@ -118,9 +109,7 @@ class MeshRenderer:
         ValueError
             The shape is wrong or a coordinate is not finite.
         """
-        self._update(vertices)
-        self._window.Render()
-        return self._pixels()
+        return self._draw(vertices, self._ground.copy(), 1.0)
 
     def render_over(self, vertices: FloatArray, picture: Picture, opacity: float = 0.8) -> Picture:
         """Draw one mesh over a picture of the same size.
@@ -141,125 +130,21 @@ class MeshRenderer:
         """
         if picture.shape != (self.height, self.width, 3):
             raise ValueError(f"picture {picture.shape} must be {(self.height, self.width, 3)}")
-        drawn = self.render(vertices)
-        covered = self._covered()[..., None]
-        mixed = opacity * drawn + (1 - opacity) * picture
-        return np.where(covered, mixed, picture).astype(np.uint8)
+        return self._draw(vertices, np.array(picture, np.uint8), opacity)
 
-    def _update(self, vertices: FloatArray) -> None:
-        if vertices.shape != self._points.shape or not np.isfinite(vertices).all():
-            raise ValueError(f"vertices {vertices.shape} must be finite numbers {self._points.shape}")
-        self._points[:] = self.camera.place(vertices)
-        corners = self._points[self._faces]
-        areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        normals = self._incidence @ areas
-        self._normals[:] = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        for changed in self._changing:
-            changed.Modified()
-        self._renderer.ResetCameraClippingRange()
-
-    def _pixels(self) -> Picture:
-        from vtkmodules.util.numpy_support import vtk_to_numpy
-        from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
-
-        buffer = vtkUnsignedCharArray()
-        self._window.GetPixelData(0, 0, self.width - 1, self.height - 1, 1, buffer, 0)
-        pixels = vtk_to_numpy(buffer).reshape(self.height, self.width, 3)  # type: ignore[no-untyped-call]
-        return np.ascontiguousarray(pixels[::-1])  # OpenGL counts rows from below
-
-    def _covered(self) -> npt.NDArray[np.bool_]:
-        from vtkmodules.util.numpy_support import vtk_to_numpy
-        from vtkmodules.vtkCommonCore import vtkFloatArray
-
-        buffer = vtkFloatArray()
-        self._window.GetZbufferData(0, 0, self.width - 1, self.height - 1, buffer)
-        depth = vtk_to_numpy(buffer).reshape(self.height, self.width)[::-1]  # type: ignore[no-untyped-call]
-        return np.asarray(depth < 1.0)
-
-    def _stage(
-        self, ground: tuple[float, float, float], smooth_edges: bool
-    ) -> tuple[vtkRenderWindow, vtkRenderer]:
-        window = _window()
-        from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper, vtkRenderer
-
-        window.SetOffScreenRendering(1)
-        window.SetSize(self.width, self.height)
-        window.SetMultiSamples(0)  # costs Mesa more than the pass over the picture, FXAA
-        renderer = vtkRenderer()
-        renderer.SetUseFXAA(smooth_edges)
-        renderer.SetBackground(*ground)
-        window.AddRenderer(renderer)
-
-        mapper = vtkPolyDataMapper()
-        mapper.SetInputData(self._poly_data())
-        actor = vtkActor()
-        actor.SetMapper(mapper)
-        surface = actor.GetProperty()
-        surface.SetInterpolationToPhong()
-        surface.SetColor(*SKIN)
-        surface.SetAmbient(0.15)
-        surface.SetDiffuse(0.85)
-        surface.SetSpecular(0.12)
-        surface.SetSpecularPower(12)
-        renderer.AddActor(actor)
-        self._aim(renderer)
-        return window, renderer
-
-    def _poly_data(self) -> object:
-        from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
-        from vtkmodules.vtkCommonCore import vtkPoints
-        from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
-
-        points, triangles, data = vtkPoints(), vtkCellArray(), vtkPolyData()
-        points.SetData(numpy_to_vtk(self._points))  # type: ignore[no-untyped-call]
-        ids = numpy_to_vtkIdTypeArray(self._faces.ravel(), deep=1)  # type: ignore[no-untyped-call]
-        triangles.SetData(3, ids)
-        normals = numpy_to_vtk(self._normals)  # type: ignore[no-untyped-call]
-        data.SetPoints(points)
-        data.SetPolys(triangles)
-        data.GetPointData().SetNormals(normals)
-        if self._colours is not None:
-            data.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(self._colours), deep=1))  # type: ignore[no-untyped-call]
-        self._changing = (points, normals, data)
-        return data
-
-    def _aim(self, renderer: vtkRenderer) -> None:
-        camera = renderer.GetActiveCamera()
-        camera.SetPosition(0, 0, 0)
-        camera.SetFocalPoint(0, 0, -1)
-        camera.SetViewUp(0, 1, 0)
-        camera.SetViewAngle(float(np.degrees(2 * np.arctan(self.height / 2 / self.camera.focal))))
-        # VTK shifts the window, in units of half its size, and the picture goes the other way.
-        camera.SetWindowCenter(
-            1 - 2 * self.camera.center_x / self.width, 2 * self.camera.center_y / self.height - 1
+    def _draw(self, vertices: FloatArray, picture: Picture, opacity: float) -> Picture:
+        if vertices.shape != self._normals.shape or not np.isfinite(vertices).all():
+            raise ValueError(f"vertices {vertices.shape} must be finite numbers {self._normals.shape}")
+        loops, camera = self._loops, self.camera
+        points = np.ascontiguousarray(camera.place(vertices), np.float32)
+        nearness = -1 / np.where(points[:, 2] < -_NEAREST, points[:, 2], np.float32(np.inf))
+        pixels = np.empty((len(points), 2), np.float32)
+        pixels[:, 0] = camera.center_x + camera.focal * points[:, 0] * nearness
+        pixels[:, 1] = (camera.center_y - camera.focal * points[:, 1] * nearness) * len(self._rows)
+        loops.vertex_normals(points, self._faces, self._normals)
+        loops.nearest_triangles(pixels, nearness, self._faces, self._rows, self._depth, self._owner)
+        loops.light(
+            *(pixels, self._normals, self._colours, self._faces),
+            *(self._rows, self._depth, self._owner, np.float32(opacity), picture),
         )
-
-
-def _incidence(faces: npt.NDArray[np.int64], vertex_count: int) -> object:
-    """(V, F) sparse: which triangles meet in a vertex, so that its normal is their area-weighted mean."""
-    from scipy.sparse import csr_matrix
-
-    triangles = np.repeat(np.arange(len(faces)), 3)
-    ones = np.ones(faces.size, np.float32)
-    return csr_matrix((ones, (faces.ravel(), triangles)), shape=(vertex_count, len(faces)))
-
-
-def _window() -> vtkRenderWindow:
-    try:
-        import vtkmodules.vtkRenderingOpenGL2  # noqa: F401 - registers the drawing classes
-        from vtkmodules.vtkRenderingCore import vtkRenderWindow
-    except ModuleNotFoundError as error:
-        raise RenderError("drawing needs VTK: pip install 'multitalk[eval]'") from error
-
-    if sys.platform != "linux":
-        return vtkRenderWindow()
-    if ctypes.util.find_library("EGL") is None:
-        raise RenderError("drawing needs the EGL library: install libegl1 and libegl-mesa0 (Debian, Ubuntu)")
-    # Without this VTK first looks for an X server and complains that there is none.
-    name, before = "VTK_DEFAULT_OPENGL_WINDOW", os.environ.get("VTK_DEFAULT_OPENGL_WINDOW")
-    os.environ[name] = before or "vtkEGLRenderWindow"
-    try:
-        return vtkRenderWindow()
-    finally:
-        if before is None:
-            del os.environ[name]
+        return picture

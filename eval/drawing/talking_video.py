@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +46,8 @@ def head_frames(
         (size, size, 3) RGB.
     """
     camera = Camera.portrait(template, size)
-    with MeshRenderer(faces, len(template), camera, size, size, ground, colours=colours) as renderer:
-        for frame in vertices:
-            yield renderer.render(frame)
+    renderer = MeshRenderer(faces, len(template), camera, size, size, ground, colours=colours)
+    yield from map(renderer.render, vertices)
 
 
 def write_head_video(
@@ -99,17 +97,14 @@ def write_side_by_side(
     int
         Frames written.
     """
-    with ExitStack() as stack:
-        columns: dict[str, Iterable[Picture]] = {}
-        if real is not None:
-            columns["video"] = read_frames(real, (size, size))
-        camera = Camera.portrait(template, size)
-        for name, vertices in models.items():
-            renderer = stack.enter_context(
-                MeshRenderer(faces, len(template), camera, size, size, ground, colours=colours)
-            )
-            columns[name] = map(renderer.render, vertices)
-        return write_video(path, beside(columns, ground), fps, sound)
+    columns: dict[str, Iterable[Picture]] = {}
+    if real is not None:
+        columns["video"] = read_frames(real, (size, size))
+    camera = Camera.portrait(template, size)
+    for name, vertices in models.items():
+        renderer = MeshRenderer(faces, len(template), camera, size, size, ground, colours=colours)
+        columns[name] = map(renderer.render, vertices)
+    return write_video(path, beside(columns, ground), fps, sound)
 
 
 def beside(columns: Mapping[str, Iterable[Picture]], ground: Ground = "dark") -> Iterator[Picture]:

@@ -49,10 +49,8 @@ def rendered_mouths(vertices: Float32Array, faces: IntArray, template: Float32Ar
         )
     camera = Camera.portrait(template, RENDER_SIZE)
     # The outline of the head is not in the picture of its mouth.
-    with MeshRenderer(faces, len(template), camera, RENDER_SIZE, RENDER_SIZE, smooth_edges=False) as renderer:
-        return model_input(
-            mouth_crops(map(renderer.render, vertices), MouthLandmarks.of_mesh(vertices, camera))
-        )
+    renderer = MeshRenderer(faces, len(template), camera, RENDER_SIZE, RENDER_SIZE, smooth_edges=False)
+    return model_input(mouth_crops(map(renderer.render, vertices), MouthLandmarks.of_mesh(vertices, camera)))
 
 
 def vertex_mouth_crops(

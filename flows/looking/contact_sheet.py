@@ -72,8 +72,8 @@ def _strip(dataset: Dataset, head_model: HeadModel, clip_id: str) -> Picture:
     focal, x, y = map(float, motion.camera)
     camera = Camera(focal, x, y)
     count, colours = len(head_model.v_template), head_model.colours
-    with MeshRenderer(head_model.faces, count, camera, width, height, colours=colours) as renderer:
-        fitted = [renderer.render_over(v, f, 0.95) for f, v in zip(frames, vertices, strict=True)]
+    renderer = MeshRenderer(head_model.faces, count, camera, width, height, colours=colours)
+    fitted = [renderer.render_over(v, f, 0.95) for f, v in zip(frames, vertices, strict=True)]
     body = np.vstack([np.hstack([_shrink(picture) for picture in row]) for row in (seen, fitted)])
     header = np.full((_CAPTION, body.shape[1], 3), _GROUND, np.uint8)
     text = f"{clip_id}  {clip['language']}  fit error {clip['fit_landmark_error']:.2%} of the inter-ocular distance"

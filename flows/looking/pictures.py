@@ -77,10 +77,8 @@ def _with_mesh(frame: Picture, motion: Motion, model: HeadModel, index: int) -> 
     focal, x, y = map(float, motion.camera)
     camera, (height, width) = Camera(focal, x, y), frame.shape[:2]
     try:
-        with MeshRenderer(
-            model.faces, len(vertices), camera, width, height, colours=model.colours
-        ) as renderer:
-            drawn = renderer.render_over(vertices, frame, 0.95)
+        renderer = MeshRenderer(model.faces, len(vertices), camera, width, height, colours=model.colours)
+        drawn = renderer.render_over(vertices, frame, 0.95)
     except RenderError:  # a page without heads is better than none; `doctor` tells what is missing
         return frame
     middle = int(np.clip(np.median(project(vertices, motion.camera)[:, 0]), 1, width - 1))

@@ -93,20 +93,18 @@ def write_preview(
     faces, count, colours = head_model.faces, len(head_model.v_template), head_model.colours
 
     def frames() -> Iterator[Picture]:
-        with (
-            MeshRenderer(faces, count, Camera(focal, x, y), width, height, colours=colours) as front,
-            MeshRenderer(faces, count, portrait, _PANEL, _PANEL, "dark", colours=colours) as side,
-        ):
-            for index, frame in zip(range(motion.frame_count), read_frames(clip), strict=False):
-                panels = (
-                    frame,
-                    draw_overlay(frame, landmarks[index], None, faces),
-                    front.render_over(vertices[index], frame, 0.95),
-                    side.render(profile[index]),
-                )
-                if progress is not None:
-                    progress(index, motion.frame_count)
-                yield _page(panels, charts.at(index), index, bool(motion.valid[index]))
+        front = MeshRenderer(faces, count, Camera(focal, x, y), width, height, colours=colours)
+        side = MeshRenderer(faces, count, portrait, _PANEL, _PANEL, "dark", colours=colours)
+        for index, frame in zip(range(motion.frame_count), read_frames(clip), strict=False):
+            panels = (
+                frame,
+                draw_overlay(frame, landmarks[index], None, faces),
+                front.render_over(vertices[index], frame, 0.95),
+                side.render(profile[index]),
+            )
+            if progress is not None:
+                progress(index, motion.frame_count)
+            yield _page(panels, charts.at(index), index, bool(motion.valid[index]))
 
     written = write_video(place, frames(), motion.fps, read_sound(sound))
     if progress is not None:

@@ -62,21 +62,19 @@ class AskedEmbedding:
 
 
 def draw_heads(head: AnnyHead, count: int, seed: int = _SEED) -> Iterator[Drawn]:
-    """Draw heads of random identity, expression and view; needs VTK."""
+    """Draw heads of random identity, expression and view."""
     rng = np.random.default_rng(seed)
     used = np.unique(head.faces)
-    with MeshRenderer(
-        head.faces, len(head.vertices), camera(), _SIDE, _SIDE, colours=head.colours
-    ) as renderer:
-        for k in range(count):
-            identity = np.zeros(head.identity.shape[2])
-            identity[:IDENTITIES] = rng.normal(0, _IDENTITY_SPREAD if k else 0, IDENTITIES)
-            expression = _random_expression(rng)
-            yaw, pitch = np.radians([rng.uniform(-_YAW_DEG, _YAW_DEG), rng.uniform(-_PITCH_DEG, _PITCH_DEG)])
-            shaped = head.vertices + head.identity @ identity + head.expression @ expression
-            shaped = shaped - shaped[used].mean(axis=0) * [1, 0, 1] - [0, 0.015, 0]
-            vertices = shaped @ _turn(yaw, pitch).T
-            yield Drawn(renderer.render(vertices.astype(np.float32)), vertices)
+    renderer = MeshRenderer(head.faces, len(head.vertices), camera(), _SIDE, _SIDE, colours=head.colours)
+    for k in range(count):
+        identity = np.zeros(head.identity.shape[2])
+        identity[:IDENTITIES] = rng.normal(0, _IDENTITY_SPREAD if k else 0, IDENTITIES)
+        expression = _random_expression(rng)
+        yaw, pitch = np.radians([rng.uniform(-_YAW_DEG, _YAW_DEG), rng.uniform(-_PITCH_DEG, _PITCH_DEG)])
+        shaped = head.vertices + head.identity @ identity + head.expression @ expression
+        shaped = shaped - shaped[used].mean(axis=0) * [1, 0, 1] - [0, 0.015, 0]
+        vertices = shaped @ _turn(yaw, pitch).T
+        yield Drawn(renderer.render(vertices.astype(np.float32)), vertices)
 
 
 def camera() -> Camera:
@@ -251,8 +249,8 @@ def _draw(head: AnnyHead, found: AskedEmbedding, picture: Path) -> None:
     import cv2
 
     vertices = head.vertices.astype(np.float64) - [0, 0.015, 0]
-    with MeshRenderer(head.faces, len(vertices), camera(), _SIDE, _SIDE, colours=head.colours) as renderer:
-        drawn = np.ascontiguousarray(renderer.render(vertices.astype(np.float32))[..., ::-1])
+    renderer = MeshRenderer(head.faces, len(vertices), camera(), _SIDE, _SIDE, colours=head.colours)
+    drawn = np.ascontiguousarray(renderer.render(vertices.astype(np.float32))[..., ::-1])
     points = (vertices[head.faces[found.triangles]] * found.barycentric[..., None]).sum(axis=1)
     for x, y in camera().project(points):
         cv2.circle(drawn, (round(8 * x), round(8 * y)), 8, (0, 255, 0), -1, cv2.LINE_AA, 3)

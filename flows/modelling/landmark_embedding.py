@@ -123,7 +123,7 @@ def draw(found: Registration, flame: FlameArrays, mesh: CanonicalMesh) -> npt.ND
         turned, dots = ((p - middle) @ turn.T for p in (head, points))
         marks = (_SIDE / 2 + _SIDE / _ACROSS * dots[:, :2] * [1, -1]).astype(np.float32)
         camera = Camera(_AWAY * _SIDE / _ACROSS, _SIDE / 2, _SIDE / 2, (0.0, 0.0, -_AWAY))
-        with MeshRenderer(flame.faces, len(turned), camera, _SIDE, _SIDE, "white") as renderer:
-            solid = renderer.render(turned)
+        renderer = MeshRenderer(flame.faces, len(turned), camera, _SIDE, _SIDE, "white")
+        solid = renderer.render(turned)
         views.append(draw_overlay(solid, marks, marks, mesh.faces, opacity=0.8))
     return np.concatenate(views, axis=1)

@@ -9,7 +9,7 @@ from multitalk.eval.drawing.talking_video import beside, write_head_video, write
 from multitalk.eval.drawing.video import write_video
 from multitalk.manifests.media import MediaError, read_frames, read_sound
 
-pytest.importorskip("vtkmodules.vtkRenderingOpenGL2")
+pytest.importorskip("numba")
 
 CAMERA = Camera(focal=100.0, center_x=40.0, center_y=24.0)
 
@@ -24,8 +24,7 @@ FACES = np.array([[0, 1, 2], [0, 2, 3]])
 
 @pytest.fixture(scope="module")
 def renderer():
-    with MeshRenderer(FACES, 4, CAMERA, 64, 48) as renderer:
-        yield renderer
+    return MeshRenderer(FACES, 4, CAMERA, 64, 48)
 
 
 def bounds(picture: np.ndarray) -> tuple[int, int, int, int]:
@@ -58,16 +57,16 @@ def test_over_a_picture_only_the_mesh_covers(renderer):
 
 
 def test_the_ground_is_black_or_white():
-    with MeshRenderer(FACES, 4, CAMERA, 32, 32, ground="white") as renderer:
-        assert renderer.render(square(-5, 0, 0.1))[0, 31].tolist() == [255, 255, 255]
+    renderer = MeshRenderer(FACES, 4, CAMERA, 32, 32, ground="white")
+    assert renderer.render(square(-5, 0, 0.1))[0, 31].tolist() == [255, 255, 255]
 
 
 def test_smooth_edges_touch_only_edges():
     mesh = square(0.013, 0.007, 0.1) @ np.array([[0.8, 0.6, 0], [-0.6, 0.8, 0], [0, 0, 1]], np.float32)
     drawn = {}
     for smooth in (True, False):
-        with MeshRenderer(FACES, 4, CAMERA, 64, 48, smooth_edges=smooth) as renderer:
-            drawn[smooth] = renderer.render(mesh).astype(int)
+        renderer = MeshRenderer(FACES, 4, CAMERA, 64, 48, smooth_edges=smooth)
+        drawn[smooth] = renderer.render(mesh).astype(int)
     changed = np.abs(drawn[True] - drawn[False]).sum(axis=2) > 0
     inside = drawn[False].sum(axis=2) > 0
     assert 0 < changed.sum() < 0.5 * inside.sum()
@@ -142,14 +141,32 @@ def test_a_video_without_sound_or_without_frames_is_told(tmp_path):
     assert not list(tmp_path.glob(".*")), "nothing half-written stays"
 
 
-def test_without_vtk_the_message_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "vtkmodules.vtkRenderingOpenGL2", None)
+def test_the_nearer_of_two_surfaces_is_seen_from_either_side():
+    near, far = square(0, 0, 0.1, z=-0.9), square(0, 0, 0.3, z=-1.0)
+    colours = np.repeat(np.array([[200, 0, 0], [0, 200, 0]], np.uint8), 4, axis=0)
+    for turned in (FACES, FACES[:, ::-1]):
+        faces = np.vstack([FACES + 4, turned])  # the farther one is drawn first, then last
+        for order in (faces, faces[::-1]):
+            drawn = MeshRenderer(order, 8, CAMERA, 64, 48, colours=colours).render(np.vstack([near, far]))
+            assert drawn[24, 40].argmax() == 0
+            assert drawn[13, 40].argmax() == 1
+
+
+def test_light_falls_off_with_the_slant_of_the_surface():
+    tilted = square(0, 0, 0.2)
+    tilted[:, 2] += 0.1 * np.sin(np.radians(60)) * np.sign(tilted[:, 1])
+    tilted[:, 1] *= np.cos(np.radians(60))
+    white = np.full((4, 3), 200, np.uint8)
+    renderer = MeshRenderer(FACES, 4, CAMERA, 64, 48, colours=white)
+    assert renderer.render(square(0, 0, 0.2))[24, 40, 0] == pytest.approx(200 + 255 * 0.12, abs=1)
+    assert renderer.render(tilted)[24, 40, 0] == pytest.approx(200 * (0.15 + 0.85 * 0.5), abs=2)
+
+
+def test_what_is_behind_the_camera_is_not_drawn(renderer):
+    assert not renderer.render(square(0, 0, 0.1, z=1.0)).any()
+
+
+def test_without_numba_the_message_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
     with pytest.raises(RenderError, match=r"multitalk\[eval\]"):
-        MeshRenderer(FACES, 4, CAMERA)
-
-
-def test_without_egl_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("multitalk.eval.drawing.render.ctypes.util.find_library", lambda name: None)
-    monkeypatch.setattr("multitalk.eval.drawing.render.sys.platform", "linux")
-    with pytest.raises(RenderError, match="libegl1"):
         MeshRenderer(FACES, 4, CAMERA)

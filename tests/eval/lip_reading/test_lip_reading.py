@@ -208,7 +208,7 @@ def head(frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_vertices_become_mouth_pictures(tmp_path):
-    pytest.importorskip("vtkmodules.vtkRenderingOpenGL2")
+    pytest.importorskip("numba")
     vertices, faces, template = head(4)
     np.save(tmp_path / "clip.npy", vertices)
     see = vertex_mouth_crops(tmp_path, faces, template)
