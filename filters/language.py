@@ -217,7 +217,7 @@ class LanguageIdentifier:
         if window is None:
             return VideoLanguageMetrics()
         [probabilities] = self._encode([window]).languages
-        metrics = _metrics(clips[0], probabilities, heard="", text=None)
+        metrics = _metrics(clips[0], probabilities, language="", text=None)
         return VideoLanguageMetrics(
             metrics.detected_language,
             metrics.detected_language_probability,
