@@ -9,7 +9,7 @@ On a GPU, windows of many clips go through Whisper together: one alone would lea
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from multitalk.filters.language_codes import NAME_OF_CODE, whisper_code
 from multitalk.filters.speech import Interval, as_float
 from multitalk.filters.speech_windows import SpeechWindow, batched, joined_window, speech_of, speech_windows
-from multitalk.filters.transcript import character_error_rate
-from multitalk.filters.word_times import TimedWord, timed_words
+from multitalk.filters.transcript import TranscriptMatch, match_transcript
+from multitalk.filters.word_times import TimedWord, timed_words, timed_words_of_windows
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 _STEPS_PER_SEC = 100  # of its log-mel spectrogram
@@ -48,6 +48,9 @@ class LanguageSettings(BaseModel):
     )
     transcribe: Annotated[bool, OUTCOME] = Field(
         default=True, description="Also recognise the words and compare them with the annotated transcript."
+    )
+    word_times: Annotated[bool, OUTCOME] = Field(
+        default=True, description="Also tell when each recognised word is spoken."
     )
     beam_size: Annotated[int, OUTCOME] = Field(
         default=5, ge=1, le=20, description="Hypotheses kept while recognising words."
@@ -86,7 +89,11 @@ class LanguageMetrics:
     recognised_transcript: str | None = None
     """Words heard; None where they were not asked for or recognition ran into a loop."""
     transcript_cer: float | None = None
-    """Character error rate against the annotated transcript (`multitalk.filters.transcript`); None without one."""
+    """Character error rate of the part that the annotated transcript covers, 0..1; None without one."""
+    transcript_coverage: float | None = None
+    """Share of the words heard, by letters, that the annotated transcript covers, 0..1; None without one."""
+    words: list[dict[str, Any]] | None = None
+    """Each word heard with its times (`TimedWord`); None where none were, or times were not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +224,7 @@ class LanguageIdentifier:
         if window is None:
             return VideoLanguageMetrics()
         [probabilities] = self._encode([window]).languages
-        metrics = _metrics(clips[0], probabilities, language="", text=None)
+        metrics = _metrics(clips[0], probabilities, language="", said=None)
         return VideoLanguageMetrics(
             metrics.detected_language,
             metrics.detected_language_probability,
@@ -270,9 +277,9 @@ class LanguageIdentifier:
 
     def _transcribe(
         self, batches: "list[_WindowBatch]", languages: Sequence[str | None]
-    ) -> dict[int, str | None]:
-        """Words of each clip that has speech; None where recognition ran into a loop."""
-        texts: dict[int, list[str]] = {}
+    ) -> "dict[int, _Heard]":
+        """Words of each clip that has speech."""
+        found: dict[int, list[_Heard]] = {}
         for batch in batches:
             tokenizers = [self._tokenizer(languages[window.clip]) for window in batch.windows]
             prompts = [[*t.sot_sequence, t.no_timestamps] for t in tokenizers]
@@ -285,9 +292,29 @@ class LanguageIdentifier:
                     448, 2 * (tokens + len(prompts[0]))
                 ),  # CTranslate2 generates half of this at most
             )
-            for window, tokenizer, result in zip(batch.windows, tokenizers, results, strict=True):
-                texts.setdefault(window.clip, []).append(tokenizer.decode(result.sequences_ids[0]).strip())
-        return {clip: None if any(map(_is_loop, parts)) else " ".join(parts) for clip, parts in texts.items()}
+            texts = [
+                tokenizer.decode(result.sequences_ids[0]).strip()
+                for tokenizer, result in zip(tokenizers, results, strict=True)
+            ]
+            words = self._time_words(batch, tokenizers[0], texts)
+            for window, text, timed in zip(batch.windows, texts, words, strict=True):
+                found.setdefault(window.clip, []).append(_Heard(text, timed))
+        return {
+            clip: _Heard(
+                " ".join(part.text for part in parts), [word for part in parts for word in part.words]
+            )
+            for clip, parts in found.items()
+            if not any(_is_loop(part.text) for part in parts)
+        }
+
+    def _time_words(
+        self, batch: "_WindowBatch", tokenizer: Any, texts: Sequence[str]
+    ) -> list[list[TimedWord]]:
+        """Align each window's words with its sound, whatever other languages its batch has."""
+        if not self._settings.word_times:
+            return [[] for _ in texts]
+        tokens = [[] if _is_loop(text) else tokenizer.encode(" " + text) for text in texts]
+        return timed_words_of_windows(self._whisper, tokenizer, batch.encoded, batch.windows, tokens)
 
     def _tokenizer(self, code: str | None) -> Any:
         from faster_whisper.tokenizer import Tokenizer
@@ -304,21 +331,32 @@ class _WindowBatch:
     """Of each window the probability of each language, by code."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What was recognised in a clip or a window of it."""
+
+    text: str
+    words: list[TimedWord]
+
+
 def _metrics(
-    clip: Utterance, probabilities: dict[str, float], language: str | None, text: str | None
+    clip: Utterance, probabilities: dict[str, float], language: str | None, said: _Heard | None
 ) -> LanguageMetrics:
     if language is None:
         return LanguageMetrics()
     annotated = whisper_code(clip.language)
     detected = max(probabilities, key=lambda code: probabilities[code])
+    match: TranscriptMatch | None = None
+    if said is not None:
+        match = match_transcript(clip.transcript, said.text, annotated or language)
     return LanguageMetrics(
         detected_language=NAME_OF_CODE.get(detected, detected),
         detected_language_probability=probabilities[detected],
         annotated_language_probability=probabilities.get(annotated) if annotated else None,
-        recognised_transcript=text,
-        transcript_cer=None
-        if text is None
-        else character_error_rate(clip.transcript, text, annotated or language),
+        recognised_transcript=said.text if said else None,
+        transcript_cer=match.error_rate if match else None,
+        transcript_coverage=match.coverage if match else None,
+        words=[asdict(word) for word in said.words] if said and said.words else None,
     )
 
 

@@ -28,11 +28,31 @@ class SpeechWindow:
     """(N,) up to 30 s less the pause in front, 16 kHz."""
     length_sec: float
     """Length of the window with the silence around the speech, seconds."""
+    pieces: tuple[Interval, ...] = ()
+    """Where the speech lies in the clip's sound, one stretch after the other."""
 
     @property
     def seconds(self) -> float:
         """Length of the speech."""
         return len(self.speech) / AUDIO_RATE
+
+    @property
+    def used_sec(self) -> float:
+        """Length of the speech and the pause in front of it."""
+        return (_PAUSE + len(self.speech)) / AUDIO_RATE
+
+    def in_clip(self, start_sec: float, end_sec: float) -> tuple[float, float]:
+        """Return where a time of the window lies in the clip's sound: in the stretch that has most of it."""
+        first, last = (
+            min(max(round(sec * AUDIO_RATE) - _PAUSE, 0), len(self.speech)) for sec in (start_sec, end_sec)
+        )
+        places, before = [], 0
+        for start, end in self.pieces:
+            low, high = (min(max(at - before, 0), end - start) for at in (first, last))
+            places.append((high - low, (start + low) / AUDIO_RATE, (start + high) / AUDIO_RATE))
+            before += end - start
+        _, start_of_clip, end_of_clip = max(places, key=lambda place: place[0])
+        return start_of_clip, end_of_clip
 
     def padded(self) -> npt.NDArray[np.float32]:
         """Put some silence on both sides, as a model of padded windows expects."""
@@ -58,15 +78,29 @@ def speech_windows(
     """
     if not intervals:
         return []
-    speech = speech_of(audio, intervals)
+    stretches = _with_surroundings(intervals, len(audio))
+    speech = speech_part(audio, stretches)
     size = int(LONGEST_WINDOW_SEC * AUDIO_RATE) - _PAUSE
     parts = [speech[start : start + size] for start in range(0, len(speech), size)]
     parts = [part for part in parts if part is parts[0] or len(part) >= _SHORTEST_TAIL_SEC * AUDIO_RATE]
     lengths = [max(shortest_sec, 5 * ceil((len(part) / AUDIO_RATE + 1) / 5)) for part in parts]
     return [
-        SpeechWindow(clip, part, min(LONGEST_WINDOW_SEC, length))
-        for part, length in zip(parts, lengths, strict=True)
+        SpeechWindow(
+            clip, part, min(LONGEST_WINDOW_SEC, length), _pieces(stretches, number * size, len(part))
+        )
+        for number, (part, length) in enumerate(zip(parts, lengths, strict=True))
     ]
+
+
+def _pieces(stretches: Sequence[Interval], first: int, count: int) -> tuple[Interval, ...]:
+    """Return the parts of stretches in which `count` samples of them lie, from the `first` on."""
+    found, before = [], 0
+    for start, end in stretches:
+        low, high = max(first - before, 0), min(first + count - before, end - start)
+        if low < high:
+            found.append((start + low, start + high))
+        before += end - start
+    return tuple(found)
 
 
 def speech_of(audio: npt.NDArray[np.float32], intervals: Sequence[Interval]) -> npt.NDArray[np.float32]:

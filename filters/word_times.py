@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from multitalk.filters.speech_windows import SpeechWindow
 from multitalk.ground.units import AUDIO_RATE
 
 LONGEST_SEC = 30.0
@@ -60,9 +63,47 @@ def timed_words(whisper: Any, tokenizer: Any, samples: npt.NDArray[np.float32], 
     tokens = tokenizer.encode(" " + text.strip())
     [aligned] = whisper.find_alignment(tokenizer, [tokens], whisper.encode(window), frames)
     length = len(samples) / AUDIO_RATE
+    return _words(aligned, lambda start, end: (min(start, length), min(end, length)))
+
+
+def timed_words_of_windows(
+    whisper: Any, tokenizer: Any, encoded: Any, windows: Sequence[SpeechWindow], tokens: Sequence[list[int]]
+) -> list[list[TimedWord]]:
+    """Align the tokens that were recognised in windows of speech with their sound, as `timed_words` does.
+
+    Parameters
+    ----------
+    whisper, tokenizer
+        As in `timed_words`.
+    encoded
+        Whisper's encoder output of the windows, which recognition needed anyway.
+    windows
+        N windows.
+    tokens
+        What was recognised in each.
+
+    Returns
+    -------
+    Words of each window, in seconds of the clip's sound.
+    """
+    frames = [
+        min(ceil(window.used_sec * _WINDOW_FRAMES / LONGEST_SEC), int(window.length_sec * 100))
+        for window in windows
+    ]
+    known = [index for index, some in enumerate(tokens) if some]
+    aligned = (
+        whisper.find_alignment(tokenizer, list(tokens), encoded, frames) if known else [[] for _ in windows]
+    )
+    return [_words(found, window.in_clip) for found, window in zip(aligned, windows, strict=True)]
+
+
+def _words(
+    aligned: Sequence[Mapping[str, Any]], place: Callable[[float, float], tuple[float, float]]
+) -> list[TimedWord]:
+    """Put the punctuation to the words; `place` says where in the sound a start and an end lie."""
     words: list[TimedWord] = []
     for found in aligned:
-        start, end = (min(float(found[name]), length) for name in ("start", "end"))
+        start, end = place(float(found["start"]), float(found["end"]))
         if words and not any(map(str.isalnum, found["word"])):  # punctuation belongs to the word before
             words[-1] = TimedWord(
                 words[-1].word + found["word"].strip(), words[-1].start_sec, words[-1].end_sec

@@ -81,6 +81,8 @@ class ClipRow:
     video_annotated_language_probability: float | None = None
     recognised_transcript: str | None = None
     transcript_cer: float | None = None
+    transcript_coverage: float | None = None
+    words: list[dict[str, Any]] | None = None
 
     av_correlation: float | None = None
     av_offset_frames: int | None = None

@@ -57,6 +57,7 @@ F32, F64, I32 = pa.float32(), pa.float64(), pa.int32()
 PERCENTILES = pa.list_(F32)
 FRAMES = pa.list_(pa.list_(F32))
 BOX = pa.struct([(side, F64) for side in ("top", "bottom", "left", "right")])
+WORDS = pa.list_(pa.struct([("word", TEXT), ("start_sec", F32), ("end_sec", F32)]))
 # Arrow's own layout of a map, without the label: HF datasets can not open a file with a map in it.
 TEXT_MAP = pa.list_(pa.struct([("key", TEXT), ("value", TEXT)]))
 
@@ -301,10 +302,26 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         Column(
             "transcript_cer",
             F32,
-            "character error rate of recognised against annotated",
+            "character error rate of the part of what was heard that the annotated transcript covers",
             "",
-            ">= 0",
+            "0..1",
             "after the normalisation of each script in multitalk.filters.transcript",
+        ),
+        Column(
+            "transcript_coverage",
+            F32,
+            "share of what was heard that the annotated transcript covers",
+            "",
+            "0..1",
+            "letters of the part that it matches best; null where nothing was heard",
+        ),
+        Column(
+            "words",
+            WORDS,
+            "recognised words, each with its start and end",
+            "s of the clip",
+            "",
+            "Whisper's attention to the sound, good to about 0.1 s; characters in scripts without spaces",
         ),
     ),
     "Sync metrics": (

@@ -75,7 +75,9 @@ STAGES: Mapping[Stage, StageRules] = {
         ),
     ),
     Stage.TRANSCRIPT: StageRules(
-        reads=(Stage.LANGUAGE,), columns=("recognised_transcript", "transcript_cer")
+        reads=(Stage.LANGUAGE,),
+        columns=("recognised_transcript", "transcript_cer", "transcript_coverage", "words"),
+        version=2,
     ),
     Stage.SPEAKING: StageRules(reads=(Stage.LANDMARKS,), columns=("speaking_score",)),
     Stage.PERSONS: StageRules(reads=(Stage.LANDMARKS, Stage.SPEECH), columns=("persons_xxh3",)),
@@ -142,7 +144,13 @@ def configuration_fingerprint(stages: Mapping[Stage, str]) -> str:
 def _own(settings: BuildSettings) -> dict[Stage, dict[str, Any]]:
     """Return what decides a stage's outcome beside what it reads, for the stages that the settings want."""
     language = outcome(settings.language)
-    transcript_settings = ("transcribe", "beam_size", "max_tokens_per_sec", "min_transcribe_probability")
+    transcript_settings = (
+        "transcribe",
+        "word_times",
+        "beam_size",
+        "max_tokens_per_sec",
+        "min_transcribe_probability",
+    )
     own: dict[Stage, dict[str, Any]] = {
         Stage.SOURCE: outcome(settings.download),
         Stage.TRIM: outcome(settings.trim),

@@ -1,14 +1,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rapidfuzz.distance.Levenshtein import distance as edit_distance
 
 from multitalk.filters.language_codes import CONFUSABLE, MULTITALK_LANGUAGES, NAME_OF_CODE, whisper_code
-from multitalk.filters.transcript import (
-    MAX_CHARACTERS,
-    character_error_rate,
-    edit_distance,
-    normalise_transcript,
-)
+from multitalk.filters.transcript import MAX_CHARACTERS, match_transcript, normalise_transcript
 
 
 @pytest.mark.parametrize(
@@ -31,7 +27,8 @@ from multitalk.filters.transcript import (
 )
 def test_the_same_words_are_equal_after_normalisation(code, annotated, recognised):
     assert normalise_transcript(annotated, code) == normalise_transcript(recognised, code) != ""
-    assert character_error_rate(annotated, recognised, code) == 0
+    found = match_transcript(annotated, recognised, code)
+    assert (found.error_rate, found.coverage) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -51,33 +48,40 @@ def test_different_words_stay_different(code, one, other):
     assert normalise_transcript(one, code) != normalise_transcript(other, code)
 
 
-def test_error_rate_counts_edits_over_the_reference():
-    assert character_error_rate("abcd", "abxd", "en") == 0.25
-    assert character_error_rate("abcd", "", "en") == 1
-    assert character_error_rate("ab", "abcdef", "en") == 2
+@pytest.mark.parametrize(
+    ("annotated", "recognised", "error_rate", "coverage"),
+    [
+        ("abcd", "abxd", 0.25, 1),
+        ("abcd", "", 1, None),
+        ("ab", "xxabyyyy", 0, 0.25),
+        ("guten Abend", "also guten Abend meine Damen", 0, 11 / 28),
+        ("guten Abend", "also gute Abend meine Damen", 1 / 11, 10 / 27),
+        ("also guten Abend meine Damen", "guten Abend", 17 / 28, 1),
+        ("abcd", "wxyz", 1, 0),
+    ],
+)
+def test_a_transcript_is_found_within_what_was_heard(annotated, recognised, error_rate, coverage):
+    found = match_transcript(annotated, recognised, "de")
+    assert (found.error_rate, found.coverage) == (
+        pytest.approx(error_rate),
+        coverage and pytest.approx(coverage),
+    )
 
 
 @pytest.mark.parametrize("reference", ["", "  ", "...", "\u200b", "x" * (MAX_CHARACTERS + 1)])
 def test_no_usable_reference_gives_no_rate(reference):
-    assert character_error_rate(reference, "anything", "en") is None
+    assert match_transcript(reference, "anything", "en") is None
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "edits"), [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("flaw", "lawn", 2)]
-)
-def test_known_distances(one, other, edits):
-    assert edit_distance(one, other) == edits
-
-
-@given(st.text("abcd", max_size=12), st.text("abcd", max_size=12))
-def test_distance_is_the_recursive_definition(one, other):
-    previous = list(range(len(other) + 1))
-    for i, a in enumerate(one, start=1):
-        current = [i]
-        for j, b in enumerate(other, start=1):
-            current.append(min(previous[j - 1] + (a != b), previous[j] + 1, current[-1] + 1))
-        previous = current
-    assert edit_distance(one, other) == previous[-1]
+@given(st.text("abcd", min_size=1, max_size=6), st.text("abcd", max_size=8))
+def test_the_error_is_the_least_distance_to_any_part(annotated, recognised):
+    parts = {recognised[i:j] for i in range(len(recognised) + 1) for j in range(i, len(recognised) + 1)}
+    least = min(edit_distance(annotated, part) for part in parts)
+    found = match_transcript(annotated, recognised, "en")
+    assert found.error_rate == pytest.approx(least / len(annotated))
+    if recognised:
+        best = [len(part) for part in parts if edit_distance(annotated, part) == least]
+        assert found.coverage * len(recognised) in [pytest.approx(length) for length in best]
 
 
 @given(st.text(max_size=40), st.sampled_from(sorted(NAME_OF_CODE)))

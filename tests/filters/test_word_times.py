@@ -51,6 +51,22 @@ def test_words_are_where_they_were_put(identifier, synthesise, voice, language, 
         first = last + 1
 
 
+def test_recognised_words_come_with_their_times_in_the_clip(synthesise):
+    """Though Whisper hears the speech without its pauses."""
+    parts = ["Heute ist das Wetter schön,", "und morgen kommt der Regen."]
+    sound, places = spoken(synthesise, "de", parts, pause_sec=2.5)
+    intervals = [(int(start * RATE), int(end * RATE)) for start, end in places]
+    listener = LanguageIdentifier(require("whisper_base"), LanguageSettings())
+    metrics = listener.measure(sound, intervals, "german", " ".join(parts))
+    assert " ".join(word["word"] for word in metrics.words) == metrics.recognised_transcript
+    for word in metrics.words:
+        assert any(
+            start - 0.3 <= word["start_sec"] < word["end_sec"] <= end + 0.3 for start, end in places
+        ), word
+    late = [word for word in metrics.words if word["start_sec"] > places[1][0] - 0.3]
+    assert late[0]["word"] == "und"
+
+
 def test_a_script_without_spaces_is_timed_by_characters(identifier, synthesise):
     sound = synthesise("今天天气很好。", "cmn")
     found = identifier.timed_words(sound, "mandarin", "今天天气很好。")
