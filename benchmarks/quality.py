@@ -102,7 +102,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             wanted = wanted[:2] if arguments.quick and of_sample else wanted
             for name, found in measured(arguments.folder, wanted, dubbed, missing, Path(scratch)):
-                rows.setdefault(name, []).extend(found)
+                rows[name] = found
                 if arguments.rows:
                     arguments.rows.write_text(
                         json.dumps({n: [asdict(r) for r in some] for n, some in rows.items()})
