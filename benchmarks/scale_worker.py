@@ -98,10 +98,6 @@ class _MadeUpStages:
                 *(u[7] / 100, u[8] / 3, 1 - u[9] ** 30, u[10], int(u[11] > 0.97), u[11] / 100),
             )
             row.take(seen)
-        if stage is Stage.FIT:
-            row.fit_landmark_error, row.fit_landmark_error_lips = u[12] / 50, u[13] / 50
-            row.fit_jitter, row.head_model = u[14] / 100, "canonical:0123456789abcdef"
-            clip.motion = _motion(u, self._frames) if self._frames else None
         if stage is Stage.SPEECH:
             row.take(SpeechMetrics(1 - u[15] ** 5, -40 * u[16], u[17] ** 30, 40 * u[18]))
         if stage is Stage.LANGUAGE:
@@ -116,6 +112,14 @@ class _MadeUpStages:
             row.transcript_coverage = 1.0
         if stage is Stage.SPEAKING:
             row.speaking_score = u[22]
+
+    def fit(self, clips: Sequence[ClipInWork]) -> list[None]:
+        for clip in clips:
+            row, u = clip.row, _numbers(clip.annotation.clip_id)
+            row.fit_landmark_error, row.fit_landmark_error_lips = u[12] / 50, u[13] / 50
+            row.fit_jitter, row.head_model = u[14] / 100, "canonical:0123456789abcdef"
+            clip.motion = _motion(u, self._frames) if self._frames else None
+        return [None] * len(clips)
 
     def tell_waiting_languages(self, clips: Sequence[ClipInWork]) -> None:
         pass

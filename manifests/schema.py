@@ -389,10 +389,11 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         Column(
             "fit_jitter",
             F32,
-            "noise of the fitted motion",
+            "how far the fitted face trembles",
             IOD,
             ">= 0",
-            "as landmark_jitter, of fitted landmarks",
+            "standard deviation of white noise with the fitted landmarks' fourth differences, median over frames; "
+            "motion hardly counts",
         ),
         Column("fit_landmark_error_p90", F32, "landmark error of the fit, 90th percentile", IOD, ">= 0"),
         Column("misfit_run", I32, "longest stretch with an error above 0.03", "frames", ">= 0"),

@@ -23,11 +23,11 @@ from multitalk.ground import landmark_layout as layout
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-RECIPE = "canonical-1"
+RECIPE = "canonical-2"
 """Part of the hash: change it whenever the construction changes the coefficients' meaning."""
 
-IDENTITY_MODES = (120, 120, 40)  # along x, y, z: depth is hardly seen
-EXPRESSION_MODES = (40, 40, 10)  # depth moves little in speech, too
+IDENTITY_MODES = (130, 130, 40)  # along x, y, z: depth is hardly seen
+EXPRESSION_MODES = (42, 50, 8)  # depth moves little in speech, too; brows and lids move up and down
 JAW_HINGE = np.array([0.0, -0.01, -0.02])  # between the ears, metres
 EYE_RADIUS, IRIS_RADIUS = 0.012, 0.0059  # metres, human averages
 
@@ -92,15 +92,28 @@ def _open_mouth_and_eyes(faces: IntArray) -> IntArray:
 
 
 def _identity_emphasis(mesh: CanonicalMesh) -> Array:
-    """(468,) mass of each vertex: the heavier, the finer the modes resolve its surroundings."""
-    return 1 + _nearness(mesh.vertices, layout.LEFT_EYE + layout.RIGHT_EYE)
+    """(468,) mass of each vertex: the heavier, the finer the modes resolve its surroundings.
+
+    Lips and brows are resolved finer than expression resolves them, so that what a person's face always bears there
+    does not end as expression.
+    """
+    return 1 + _near_features(mesh, lips=3, eyes=1, brows=2)
 
 
 def _expression_emphasis(mesh: CanonicalMesh) -> Array:
     """(468,) likewise for expression."""
-    eyes, brows = layout.LEFT_EYE + layout.RIGHT_EYE, layout.LEFT_BROW + layout.RIGHT_BROW
-    near_eyes = _nearness(mesh.vertices, eyes) + 2 * _nearness(mesh.vertices, brows)
-    return 1 + 3 * _nearness(mesh.vertices, layout.LIPS) + near_eyes
+    return 1 + _near_features(mesh, lips=4, eyes=2, brows=8)
+
+
+def _near_features(mesh: CanonicalMesh, *, lips: float, eyes: float, brows: float) -> Array:
+    """(468,) so much on lips, lids and brows, less around them."""
+    features = (
+        (lips, layout.LIPS),
+        (eyes, layout.LEFT_EYE + layout.RIGHT_EYE),
+        (brows, layout.LEFT_BROW + layout.RIGHT_BROW),
+    )
+    near: Array = np.sum([mass * _nearness(mesh.vertices, ids) for mass, ids in features], axis=0)
+    return near
 
 
 def _nearness(vertices: Array, ids: tuple[int, ...]) -> Array:

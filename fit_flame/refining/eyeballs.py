@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,39 +21,52 @@ _MOST = 0.006  # metres
 _TOUCHING = 0.002  # metres off the eyeball within which skin counts as lid
 
 
-def behind_lids(motion: Motion, model: HeadModel) -> Motion:
-    """Set the eyeballs back as far as the lids of a clip ask for; nothing changes where the model cannot.
+def behind_lids(motions: Sequence[Motion], model: HeadModel) -> list[Motion]:
+    """Set the eyeballs back as far as a person's lids ask for; nothing changes where the model cannot.
 
     Parameters
     ----------
-    motion
-        The fitted motion.
+    motions
+        The fitted motions of one person, who has one shape.
     model
-        Its head model.
+        Their head model.
     """
     rules = model.rules
-    if rules is None or max(rules.eyes_back) >= len(motion.shape) or not motion.shape.any():
-        return motion
-    frames = np.unique(np.linspace(0, motion.frame_count - 1, _FRAMES).round().astype(np.int64))
-    shape = motion.shape.copy()
-    parts: list[IntArray] = []
-    for joint in (LEFT_EYE, RIGHT_EYE):
-        ball = np.flatnonzero(model.skinning_weights[:, joint] > 0.5)
-        ball = ball[np.isin(ball, model.faces)]
-        parts += [ball, _lids(model, ball)]
-    placed = decode(motion, model, frames=frames, vertices=np.concatenate(parts), head_pose=False)
-    pieces = np.split(placed.astype(np.float64), np.cumsum([len(part) for part in parts])[:-1], axis=1)
-    for balls, skin, direction in zip(pieces[::2], pieces[1::2], rules.eyes_back, strict=True):
-        middle = balls.mean(axis=1, keepdims=True)
-        radius = np.linalg.norm(balls - middle, axis=2).mean()
-        off = skin - middle
-        beside = (off[..., :2] ** 2).sum(axis=2)
-        needed = np.sqrt(np.maximum(radius**2 - beside, 0)) - off[..., 2]
-        needed = needed[beside < (0.8 * radius) ** 2]  # at the rim a step back would be a long one
-        if len(needed):
-            back = float(np.clip(np.quantile(needed, _SHARE), 0, _MOST))
+    if (
+        rules is None
+        or not motions
+        or max(rules.eyes_back) >= len(motions[0].shape)
+        or not motions[0].shape.any()
+    ):
+        return list(motions)
+    balls = [np.flatnonzero(model.skinning_weights[:, joint] > 0.5) for joint in (LEFT_EYE, RIGHT_EYE)]
+    balls = [ball[np.isin(ball, model.faces)] for ball in balls]
+    parts = [part for ball in balls for part in (ball, _lids(model, ball))]
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    shape = motions[0].shape.copy()
+    needed: list[list[Array]] = [[], []]
+    for motion in motions:
+        frames = np.unique(np.linspace(0, motion.frame_count - 1, _FRAMES).round().astype(np.int64))
+        placed = decode(motion, model, frames=frames, vertices=np.concatenate(parts), head_pose=False)
+        pieces = np.split(placed.astype(np.float64), ends, axis=1)
+        for found, ball, skin in zip(needed, pieces[::2], pieces[1::2], strict=True):
+            found.append(_needed(ball, skin))
+    for found, direction in zip(needed, rules.eyes_back, strict=True):
+        steps = np.concatenate(found)
+        if len(steps):
+            back = float(np.clip(np.quantile(steps, _SHARE), 0, _MOST))
             shape[direction] += np.float32(back / rules.eye_step)
-    return replace(motion, shape=shape)
+    return [replace(motion, shape=shape.copy()) for motion in motions]
+
+
+def _needed(ball: Array, skin: Array) -> Array:
+    """(n,) metres that an eyeball (T, B, 3) must step back, by each vertex (T, K, 3) of its lids and each frame."""
+    middle = ball.mean(axis=1, keepdims=True)
+    radius = np.linalg.norm(ball - middle, axis=2).mean()
+    off = skin - middle
+    beside = (off[..., :2] ** 2).sum(axis=2)
+    needed: Array = np.sqrt(np.maximum(radius**2 - beside, 0)) - off[..., 2]
+    return needed[beside < (0.8 * radius) ** 2]  # at the rim a step back would be a long one
 
 
 def _lids(model: HeadModel, ball: IntArray) -> IntArray:

@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from multitalk.fit_flame.heads.expression_rules import ExpressionRules
-from multitalk.fit_flame.solving.residuals import ClipState, FrameState
 
 _SHARE = 0.1  # of the frames that may bear less
 _UNSHUT = 0.05  # of a blink, up to which a frame tells where the lids rest
 
 
 def rested(
-    rules: ExpressionRules, clip: ClipState, frame: FrameState, valid: Tensor
-) -> tuple[ClipState, FrameState]:
+    rules: ExpressionRules,
+    shape: Tensor,
+    expressions: Sequence[Tensor],
+    usable: Sequence[npt.NDArray[np.bool_]],
+) -> tuple[Tensor, list[Tensor]]:
     """Move the part of each expression that nearly all frames bear into the shape; the heads stay as they are.
 
     Parameters
     ----------
     rules
         Which shape direction does what an expression does.
-    clip, frame
-        The fit.
-    valid
-        (C, T) frames with landmarks.
+    shape
+        (S,) of a person.
+    expressions
+        (T, E) of each of the person's clips, padded at the end.
+    usable
+        (T',) of each clip, frames with landmarks.
+
+    Returns
+    -------
+    tuple
+        Shape and expressions.
     """
     chosen = np.flatnonzero(rules.resting >= 0)
-    if clip.shape.shape[-1] <= int(rules.resting.max()):
-        return clip, frame  # the mean face was kept
-    expression, shape = frame.expression.clone(), clip.shape.clone()
-    for c in range(len(valid)):
-        base = _borne(rules, frame.expression[c, valid[c]])[chosen]
-        expression[c, :, chosen] = (expression[c][:, chosen] - base).clamp_min(0)
-        shape[c, rules.resting[chosen]] += base / rules.resting_sigma
-    return clip._replace(shape=shape), frame._replace(expression=expression)
+    if len(shape) <= int(rules.resting.max()):
+        return shape, list(expressions)  # the mean face was kept
+    seen = [
+        frames[torch.as_tensor(np.flatnonzero(valid), device=frames.device)]
+        for frames, valid in zip(expressions, usable, strict=True)
+    ]
+    base = _borne(rules, torch.cat(seen))[chosen]
+    shape, less = shape.clone(), [frames.clone() for frames in expressions]
+    shape[rules.resting[chosen]] += base / rules.resting_sigma
+    for frames in less:
+        frames[:, chosen] = (frames[:, chosen] - base).clamp_min(0)
+    return shape, less
 
 
 def _borne(rules: ExpressionRules, expression: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from multitalk.fit_flame.solving.bounds import Bounds
-from multitalk.fit_flame.solving.identity import choose
 from multitalk.fit_flame.solving.jacobian import Columns
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
 from multitalk.fit_flame.solving.objective import (
     Prior,
     Temporal,
+    chosen,
     cost_and_gradient,
     factorised_chain,
     frame_hessian,
@@ -83,9 +83,7 @@ def fit_pose_chain(
         pulled = (temporal.precision * innovation(frame, temporal.velocity))[..., e:]
         cost = here.cost + 0.5 * (pulled * innovation(frame, temporal.velocity)[..., e:]).sum((1, 2))
         if i:  # where it starts the head has no velocity yet
-            best = FrameState(
-                *(choose(cost <= least, new, old) for new, old in zip(frame, best, strict=True))
-            )
+            best = chosen(cost <= least, frame, best)
             least = torch.minimum(cost, least)
         if i == iterations:
             return best

@@ -123,7 +123,7 @@ def _counting(motion: Motion, model: HeadModel) -> npt.NDArray[np.bool_]:
     """(T, L) landmarks that count: of a moving contour, those of the frame's yaw."""
     rotation = to_matrix(torch.from_numpy(motion.rotation))
     yaw = model.embedding.yaw
-    known = torch.full((len(model.embedding.landmarks),), torch.nan) if yaw is None else torch.from_numpy(yaw)
+    known = np.full(len(model.embedding.landmarks), np.nan, np.float32) if yaw is None else yaw
     counts: npt.NDArray[np.bool_] = counting(known, rotation).numpy()
     return counts
 

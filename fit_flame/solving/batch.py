@@ -28,6 +28,10 @@ class ClipBatch(NamedTuple):
     valid: Tensor
     lengths: list[int]
     interocular_px: Tensor
+    usable: list[npt.NDArray[np.bool_]]
+    """Of each clip (T,) `valid`, on the host."""
+    sizes: list[float]
+    """`interocular_px`, on the host."""
 
 
 def usable_frames(
@@ -62,7 +66,7 @@ def usable_frames(
     """
     if landmarks.shape[:2] != (len(valid), len(basis.detected)):
         raise ValueError(f"landmarks {landmarks.shape} must be ({len(valid)}, {len(basis.detected)}, 2 or 3)")
-    ids = basis.landmarks.cpu().numpy()
+    ids = basis.landmarks
     needed = np.union1d(
         ids, _eye_corners(basis)
     )  # irises are not: `multitalk.fit_flame.solving.gaze` can do without
@@ -98,7 +102,7 @@ def prepare(
     image_size
         Side of the image, pixels.
     """
-    ids = basis.landmarks.cpu().numpy()
+    ids = basis.landmarks
     rows = _depth_rows(basis, landmarks[0].shape[2])
     frames = max(map(len, valids))
     points = np.zeros((len(valids), frames, len(ids), 2), np.float32)
@@ -112,10 +116,9 @@ def prepare(
         points[here], depths[here] = _normalised(clip, seen, ids, rows, float(scale[c]), image_size)
         trust[here] = seen[:, None] * (1 if confidences is None else np.nan_to_num(confidences[c][:, ids]))
         valid[here] = seen
-    like = basis.rest.template
 
     def tensor(array: npt.ArrayLike) -> Tensor:
-        return torch.as_tensor(np.asarray(array), device=like.device)
+        return torch.as_tensor(np.asarray(array), device=basis.centre.device)
 
     pairs = _pairs(basis.numbers)
     regions = layout.regions()[basis.numbers]
@@ -129,14 +132,16 @@ def prepare(
         outlier=settings.outlier,
         depths=tensor(depths),
         depth_rows=tensor(rows),
+        depth_moving=int((rows < len(basis.jaw.template)).sum()),
         depth_precision=settings.sigma.depth**-2,
     )
-    return ClipBatch(observed, tensor(valid), [len(seen) for seen in valids], tensor(scale))
+    lengths = [len(seen) for seen in valids]
+    return ClipBatch(observed, tensor(valid), lengths, tensor(scale), list(valids), scale.tolist())
 
 
 def _depth_rows(basis: LandmarkBasis, dimensions: int) -> npt.NDArray[np.int64]:
     """Rows of the landmarks whose depth is used: spread over those that stay where they are on the face."""
-    staying = np.flatnonzero(np.isnan(basis.yaw.cpu().numpy()))
+    staying = np.flatnonzero(np.isnan(basis.yaw))
     return staying[:: max(1, len(staying) // _DEPTHS)] if dimensions == 3 else staying[:0]
 
 

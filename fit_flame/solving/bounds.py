@@ -24,6 +24,8 @@ IntArray = npt.NDArray[np.int64]
 _ROUNDS = 20
 _STIFFNESS = 0.1  # of the tie between unknowns and their copies within the limits, share of the diagonal
 _RELAXATION = 1.6
+_SHUT = 1e-4  # radians of opening, up to which a jaw is shut
+_STILL = 1e4  # times an unknown's own second derivative, so that it stands still
 
 
 class Bounds(NamedTuple):
@@ -114,6 +116,24 @@ def limited_step(bounds: Bounds, expression: Tensor, gradient: Tensor, blocks: T
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:
     product: Tensor = (matrix @ vector[..., None])[..., 0]
     return product
+
+
+def opened(step: Tensor, opening: Tensor, place: int) -> Tensor:
+    """Shorten steps (..., n) whose unknown at `place` would take the jaw's opening (...) below 0; it ends there."""
+    least = torch.maximum(step[..., place], -opening)
+    return torch.cat([step[..., :place], least[..., None], step[..., place + 1 :]], -1)
+
+
+def pressed(opening: Tensor, gradient: Tensor, place: int) -> Tensor:
+    """(...) jaws that are shut and would close further down the gradient (..., n)."""
+    return (opening <= _SHUT) & (gradient[..., place] > 0)
+
+
+def held(blocks: Tensor, chosen: Tensor, place: int) -> Tensor:
+    """Second derivatives (..., n, n) in which the unknown at `place` stands still where `chosen` (...)."""
+    stiff = torch.zeros_like(blocks.diagonal(dim1=-2, dim2=-1))
+    stiff[..., place] = torch.where(chosen, _STILL * blocks[..., place, place], 0.0)
+    return blocks + torch.diag_embed(stiff)
 
 
 def fixed(bounds: Bounds, frame: FrameState, chosen: IntArray, values: Tensor) -> tuple[Bounds, FrameState]:

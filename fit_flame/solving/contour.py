@@ -7,13 +7,14 @@ frame those count whose yaw is nearest; a turning head hands over from one set t
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from multitalk.fit_flame.solving.batch import ClipBatch
-from multitalk.fit_flame.solving.initial import first_guess
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis, LinearPart
 from multitalk.fit_flame.solving.residuals import Observations
+
+FloatArray = npt.NDArray[np.float32]
 
 _MARGIN = 0.09  # radians beyond the first guess's yaw, which knows nothing of the face's shape
 
@@ -30,14 +31,14 @@ def at_yaw(basis: LandmarkBasis, seen: Observations, rotation: Tensor | None) ->
     rotation
         (C, T, 3, 3) of the head; None: facing the camera.
     """
-    if bool(basis.yaw.isnan().all()):
+    if np.isnan(basis.yaw).all():
         return seen
     if rotation is None:
-        rotation = torch.eye(3, dtype=basis.yaw.dtype, device=basis.yaw.device)[None, None]
+        rotation = torch.eye(3, dtype=seen.points.dtype, device=seen.points.device)[None, None]
     return seen._replace(confidence=seen.confidence * counting(basis.yaw, rotation))
 
 
-def counting(yaw: Tensor, rotation: Tensor) -> Tensor:
+def counting(yaw: FloatArray, rotation: Tensor) -> Tensor:
     """Tell which landmarks count.
 
     Parameters
@@ -54,15 +55,17 @@ def counting(yaw: Tensor, rotation: Tensor) -> Tensor:
     """
     steps = _steps(yaw)
     if not len(steps):
-        return torch.ones(*rotation.shape[:-2], len(yaw), dtype=torch.bool, device=yaw.device)
-    nearest = steps[(_yaw(rotation)[..., None] - steps).abs().argmin(-1)]
-    return yaw.isnan() | (yaw == nearest[..., None])
+        return torch.ones(*rotation.shape[:-2], len(yaw), dtype=torch.bool, device=rotation.device)
+    there = torch.as_tensor(steps).to(rotation)
+    nearest = (_yaw(rotation)[..., None] - there).abs().argmin(-1)
+    own = np.where(np.isnan(yaw), -1, np.searchsorted(steps, np.nan_to_num(yaw)))
+    step = torch.as_tensor(own, device=rotation.device)
+    return (step < 0) | (step == nearest[..., None])
 
 
-def _steps(yaw: Tensor) -> Tensor:
+def _steps(yaw: FloatArray) -> FloatArray:
     """(n,) yaws for which there is a contour, ascending."""
-    steps = np.unique(yaw[~yaw.isnan()].cpu().numpy())
-    return torch.as_tensor(steps, device=yaw.device)
+    return np.unique(yaw[~np.isnan(yaw)])
 
 
 def _yaw(rotation: Tensor) -> Tensor:
@@ -70,30 +73,43 @@ def _yaw(rotation: Tensor) -> Tensor:
     return torch.atan2(-rotation[..., 2, 0], torch.hypot(rotation[..., 0, 0], rotation[..., 1, 0]))
 
 
-def narrowed(basis: LandmarkBasis, batch: ClipBatch) -> tuple[LandmarkBasis, ClipBatch]:
-    """Leave out the contours of yaws that no frame of the clips comes near."""
-    moving = ~basis.yaw.isnan()
-    if not bool(moving.any()):
-        return basis, batch
-    guess = first_guess(basis, at_yaw(basis, batch.seen, None), batch.valid)
-    yaw = _yaw(guess.rotation)[batch.valid]
+def narrowed(
+    basis: LandmarkBasis, seen: Observations, rotation: Tensor, valid: Tensor
+) -> tuple[LandmarkBasis, Observations]:
+    """Leave out the contours of yaws that no frame comes near.
+
+    Parameters
+    ----------
+    basis, seen
+        Landmarks of the model and of the clips.
+    rotation, valid
+        (C, T, 3, 3) of the head at first guess, and (C, T) in which frames that is one.
+    """
     steps = _steps(basis.yaw)
-    ends = torch.stack([yaw.min() - _MARGIN, yaw.max() + _MARGIN])
-    first, last = (steps - ends[:, None]).abs().argmin(-1).tolist()
-    keep = ~moving | torch.isin(basis.yaw, steps[first : last + 1])
-    rows = keep.cumsum(0) - 1
+    if not len(steps):
+        return basis, seen
+    yaw = _yaw(rotation)
+    least = torch.where(valid, yaw, torch.inf).amin() - _MARGIN
+    most = torch.where(valid, yaw, -torch.inf).amax() + _MARGIN
+    first, last = (int(np.abs(steps - end).argmin()) for end in torch.stack([least, most]).tolist())
+    keep = np.isnan(basis.yaw) | np.isin(basis.yaw, steps[first : last + 1])
+    here = torch.as_tensor(np.flatnonzero(keep), device=valid.device)
+    rows = torch.as_tensor(keep.cumsum() - 1, device=valid.device)
+    moving = int(keep[: len(basis.jaw.template)].sum())
 
-    def part(whole: LinearPart) -> LinearPart:
-        return LinearPart(*(array[keep[: len(array)]] for array in whole))
+    def part(whole: LinearPart, kept: Tensor) -> LinearPart:
+        return LinearPart(*(array[kept] for array in whole))
 
-    seen = batch.seen._replace(
-        points=batch.seen.points[:, :, keep],
-        confidence=batch.seen.confidence[:, :, keep],
-        precision=batch.seen.precision[keep],
-        pairs=rows[batch.seen.pairs],
-        depth_rows=rows[batch.seen.depth_rows],
-    )
     less = basis._replace(
-        landmarks=basis.landmarks[keep], yaw=basis.yaw[keep], rest=part(basis.rest), jaw=part(basis.jaw)
+        landmarks=basis.landmarks[keep],
+        yaw=basis.yaw[keep],
+        rest=part(basis.rest, here),
+        jaw=part(basis.jaw, here[:moving]),
     )
-    return less, batch._replace(seen=seen)
+    return less, seen._replace(
+        points=seen.points[:, :, here],
+        confidence=seen.confidence[:, :, here],
+        precision=seen.precision[here],
+        pairs=rows[seen.pairs],
+        depth_rows=rows[seen.depth_rows],
+    )

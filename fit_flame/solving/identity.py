@@ -1,16 +1,29 @@
-"""What a clip's frames share, shape and focal length, from a few key frames by the Schur complement."""
+"""What all frames of a person before one camera share, shape and focal length, from key frames of all clips."""
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from multitalk.fit_flame.solving.bounds import Bounds, limited_minimum, tied, ties, within
+from multitalk.fit_flame.solving.bounds import (
+    Bounds,
+    held,
+    limited_minimum,
+    opened,
+    pressed,
+    tied,
+    ties,
+    within,
+)
 from multitalk.fit_flame.solving.jacobian import Columns
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
 from multitalk.fit_flame.solving.objective import (
     CostAndGradient,
     Prior,
+    chosen,
     cost_and_gradient,
     damped,
     frame_hessian,
@@ -26,69 +39,27 @@ from multitalk.fit_flame.solving.residuals import (
 )
 from multitalk.fit_flame.solving.solver import Arrow
 
+TYPICAL_FOV_DEG = 30.0
+FOCAL_SIGMA = 0.4  # of its logarithm
+
 _DAMPING = 1e-3
 _WITHIN_LIMITS = (0, 1, 3, 6, 9)  # iterations that take second derivatives where expressions have limits
 _KEEP_HESSIAN = 3  # iterations for which second derivatives are kept: gradients cost a tenth
+_JUDGED_AT = 3  # iteration before which key frames that do not fit are dropped
+_MISFIT = 4.0  # times the cost of the person's median key frame, from which one does not fit
 
 
-def key_frames(seen: Observations, valid: Tensor, count: int) -> Tensor:
-    """Frames that differ most, by farthest-point sampling on the landmarks.
+class Shared(NamedTuple):
+    """Shape and camera of P persons, and their key frames as they were fitted on the way."""
 
-    Parameters
-    ----------
-    seen
-        The clips' landmarks.
-    valid
-        (C, T) frames to choose from.
-    count
-        K; fewer valid frames are repeated.
-
-    Returns
-    -------
-    Tensor
-        (C, K) frame numbers.
-    """
-    points = seen.points.flatten(2)
-    clips = torch.arange(len(points), device=points.device)
-    chosen = [valid.int().argmax(-1)]
-    distance = torch.where(valid, torch.inf, -1.0).to(points.dtype)
-    for _ in range(count - 1):
-        last = points[clips, chosen[-1]][:, None]
-        distance = torch.minimum(distance, (points - last).square().sum(-1))
-        distance = torch.where(valid, distance, -1.0)
-        chosen.append(distance.argmax(-1))
-    return torch.stack(chosen, 1)
-
-
-def nearest_key(seen: Observations, frame: FrameState, keys: Tensor) -> Tensor:
-    """Find for each frame the key frame that it looks most like once position and size are taken out.
-
-    Parameters
-    ----------
-    seen, frame
-        All frames' landmarks and first guess.
-    keys
-        (C, K) the key frames.
-
-    Returns
-    -------
-    Tensor
-        (C, T) numbers 0 to K - 1.
-    """
-    placed = (seen.points - frame.position[..., None, :]) / frame.log_scale.exp()[..., None, None]
-    looks = placed.flatten(2)
-    clips = torch.arange(len(keys), device=keys.device)[:, None]
-    return torch.cdist(looks, looks[clips, keys]).argmin(-1)
-
-
-def at_frames(seen: Observations, frames: Tensor) -> Observations:
-    """Observations of the chosen frames (C, K) only."""
-    clips = torch.arange(len(frames), device=frames.device)[:, None]
-    return seen._replace(
-        points=seen.points[clips, frames],
-        confidence=seen.confidence[clips, frames],
-        depths=seen.depths[clips, frames],
-    )
+    shape: Tensor
+    """(P, S)."""
+    log_focal: Tensor
+    """(P,) logarithm of the inverse focal length beside that of `TYPICAL_FOV_DEG`."""
+    keys: FrameState
+    """(P, K) unknowns of the key frames."""
+    counting: Tensor
+    """(P, K) key frames that were not dropped."""
 
 
 def fit_shared(
@@ -97,67 +68,105 @@ def fit_shared(
     prior: Prior,
     clip: ClipState,
     frame: FrameState,
+    counting: Tensor,
     *,
-    kappa_bounds: tuple[Tensor, Tensor],
-    log_kappa_mean: Tensor,
-    log_kappa_precision: float,
+    field_of_view_deg: tuple[float, float],
     iterations: int,
-) -> tuple[ClipState, FrameState]:
+) -> Shared:
     """Fit shape, focal length and key frames together.
+
+    Key frames that fit far worse than a person's others (a face that slipped, or another person's) are dropped on the
+    way.
 
     Parameters
     ----------
     basis, seen, prior
-        The problem, its observations on the key frames only.
+        The problem, its observations on the key frames (P, K) only.
     clip, frame
-        Start.
-    kappa_bounds, log_kappa_mean, log_kappa_precision
-        (C,) limits of the inverse focal length, and the Gaussian prior of its logarithm.
+        Start; `clip.kappa` (P, K) is that of `TYPICAL_FOV_DEG`.
+    counting
+        (P, K) key frames that count, one at least of each person.
+    field_of_view_deg
+        Limits of the focal length.
     iterations
         Gauss-Newton iterations; a step that raises the cost is undone and the next one shortened.
     """
-    reach = torch.ones_like(clip.kappa)
-
-    def shared_cost(clip: ClipState) -> Tensor:
-        log_kappa = clip.kappa.log() - log_kappa_mean
-        return 0.5 * (clip.shape**2).sum(-1) + 0.5 * log_kappa_precision * log_kappa**2
-
+    low, high = (math.log(_tangent(fov) / _tangent(TYPICAL_FOV_DEG)) for fov in field_of_view_deg)
+    typical = clip.kappa
+    log_focal = torch.zeros_like(typical[:, 0])
+    seen = _counting_only(seen, counting)
     here = cost_and_gradient(basis, seen, prior, clip, frame)
+    total = here.cost + _shared_cost(clip, log_focal)
+    reach, arrow = torch.ones_like(log_focal), None
+    place = frame.expression.shape[-1]
     for i in range(iterations):
+        if i == _JUDGED_AT:
+            counting = counting & _fitting(here.found.cost, counting)
+            seen = _counting_only(seen, counting)
+            here = cost_and_gradient(basis, seen, prior, clip, frame)
+            total = here.cost + _shared_cost(clip, log_focal)
         if i % _KEEP_HESSIAN == 0 if prior.bounds is None else i in _WITHIN_LIMITS:
             full = frame_hessian(basis, seen, prior, clip, frame, here, Columns.frame_and_shared)
-            arrow = _ArrowSystem(full, here.gradient.shape[-1], log_kappa_precision, prior.bounds)
-        shared_gradient = _shared_gradient(basis, seen, clip, frame, here)
-        shared_gradient[:, -1] += log_kappa_precision * (clip.kappa.log() - log_kappa_mean)
+            arrow = None
+        if arrow is None or prior.opens_only:
+            shut = pressed(here.opening, here.gradient, place) if prior.opens_only else None
+            arrow = _ArrowSystem(full, here.gradient.shape[-1], prior.bounds, shut)
+        shared_gradient = _shared_gradient(basis, seen, clip, frame, here, log_focal)
         step, shared = arrow.step(frame.expression, here.gradient, shared_gradient)
-        log_kappa = clip.kappa.log() + reach * shared[:, -1]
-        log_kappa = torch.clamp(log_kappa, kappa_bounds[0].log(), kappa_bounds[1].log())
-        new_clip = ClipState(clip.shape + reach[:, None] * shared[:, :-1], log_kappa.exp())
+        if prior.opens_only:
+            step = opened(step, here.opening, place)
+        new_focal = (log_focal + reach * shared[:, -1]).clamp(low, high)
+        kappa = typical * new_focal.exp()[:, None]
+        new_clip = ClipState(clip.shape + reach[:, None] * shared[:, :-1], kappa)
         new_frame = within(prior.bounds, move(frame, reach[:, None, None] * step))
         new = cost_and_gradient(basis, seen, prior, new_clip, new_frame)
-        better = new.cost + shared_cost(new_clip) <= here.cost + shared_cost(clip)
+        new_total = new.cost + _shared_cost(new_clip, new_focal)
+        better = new_total <= total
         reach = torch.where(better, (2 * reach).clamp_max(1), reach / 4)
-        if bool(better.all()):
-            clip, frame, here = new_clip, new_frame, new
-            continue
-        clip = ClipState(*(choose(better, n, o) for n, o in zip(new_clip, clip, strict=True)))
-        frame = FrameState(*(choose(better, n, o) for n, o in zip(new_frame, frame, strict=True)))
-        here = cost_and_gradient(basis, seen, prior, clip, frame)
-    return clip, frame
+        clip, frame, here = (
+            chosen(better, n, o) for n, o in ((new_clip, clip), (new_frame, frame), (new, here))
+        )
+        total, log_focal = torch.where(better, new_total, total), torch.where(better, new_focal, log_focal)
+    return Shared(clip.shape, log_focal, frame, counting)
 
 
-def choose(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """Per clip (C,) or frame (C, T), the new value where `better`, else the old one."""
-    return torch.where(better.reshape(*better.shape, *[1] * (new.dim() - better.dim())), new, old)
+def kappa(field_of_view_deg: float, image_size: int) -> float:
+    """Inverse focal length, one over pixels, of a field of view over an image's side."""
+    return 2 * _tangent(field_of_view_deg) / image_size
+
+
+def _tangent(field_of_view_deg: float) -> float:
+    return math.tan(math.radians(field_of_view_deg) / 2)
+
+
+def _counting_only(seen: Observations, counting: Tensor) -> Observations:
+    return seen._replace(confidence=seen.confidence * counting[..., None])
+
+
+def _fitting(cost: Tensor, counting: Tensor) -> Tensor:
+    """(P, K) key frames whose landmarks fit as a person's usually do."""
+    usual = torch.where(counting, cost, torch.nan).nanmedian(1, keepdim=True).values
+    return cost <= _MISFIT * usual
+
+
+def _shared_cost(clip: ClipState, log_focal: Tensor) -> Tensor:
+    """(P,) priors of shape and focal length."""
+    return 0.5 * (clip.shape**2).sum(-1) + 0.5 * (log_focal / FOCAL_SIGMA) ** 2
 
 
 def _shared_gradient(
-    basis: LandmarkBasis, seen: Observations, clip: ClipState, frame: FrameState, here: CostAndGradient
+    basis: LandmarkBasis,
+    seen: Observations,
+    clip: ClipState,
+    frame: FrameState,
+    here: CostAndGradient,
+    log_focal: Tensor,
 ) -> Tensor:
-    """(C, S + 1) derivative of the cost by shape and log focal length; only shape's prior is in it."""
+    """(P, S + 1) derivative of the cost by shape and log focal length, priors included."""
     by_shape = pull_back(basis, clip, frame, here.points, here.found, seen, with_shape=True).shape.sum(1)
     by_focal = here.points.image * (1 - here.points.depth) / here.points.depth
-    return torch.cat([by_shape + clip.shape, (here.found.force * by_focal).sum((1, 2, 3))[:, None]], 1)
+    by_focal = (here.found.force * by_focal).sum((1, 2, 3)) + log_focal / FOCAL_SIGMA**2
+    return torch.cat([by_shape + clip.shape, by_focal[:, None]], 1)
 
 
 class _ArrowSystem:
@@ -166,28 +175,30 @@ class _ArrowSystem:
     Parameters
     ----------
     full
-        (C, K, n + S + 1, n + S + 1) of each frame's own and the shared unknowns.
+        (P, K, n + S + 1, n + S + 1) of each frame's own and the shared unknowns.
     n
         Unknowns of a frame.
-    log_kappa_precision
-        Prior of the last shared unknown.
     bounds
         Limits of the expressions, if any.
+    shut
+        (P, K) frames whose jaw stands still, if any.
     """
 
-    def __init__(self, full: Tensor, n: int, log_kappa_precision: float, bounds: Bounds | None) -> None:
+    def __init__(self, full: Tensor, n: int, bounds: Bounds | None, shut: Tensor | None) -> None:
         corner = full[..., n:, n:].sum(1)
         diagonal = corner.diagonal(dim1=-2, dim2=-1)
         diagonal[:, :-1] += 1
-        diagonal[:, -1] += log_kappa_precision
+        diagonal[:, -1] += FOCAL_SIGMA**-2
         diagonal *= 1 + _DAMPING
         blocks = damped(full[..., :n, :n], _DAMPING)
+        if shut is not None:
+            blocks = held(blocks, shut, n - JAW_SIZE - POSE_SIZE)
         self._bounds = bounds
         self._ties = ties(blocks, n - JAW_SIZE - POSE_SIZE)
         self._arrow = Arrow(blocks if bounds is None else tied(blocks, self._ties), full[..., :n, n:], corner)
 
     def step(self, expression: Tensor, gradient: Tensor, shared_gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Return steps of the frames' unknowns (C, K, n) and of the shared ones (C, S + 1) down these gradients."""
+        """Return steps of the frames' unknowns (P, K, n) and of the shared ones (P, S + 1) down these gradients."""
         if self._bounds is None:
             return self._arrow.solve(-gradient, -shared_gradient)
         e = expression.shape[-1]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from multitalk.fit_flame.parameters.rotation import nearest_rotation
-from multitalk.fit_flame.solving.identity import choose
+from multitalk.fit_flame.solving.bounds import opened
 from multitalk.fit_flame.solving.jacobian import Columns
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
-from multitalk.fit_flame.solving.objective import Prior, cost_and_gradient, damped, frame_hessian
+from multitalk.fit_flame.solving.objective import Prior, chosen, cost_and_gradient, damped, frame_hessian
 from multitalk.fit_flame.solving.residuals import ClipState, FrameState, Observations, move
 from multitalk.fit_flame.solving.solver import factor, solve
 
@@ -68,7 +68,7 @@ def refined(
     best, *others = (_posed(basis, seen, prior, clip, guess) for guess in guesses)
     for other in others:
         old, new = (cost_and_gradient(basis, seen, prior, clip, state).frame_cost for state in (best, other))
-        best = FrameState(*(choose(new < old, n, o) for n, o in zip(other, best, strict=True)))
+        best = chosen(new < old, other, best)
     return best
 
 
@@ -79,6 +79,8 @@ def _posed(
         here = cost_and_gradient(basis, seen, prior, clip, frame)
         blocks = frame_hessian(basis, seen, prior, clip, frame, here, Columns.jaw_and_pose)
         step = -solve(factor(damped(blocks, _DAMPING)), here.gradient[..., -blocks.shape[-1] :])
+        if prior.opens_only:
+            step = opened(step, here.opening, 0)
         frame = move(frame, torch.nn.functional.pad(step, (frame.expression.shape[-1], 0)))
     return frame
 

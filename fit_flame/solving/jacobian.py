@@ -19,7 +19,7 @@ from multitalk.fit_flame.solving.residuals import (
     Residuals,
 )
 
-_CHUNK = 32  # frames whose Jacobian is held at once: about 10 MB for 468 landmarks
+_CACHE, _MEMORY = 2e7, 2e9  # bytes of the Jacobian that is held at once, on a CPU and on a device
 
 
 class Columns(Enum):
@@ -56,22 +56,36 @@ def normal_matrices(
         (C, T, k, k) for the k unknowns asked for.
     """
     chunks = []
-    for start in range(0, points.image.shape[1], _CHUNK):
-        part = slice(start, start + _CHUNK)
+    together = _frames_at_once(basis, clip, frame, observations, columns)
+    for start in range(0, points.image.shape[1], together):
+        part = slice(start, start + together)
         here = Points(*(value[:, part] for value in points))
+        camera = clip._replace(kappa=clip.kappa[:, part])
         state = FrameState(*(value[:, part] for value in frame))
-        rows = jacobian(basis, clip, state, here, observations.pairs, columns)
+        rows = jacobian(basis, camera, state, here, observations.pairs, columns)
         weight = torch.cat([found.weight[:, part], found.pair_weight[:, part]], 2)
         rows *= weight.sqrt()[..., None, None]
         flat = rows.flatten(2, 3)
         product = flat.mT @ flat
         if len(observations.depth_rows):
-            depths = depth_jacobian(basis, clip, state, here, observations.depth_rows, columns)
+            depths = depth_jacobian(basis, camera, state, here, observations, columns)
             confidence = observations.confidence[:, part, observations.depth_rows]
             trust = observations.depth_precision * confidence.mean(-1)
             product += (depths.mT @ depths) * trust[..., None, None]
         chunks.append(product)
     return torch.cat(chunks, 1)
+
+
+def _frames_at_once(
+    basis: LandmarkBasis, clip: ClipState, frame: FrameState, observations: Observations, columns: Columns
+) -> int:
+    """How many frames of every clip have their Jacobian in memory together."""
+    size = frame.expression.shape[-1] + JAW_SIZE + POSE_SIZE
+    if columns is Columns.frame_and_shared:
+        size += clip.shape.shape[-1] + 1
+    rows = 2 * (len(basis.rest.template) + len(observations.pairs))
+    limit = _CACHE if frame.expression.device.type == "cpu" else _MEMORY
+    return max(1, int(limit / (4 * rows * size * len(frame.expression))))
 
 
 def jacobian(
@@ -85,7 +99,7 @@ def jacobian(
         (C, T, L + Q, 2, k).
     """
     scale = frame.log_scale.exp()[..., None, None]
-    tilt = scale * clip.kappa[:, None, None, None] * points.image / points.depth
+    tilt = scale * clip.kappa[..., None, None] * points.image / points.depth
     by_camera = torch.cat([_planar(scale / points.depth), tilt[..., None]], -1)
     by_head = by_camera @ frame.rotation[:, :, None]
     landmarks, moving = by_head.shape[2], points.jaw.shape[2]
@@ -126,13 +140,19 @@ def _by_landmark(rows: Tensor, directions: Tensor) -> Tensor:
 
 
 def depth_jacobian(
-    basis: LandmarkBasis, clip: ClipState, frame: FrameState, points: Points, rows: Tensor, columns: Columns
+    basis: LandmarkBasis,
+    clip: ClipState,
+    frame: FrameState,
+    points: Points,
+    observations: Observations,
+    columns: Columns,
 ) -> Tensor:
     """Differentiate the scaled depths of some landmarks about their mean: (C, T, D, k)."""
     scale = frame.log_scale.exp()[..., None, None]
     toward = (scale * frame.rotation[..., 2:, :]).unsqueeze(2)
-    toward_jaw = torch.cat([toward, toward @ (frame.jaw - torch.eye(3).to(frame.jaw))[:, :, None]], -1)
-    moving = int((rows < points.jaw.shape[2]).sum())
+    bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
+    toward_jaw = torch.cat([toward, toward @ bend[:, :, None]], -1)
+    rows, moving = observations.depth_rows, observations.depth_moving
     e = 0 if columns is Columns.jaw_and_pose else frame.expression.shape[-1]
     n = e + JAW_SIZE + POSE_SIZE
     size = n + clip.shape.shape[1] + 1 if columns is Columns.frame_and_shared else n

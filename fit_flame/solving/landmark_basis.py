@@ -39,9 +39,9 @@ class LinearPart(NamedTuple):
 class LandmarkBasis(NamedTuple):
     """The landmarks of a head model."""
 
-    landmarks: Tensor
+    landmarks: npt.NDArray[np.int64]
     """(L,) which of the N detected ones; those that the jaw moves come first."""
-    yaw: Tensor
+    yaw: npt.NDArray[np.float32]
     """(L,) radians of the head's yaw at which a landmark of the outline counts, NaN for all others."""
     detected: npt.NDArray[np.int64]
     """(N,) what the detector gives, by MediaPipe's numbers (`multitalk.ground.landmark_layout`)."""
@@ -57,7 +57,7 @@ class LandmarkBasis(NamedTuple):
     @property
     def numbers(self) -> npt.NDArray[np.int64]:
         """(L,) MediaPipe's numbers of `landmarks`."""
-        numbers: npt.NDArray[np.int64] = self.detected[self.landmarks.cpu().numpy()]
+        numbers: npt.NDArray[np.int64] = self.detected[self.landmarks]
         return numbers
 
 
@@ -101,11 +101,22 @@ def landmark_basis(
         return torch.as_tensor(np.ascontiguousarray(array), dtype=dtype, device=device)
 
     return LandmarkBasis(
-        landmarks=torch.as_tensor(model.embedding.landmarks[order], device=device),
-        yaw=tensor(yaw),
+        landmarks=model.embedding.landmarks[order],
+        yaw=yaw.astype(np.float32),
         detected=model.embedding.detected,
         rest=LinearPart(*map(tensor, rest)),
         jaw=LinearPart(*map(tensor, jaw)),
         has_correctives=bool(rest[3].any()),
         centre=tensor(centre),
     )
+
+
+def turns_as_jaw(basis: LandmarkBasis) -> Tensor:
+    """(3, E) radians of the jaw's turn about each axis that come nearest to what an expression does."""
+    moving = len(basis.jaw.template)
+    axes = torch.eye(3, dtype=basis.centre.dtype, device=basis.centre.device)
+    turned = torch.zeros(3, *basis.rest.template.shape, dtype=axes.dtype, device=axes.device)
+    turned[:, :moving] = torch.linalg.cross(axes[:, None].expand(-1, moving, -1), basis.jaw.template[None])
+    fields = turned.flatten(1)
+    found: Tensor = torch.linalg.solve(fields @ fields.mT, fields @ basis.rest.expression.flatten(0, 1))
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -39,6 +39,10 @@ class Prior(NamedTuple):
     """(E,) of the expression towards 0, by its value: none where it has no limits."""
     bounds: Bounds | None = None
     """Limits of the expression, if any."""
+    as_jaw: Tensor | None = None
+    """(3, E) standard deviations by which each expression does what a turn of the jaw does: none of it should."""
+    opens_only: bool = False
+    """The jaw's first angle, its opening, is never negative."""
 
 
 class Temporal(NamedTuple):
@@ -63,6 +67,8 @@ class CostAndGradient(NamedTuple):
     """(C, T) without the temporal prior."""
     gradient: Tensor
     """(C, T, n)."""
+    opening: Tensor
+    """(C, T) the jaw's first angle, radians."""
     found: Residuals
 
 
@@ -74,12 +80,17 @@ def cost_and_gradient(
     found = residuals(seen, frame, points)
     gradient = pull_back(basis, clip, frame, points, found, seen, with_shape=False).frame
     e = frame.expression.shape[-1]
-    jaw = to_axis_angle(frame.jaw) - prior.jaw_mean
+    angles = to_axis_angle(frame.jaw)
+    jaw = angles - prior.jaw_mean
     gradient[..., :e] += prior.precision * frame.expression + prior.pull
     gradient[..., e : e + JAW_SIZE] += prior.jaw_precision * jaw
     rest = (0.5 * prior.precision * frame.expression + prior.pull) * frame.expression
     cost = found.cost + rest.sum(-1) + 0.5 * (prior.jaw_precision * jaw**2).sum(-1)
-    return CostAndGradient(points, cost.sum(-1), cost, gradient, found)
+    if prior.as_jaw is not None:
+        turned = frame.expression @ prior.as_jaw.mT
+        gradient[..., :e] += turned @ prior.as_jaw
+        cost = cost + 0.5 * turned.square().sum(-1)
+    return CostAndGradient(points, cost.sum(-1), cost, gradient, angles[..., 0], found)
 
 
 def frame_hessian(
@@ -97,8 +108,27 @@ def frame_hessian(
     diagonal = result.diagonal(dim1=-2, dim2=-1)
     if e:
         diagonal[..., :e] += prior.precision
+        if prior.as_jaw is not None:
+            result[..., :e, :e] += prior.as_jaw.mT @ prior.as_jaw
     diagonal[..., e : e + JAW_SIZE] += prior.jaw_precision
     return result
+
+
+State = TypeVar("State", bound=tuple[Any, ...])
+
+
+def choose(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Per clip (C,) or frame (C, T), the new value where `better`, else the old one."""
+    return torch.where(better.reshape(*better.shape, *[1] * (new.dim() - better.dim())), new, old)
+
+
+def chosen(better: Tensor, new: State, old: State) -> State:
+    """`choose` for everything that a named tuple of tensors, or of such tuples, holds."""
+    parts = (
+        choose(better, n, o) if isinstance(n, Tensor) else chosen(better, n, o)
+        for n, o in zip(new, old, strict=True)
+    )
+    return type(new)(*parts)
 
 
 def innovation(frame: FrameState, velocity: Tensor) -> Tensor:

@@ -41,12 +41,12 @@ class FrameState(NamedTuple):
 
 
 class ClipState(NamedTuple):
-    """Unknowns that a clip's frames share."""
+    """Unknowns that frames share; C clips, or persons while their key frames are fitted."""
 
     shape: Tensor
     """(C, S)."""
     kappa: Tensor
-    """(C,) inverse focal length, one over inter-ocular distances."""
+    """(C, T) inverse focal length of every frame's camera, one over inter-ocular distances."""
 
 
 class Observations(NamedTuple):
@@ -68,6 +68,8 @@ class Observations(NamedTuple):
     """(C, T, D) depth of some landmarks, towards the camera, about their mean."""
     depth_rows: Tensor
     """(D,) which of the L those are, ascending; none if depth is not known."""
+    depth_moving: int
+    """How many of them, the first ones, the jaw moves."""
     depth_precision: float
     """1 / variance."""
 
@@ -99,7 +101,7 @@ def place_landmarks(basis: LandmarkBasis, clip: ClipState, frame: FrameState) ->
     head[:, :, : jaw_part.shape[2]] += jaw_part @ bend.mT
     camera = head @ frame.rotation.mT
     scale = frame.log_scale.exp()[..., None, None]
-    depth = 1 - (scale * clip.kappa[:, None, None, None]) * camera[..., 2:]
+    depth = 1 - (scale * clip.kappa[..., None, None]) * camera[..., 2:]
     image = (frame.position[..., None, :] + scale * camera[..., :2]) / depth
     return Points(head, jaw_part, camera, depth, image)
 
@@ -191,7 +193,7 @@ def pull_back(
     scale = frame.log_scale.exp()[..., None, None]
     per_depth = force / points.depth
     along = (force * points.image).sum(-1, keepdim=True) / points.depth
-    pull = torch.cat([scale * per_depth, scale * clip.kappa[:, None, None, None] * along], -1)
+    pull = torch.cat([scale * per_depth, scale * clip.kappa[..., None, None] * along], -1)
     pull[:, :, observations.depth_rows, 2] += scale[..., 0] * found.depth_force
     pull_head = pull @ frame.rotation
     bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)

@@ -26,6 +26,7 @@ class FitResult:
     landmark_error_lips: float
     """Over the lips' landmarks."""
     jitter: float
-    """Root mean square second difference of the fitted landmarks, share of inter-ocular distance."""
+    """How far the fitted landmarks tremble, share of inter-ocular distance: the standard deviation of white noise that
+    has their fourth differences, the median over frames, so that neither motion nor a single jump counts."""
     interocular_px: float
     """The clip's inter-ocular distance, pixels."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from multitalk.assets.fetch import find, require
 from multitalk.extract.annotations import Annotation
 from multitalk.extract.crop import crop_box
-from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.extract.errors import ClipError, ErrorCode, Stage, as_clip_error
 from multitalk.extract.faces.landmarks import DetectedFace, FaceDetector
 from multitalk.extract.faces.shots import ShotDetector
 from multitalk.extract.faces.tracks import Box, FaceTrack, box_in_clip, choose_track
@@ -33,10 +33,10 @@ from multitalk.filters.sync.prior import prior_predictor
 from multitalk.filters.sync.score import measure_sync
 from multitalk.filters.word_times import TimedWord
 from multitalk.filters.worst_frames import worst_fit
-from multitalk.fit_flame.fit import FitDiverged
+from multitalk.fit_flame.fit import FitDiverged, FitResult
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
 from multitalk.fit_flame.parameters.motion import Motion
-from multitalk.flows.building.fitting import Fitter
+from multitalk.flows.building.fitting import FaceToFit, Fitter
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import PERSON_NETWORKS, STAGES
 from multitalk.flows.modelling.detectors import face_detector
@@ -130,7 +130,6 @@ class ClipStages:
         steps: Mapping[Stage, Callable[[ClipInWork], None]] = {
             Stage.LANDMARKS: self._landmarks,
             Stage.IMAGE: self._image,
-            Stage.FIT: self._fit,
             Stage.SPEECH: self._speech,
             Stage.LANGUAGE: self._language,
             Stage.TRANSCRIPT: self._transcript,
@@ -138,6 +137,21 @@ class ClipStages:
             Stage.PERSONS: self._persons,
         }
         steps[stage](clip)
+
+    def fit(self, clips: Sequence[ClipInWork]) -> list[ClipError | None]:
+        """Fit the clips of a source video together: one person before one camera has one shape and focal length.
+
+        Returns
+        -------
+        list
+            For each clip None, or why it could not be fitted.
+        """
+        seen: list[FaceToFit | ClipError] = [self._face(clip) for clip in clips]
+        found = iter(self._fitter.fit([face for face in seen if isinstance(face, FaceToFit)]))
+        return [
+            face if isinstance(face, ClipError) else _take_fit(clip, next(found))
+            for clip, face in zip(clips, seen, strict=True)
+        ]
 
     def tell_waiting_languages(self, clips: Sequence[ClipInWork]) -> None:
         """Tell the languages of clips that wait for it, where a GPU takes many at once."""
@@ -188,19 +202,12 @@ class ClipStages:
             clip.row.take(metrics)
         clip.frames = None  # of no use to the stages and clips that follow
 
-    def _fit(self, clip: ClipInWork) -> None:
-        landmarks = self._points(clip)
+    def _face(self, clip: ClipInWork) -> FaceToFit | ClipError:
         try:
-            fit = self._fitter.fit(clip.picture, landmarks.points, landmarks.valid)
-        except FitDiverged as error:
-            message = f"Clip {clip.annotation.clip_id}: {error}"
-            raise ClipError(ErrorCode.FIT_DIVERGED, message, Stage.FIT) from error
-        clip.motion = fit.motion
-        clip.row.fit_landmark_error = fit.landmark_error
-        clip.row.fit_landmark_error_lips = fit.landmark_error_lips
-        clip.row.fit_jitter = fit.jitter
-        clip.row.take(worst_fit(fit.motion.residual))
-        clip.row.head_model = fit.motion.head_model
+            seen = self._points(clip)
+        except Exception as error:
+            return as_clip_error(error, clip.annotation.clip_id, Stage.FIT)
+        return FaceToFit(clip.picture, seen.points, seen.valid, clip.row.source_scale or 1.0)
 
     def _speech(self, clip: ClipInWork) -> None:
         metrics, clip.speech = measure_speech(self._samples(clip), self._speech_detector)
@@ -310,6 +317,19 @@ class ClipStages:
     @cached_property
     def _language_identifier(self) -> LanguageIdentifier:
         return LanguageIdentifier(require("whisper_base"), self._settings.language)
+
+
+def _take_fit(clip: ClipInWork, found: FitResult | FitDiverged) -> ClipError | None:
+    """Fill in the columns of the fit, or say what became of it."""
+    if isinstance(found, FitDiverged):
+        return ClipError(ErrorCode.FIT_DIVERGED, f"Clip {clip.annotation.clip_id}: {found}", Stage.FIT)
+    clip.motion = found.motion
+    clip.row.fit_landmark_error = found.landmark_error
+    clip.row.fit_landmark_error_lips = found.landmark_error_lips
+    clip.row.fit_jitter = found.jitter
+    clip.row.take(worst_fit(found.motion.residual))
+    clip.row.head_model = found.motion.head_model
+    return None
 
 
 def _take_language(clip: ClipInWork, metrics: LanguageMetrics) -> None:

@@ -1,6 +1,8 @@
-"""From a clip's landmarks, and its frames where a regressor wants them, to motion."""
+"""From the landmarks of a video's clips, and their frames where a regressor wants them, to motion."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.assets.fetch import require
-from multitalk.fit_flame.fit import FitResult, fit_clip
+from multitalk.fit_flame.fit import FitDiverged, FitResult
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.regressors.settings import RegressorSettings
 from multitalk.flows.building.settings import BuildSettings
@@ -19,6 +21,22 @@ from multitalk.manifests.media import read_frames
 
 if TYPE_CHECKING:
     from multitalk.fit_flame.regressors.interface import Coefficients, Regressor
+
+
+@dataclass(frozen=True, slots=True)
+class FaceToFit:
+    """What was seen of the face in a clip."""
+
+    picture: Path
+    """The trimmed clip; its frames are read only for a regressor."""
+    landmarks: npt.NDArray[np.float32]
+    """(T, N, 3) pixels, NaN where not valid."""
+    valid: npt.NDArray[np.bool_]
+    """(T,) frames that have them."""
+    scale: float = 1.0
+    """Pixels of the clip a pixel of the source video."""
+    confidence: npt.NDArray[np.float32] | None = None
+    """(T, N) trust in each landmark, 0 to 1; all 1 if None."""
 
 
 class Fitter:
@@ -43,45 +61,78 @@ class Fitter:
         elif self._settings.head_model != CANONICAL:
             self.head_model  # noqa: B018
 
-    def fit(self, clip: Path, landmarks: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> FitResult:
-        """Fit a clip: to its landmarks, to them from a regressor's start, or by the regressor alone.
+    def fit(self, clips: Sequence[FaceToFit]) -> list[FitResult | FitDiverged]:
+        """Fit clips of a source video: to their landmarks, to them from a regressor's start, or by the regressor alone.
+
+        Clips of one person get one shape and one camera, which come from those that can be fitted. They depend on
+        which clips these are, so whoever fits one of a video's clips fits all of them.
 
         Parameters
         ----------
-        clip
-            The trimmed clip; its frames are read only for a regressor.
-        landmarks, valid
-            (T, N, 3) pixels, and (T,) frames that have them.
+        clips
+            What was seen in each clip.
 
-        Raises
-        ------
-        FitDiverged
-            As `fit_clip` and `regressed_motion`.
+        Returns
+        -------
+        list
+            For each clip its fit, or why there is none.
         """
         chosen = self._settings.regressor
-        if chosen is None:
-            return fit_clip(landmarks, valid, self.head_model, self._settings.fit)
-        regressed = self._regress(clip, landmarks, valid, chosen)
-        if chosen.use == "initial":
-            return fit_clip(landmarks, valid, self.head_model, self._settings.fit, regressed=regressed)
+        if chosen is not None and chosen.use == "only":
+            return [self._regressed_alone(clip, chosen) for clip in clips]
+        starts = None if chosen is None else [self._regress(clip, chosen) for clip in clips]
+        found: list[FitResult | FitDiverged] = list(self._fit_together(clips, starts))
+        good = [i for i, result in enumerate(found) if isinstance(result, FitResult)]
+        while (
+            0 < len(good) < len(clips)
+        ):  # those that can not be fitted must have no part in the others' shape
+            rest = self._fit_together(
+                [clips[i] for i in good], None if starts is None else [starts[i] for i in good]
+            )
+            for i, result in zip(good, rest, strict=True):
+                found[i] = result
+            left = [i for i in good if isinstance(found[i], FitResult)]
+            if left == good:
+                break
+            good = left
+        return found
+
+    def _fit_together(
+        self, clips: Sequence[FaceToFit], starts: "Sequence[Coefficients] | None"
+    ) -> list[FitResult | FitDiverged]:
+        from multitalk.fit_flame.clip_fit import fit_batch
+        from multitalk.fit_flame.landmarks.likeness import persons
+
+        landmarks, valids = [clip.landmarks for clip in clips], [clip.valid for clip in clips]
+        confidences = [clip.confidence for clip in clips]
+        return fit_batch(
+            landmarks,
+            valids,
+            self.head_model,
+            self._settings.fit,
+            confidences=None if None in confidences else confidences,
+            regressed=starts,
+            persons=persons(landmarks, valids, self.head_model),
+            scales=[clip.scale for clip in clips],
+        )
+
+    def _regressed_alone(self, clip: FaceToFit, chosen: RegressorSettings) -> FitResult | FitDiverged:
         from multitalk.fit_flame.regressors.motion import regressed_motion
 
-        return regressed_motion(regressed, landmarks, self.head_model, max_error=chosen.max_error)
+        try:
+            regressed = self._regress(clip, chosen)
+            return regressed_motion(regressed, clip.landmarks, self.head_model, max_error=chosen.max_error)
+        except FitDiverged as error:
+            return error
 
-    def _regress(
-        self,
-        clip: Path,
-        landmarks: npt.NDArray[np.float32],
-        valid: npt.NDArray[np.bool_],
-        chosen: RegressorSettings,
-    ) -> "Coefficients":
+    def _regress(self, clip: FaceToFit, chosen: RegressorSettings) -> "Coefficients":
         from multitalk.fit_flame.regressors.regress import regress
 
         return regress(
             self._regressor,
-            read_frames(clip),
-            landmarks,
-            valid,
+            read_frames(clip.picture),
+            clip.landmarks,
+            clip.valid,
             batch=chosen.batch,
             device=self._regressor_device,
         )

@@ -64,6 +64,7 @@ STAGES: Mapping[Stage, StageRules] = {
             *_columns(WorstFit),
             *("head_model", "motion_path", "motion_xxh3"),
         ),
+        version=2,
     ),
     Stage.SPEECH: StageRules(reads=(Stage.TRIM,), columns=_columns(SpeechMetrics)),
     Stage.LANGUAGE: StageRules(

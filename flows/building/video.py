@@ -44,6 +44,13 @@ from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.store import claim_video, commit_video, file_xxh3, staging_folder
 from multitalk.manifests.takedown import read_takedown
 
+_UP_TO_FIT = (Stage.LANDMARKS, Stage.IMAGE)
+_AFTER_FIT = tuple(
+    stage
+    for stage in STAGES
+    if stage not in (Stage.SOURCE, Stage.TRIM, *_UP_TO_FIT, Stage.FIT, *POOLED_STAGES)
+)
+
 
 @dataclass(slots=True)
 class _Clip:
@@ -154,7 +161,7 @@ class VideoBuilder:
         work
             From `fetch`.
         progress
-            Called after every clip, so that whoever watches knows a slow video from a hung one.
+            Called twice for every clip, so that whoever watches knows a slow video from a hung one.
         """
         with work.claim:
             if work.elsewhere:
@@ -162,7 +169,11 @@ class VideoBuilder:
             with self.cpu.measured(Stage.TRIM):
                 self._trim(work)
             for clip in work.clips:
-                self._do_stages(clip)
+                self._do_stages(clip, _UP_TO_FIT)
+                progress()
+            self._fit(work.clips)
+            for clip in work.clips:
+                self._do_stages(clip, _AFTER_FIT)
                 progress()
             self._do_pooled_stages(work.clips)
             if not self.settings.keep_raw and work.source is not None:
@@ -278,11 +289,11 @@ class VideoBuilder:
 
     # Stages
 
-    def _do_stages(self, clip: _Clip) -> None:
+    def _do_stages(self, clip: _Clip, stages: Sequence[Stage]) -> None:
         if clip.work is None or clip.failed:
             return
-        for stage in STAGES:
-            if stage in clip.todo and stage not in (Stage.SOURCE, Stage.TRIM, *POOLED_STAGES):
+        for stage in stages:
+            if stage in clip.todo:
                 self._done(clip, stage)
                 try:
                     with self.cpu.measured(stage):
@@ -291,6 +302,29 @@ class VideoBuilder:
                     clip.fail(error, stage)
                     return
         clip.work.frames = None
+
+    def _fit(self, clips: Sequence[_Clip]) -> None:
+        """Fit the clips of a source video, all of them where one is to be: they share a person's shape and camera.
+
+        So a video whose clips were built one after the other ends as one that was built at once. A clip that has a
+        fit is among them also if it failed at a later stage, one that could not be fitted only when it is tried again.
+        """
+        if not any(Stage.FIT in clip.todo and clip.work and not clip.failed for clip in clips):
+            return
+        together = [
+            clip for clip in clips if clip.work and (not clip.failed or clip.row.motion_path is not None)
+        ]
+        for clip in together:
+            clip.todo.add(Stage.FIT)
+            self._done(clip, Stage.FIT)
+        try:
+            with self.cpu.measured(Stage.FIT):
+                failures = self._stages.fit([clip.work for clip in together if clip.work])
+        except Exception as error:
+            failures = [as_clip_error(error, clip.annotation.clip_id, Stage.FIT) for clip in together]
+        for clip, failure in zip(together, failures, strict=True):
+            if failure is not None:
+                clip.fail(failure, Stage.FIT)
 
     def _do_pooled_stages(self, clips: Sequence[_Clip]) -> None:
         """Do what concerns all clips of a source video together."""

@@ -41,7 +41,7 @@ def run(job: Job) -> None:
             def progress(name: str = name, clips: int = clips) -> None:
                 nonlocal done
                 done += 1
-                events.progress(name, min(1.0, done / clips))
+                events.progress(name, min(1.0, done / (2 * clips)))
 
             outcome = builder.build(work_on, progress)
             downloads_sec, before = yt_dlp.cpu_sec, downloads_sec

@@ -30,7 +30,7 @@ from multitalk.filters.verdicts import evaluate_policy, metric_columns
 from multitalk.filters.word_times import TimedWord
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
 from multitalk.flows.building.clip import ClipInWork, ClipStages
-from multitalk.flows.building.stages import STAGES, stage_fingerprints
+from multitalk.flows.building.stages import POOLED_STAGES, STAGES, stage_fingerprints
 from multitalk.flows.discovering.results import (
     RawVideo,
     Refused,
@@ -68,7 +68,7 @@ class VideoDiscoverer:
         self._settings = settings
         self._stages = ClipStages(settings.build)
         self._policy = load_policy(settings.policy, MANIFEST)
-        pooled = (Stage.SOURCE, Stage.TRIM, Stage.SYNC)
+        pooled = (Stage.SOURCE, Stage.TRIM, Stage.FIT, *POOLED_STAGES)
         self._wanted = {stage for stage in stage_fingerprints(settings.build) if stage not in pooled}
 
     def discover(
@@ -190,6 +190,7 @@ class VideoDiscoverer:
             clips.append(clip)
             self._measure(clip)
             progress(_LOOKED + (_MEASURED - _LOOKED) * len(clips) / len(annotations))
+        self._fit([clip for clip in clips if clip.row.status == "ok"])
         good = [clip for clip in clips if clip.row.status == "ok"]
         self._stages.tell_waiting_languages(good)
         self._stages.sync(good)
@@ -211,6 +212,15 @@ class VideoDiscoverer:
                 code = as_clip_error(error, clip.annotation.clip_id, stage).code
                 clip.row.status, clip.row.error_code = "failed", str(code)
         clip.frames = None
+
+    def _fit(self, clips: Sequence[ClipInWork]) -> None:
+        try:
+            failures = self._stages.fit(clips)
+        except Exception as error:
+            failures = [as_clip_error(error, clip.annotation.clip_id, Stage.FIT) for clip in clips]
+        for clip, failure in zip(clips, failures, strict=True):
+            if failure is not None:
+                clip.row.status, clip.row.error_code = "failed", str(failure.code)
 
     def _objections(self, row: ClipRow) -> tuple[str, ...]:
         """Why a candidate is no good clip: the policy's rules, and that the face must be heard to speak."""

@@ -32,7 +32,7 @@ def problem(head):
     def randn(*shape: int) -> torch.Tensor:
         return torch.randn(1, *shape, dtype=torch.float64)
 
-    clip = ClipState(randn(head.shape_size) * 0.3, torch.tensor([0.2], dtype=torch.float64))
+    clip = ClipState(randn(head.shape_size) * 0.3, torch.full((1, FRAMES), 0.2, dtype=torch.float64))
     frame = FrameState(
         randn(FRAMES, head.expression_size) * 0.3,
         to_matrix(randn(FRAMES, 3) * 0.1),
@@ -52,6 +52,7 @@ def problem(head):
         outlier=4.0,
         depths=depths,
         depth_rows=rows,
+        depth_moving=int((rows < len(basis.jaw.template)).sum()),
         depth_precision=1e3,
     )
     return basis, seen, clip, frame

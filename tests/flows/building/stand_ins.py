@@ -13,7 +13,7 @@ import numpy as np
 
 from multitalk.extract.crop import crop_box
 from multitalk.extract.downloading.download import DownloadedVideo
-from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.extract.errors import ClipError, ErrorCode, Stage, as_clip_error
 from multitalk.extract.probe import SourceVideo
 from multitalk.extract.trim import TrimResult
 from multitalk.filters.persons.describe import DescribedPerson
@@ -138,11 +138,28 @@ class StandInStages:
     def _image(self, clip):
         clip.row.sharpness = share("image", self._points(clip), clip.picture.read_text())
 
-    def _fit(self, clip):
+    def fit(self, clips):
         smooth = self.settings.fit.smooth_face
-        if f"{clip.annotation.clip_id} {smooth}" in self.world.no_fit:
-            raise ClipError(ErrorCode.FIT_DIVERGED, f"{clip.annotation.clip_id}: diverged", Stage.FIT)
-        rng = np.random.default_rng(number("fit", self._points(clip), smooth))
+        failures = [self._fit_trouble(clip, smooth) for clip in clips]
+        good = [clip for clip, failure in zip(clips, failures, strict=True) if failure is None]
+        together = sorted(self._points(clip) for clip in good)
+        for clip in good:
+            self._fitted(clip, smooth, together)
+        return failures
+
+    def _fit_trouble(self, clip, smooth):
+        name = clip.annotation.clip_id
+        self.world.done.append((name, Stage.FIT))
+        try:
+            self.world.trouble(name, Stage.FIT)
+        except Exception as error:
+            return as_clip_error(error, name, Stage.FIT)
+        if f"{name} {smooth}" in self.world.no_fit:
+            return ClipError(ErrorCode.FIT_DIVERGED, f"{name}: diverged", Stage.FIT)
+        return None
+
+    def _fitted(self, clip, smooth, together):
+        rng = np.random.default_rng(number("fit", self._points(clip), smooth, together))
 
         def some(*shape):
             return rng.random(shape, np.float32)

@@ -19,7 +19,7 @@ from multitalk.fit_flame.parameters.decode import project_vertices
 from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
 from multitalk.fit_flame.regressors.smirk import Smirk
 from multitalk.flows.building import fitting
-from multitalk.flows.building.fitting import Fitter, regressor_version
+from multitalk.flows.building.fitting import FaceToFit, Fitter, regressor_version
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import stage_fingerprints
 
@@ -111,10 +111,10 @@ def test_the_fit_from_a_regressors_start_ends_where_it_always_does(flame, weight
     landmarks = landmarks_of(truth, flame)[:, :478]
     valid = np.arange(FRAMES) != 7
     landmarks[7] = np.nan
-    alone = Fitter(BuildSettings(head_model="flame_2020")).fit(clip, landmarks, valid)
+    [alone] = Fitter(BuildSettings(head_model="flame_2020")).fit([FaceToFit(clip, landmarks, valid)])
     fitter = Fitter(settings(name="smirk", weights=weights, batch=8, device="cpu"))
     fitter.check()
-    helped = fitter.fit(clip, landmarks, valid)
+    [helped] = fitter.fit([FaceToFit(clip, landmarks, valid)])
     assert helped.landmark_error < 1.05 * alone.landmark_error
     points = [project_vertices(result.motion, flame)[valid, :468] for result in (alone, helped)]
     apart = np.linalg.norm(points[0] - points[1], axis=-1).mean()
@@ -126,13 +126,15 @@ def test_the_regressor_alone(flame, weights, clip, monkeypatch):
     truth = speaking(flame, FRAMES)
     landmarks = landmarks_of(truth, flame)[:, :478]
     only = {"name": "smirk", "use": "only", "weights": weights}
-    result = Fitter(settings(**only, max_error=10)).fit(clip, landmarks, truth.valid)
+    face = FaceToFit(clip, landmarks, truth.valid)
+    [result] = Fitter(settings(**only, max_error=10)).fit([face])
     assert result.motion.head_model == flame.key
     assert result.motion.frame_count == FRAMES
     assert np.ptp(result.motion.shape) > 0
     np.testing.assert_allclose(result.motion.residual.mean(), result.landmark_error, rtol=1e-4)
-    with pytest.raises(FitDiverged, match="of the regressor"):
-        Fitter(settings(**only, max_error=0.01)).fit(clip, landmarks, truth.valid)
+    [diverged] = Fitter(settings(**only, max_error=0.01)).fit([face])
+    assert isinstance(diverged, FitDiverged)
+    assert "of the regressor" in str(diverged)
 
 
 def test_missing_weights_are_told_with_page_and_licence(flame, monkeypatch, tmp_path):
