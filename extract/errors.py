@@ -38,6 +38,8 @@ class ErrorCode(StrEnum):
     """A file could not be written for want of space."""
     CORRUPT_MEDIA = "corrupt_media"
     """The file is not a video, or it can not be decoded where the clip lies."""
+    TOO_LARGE = "too_large"
+    """The file has more pixels, streams, hours or bytes than the settings allow, or takes more memory."""
     NO_AUDIO = "no_audio"
     """The source video has no audio stream."""
     FPS_TOO_LOW = "fps_too_low"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+
+from multitalk.ground.untrusted.confinement import Confinement
 
 # What the system or its owner sends to a process; a file that makes ffmpeg crash brings on others.
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -44,6 +48,11 @@ class FfmpegError(RuntimeError):
         self.signal = signal_
 
     @property
+    def too_large(self) -> bool:
+        """Whether it wanted more memory, or larger pictures, than it may have."""
+        return os.strerror(errno.ENOMEM) in self.stderr_tail or "max_pixels" in self.stderr_tail
+
+    @property
     def from_outside(self) -> bool:
         """Whether something else than the file ended it: another run may succeed."""
         return self.timed_out or self.signal in _FROM_OUTSIDE
@@ -78,7 +87,14 @@ def ffmpeg_version() -> str:
     return first_line.removeprefix("ffmpeg version ").partition(" ")[0]
 
 
-def run_ffmpeg(arguments: Sequence[str], timeout_sec: float) -> bytes:
+def decoding(memory_gib: float, timeout_sec: float, writable: Iterable[Path] = ()) -> Confinement:
+    """Return what a process may do that decodes a stranger's file: no network, and to write in these folders only."""
+    folders = sorted({str(folder.absolute()) for folder in writable})
+    memory = int(memory_gib * 2**30)
+    return Confinement(memory_bytes=memory, cpu_sec=int(timeout_sec) + 1, writable=tuple(folders))
+
+
+def run_ffmpeg(arguments: Sequence[str], timeout_sec: float, confinement: Confinement | None = None) -> bytes:
     """Run ffmpeg to its end and return what it wrote to its standard output.
 
     Parameters
@@ -87,6 +103,8 @@ def run_ffmpeg(arguments: Sequence[str], timeout_sec: float) -> bytes:
         What follows the program's name.
     timeout_sec
         After so many seconds the process is killed.
+    confinement
+        What it may do; None: anything. For files of strangers, see `decoding`.
 
     Raises
     ------
@@ -96,6 +114,8 @@ def run_ffmpeg(arguments: Sequence[str], timeout_sec: float) -> bytes:
         It could not be started.
     """
     command = [str(ffmpeg_exe()), *arguments]
+    if confinement is not None:
+        command = confinement.command(command)
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_sec, check=False

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
+from multitalk.extract.ffmpeg import decoding
 from multitalk.extract.tone_map import TRANSFERS, Transfer
+from multitalk.ground.child_processes import finding_us, how_it_ended
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -21,6 +27,10 @@ OPEN_OPTIONS = {
     "format_whitelist": "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf",
     "protocol_whitelist": "file",
 }
+
+_MEMORY_GIB = 4.0
+_TIMEOUT_SEC = 600.0  # files without an index are read to their end
+_OUT_OF_MEMORY = 77
 
 # MPEG streams, FLV and others are searched for a time, and what is found may be seconds late.
 _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
@@ -53,7 +63,66 @@ class SourceVideo:
     """The language that the file names for its sound; most files name none."""
 
 
-def probe(path: Path, stage: Stage = Stage.SOURCE) -> SourceVideo:
+@dataclass(frozen=True, slots=True)
+class MediaLimits:
+    """How large a source video may be; what is larger is refused before a picture of it is decoded."""
+
+    max_pixels: int = 4096 * 4096
+    max_streams: int = 64
+    max_hours: float = 24.0
+
+
+def most_pixels(video: SourceVideo) -> int:
+    """Return how many pixels a decoder may take a picture to have: a stream can grow after its first one."""
+    return max(4 * video.width * video.height, 2**22)
+
+
+def probe_stranger(path: Path, limits: MediaLimits, stage: Stage = Stage.SOURCE) -> SourceVideo:
+    """As `probe`, in a confined process: a file that crashes it, or takes all memory, is refused.
+
+    Raises
+    ------
+    ClipError
+        As `probe`.
+    """
+    job = json.dumps([str(path.absolute()), asdict(limits), str(stage)])
+    program = [sys.executable, "-P", "-m", "multitalk.extract.probe", job]
+    try:
+        done = subprocess.run(
+            decoding(_MEMORY_GIB, _TIMEOUT_SEC).command(program),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_SEC,
+            check=False,
+            env=finding_us(os.environ),
+        )
+    except subprocess.TimeoutExpired:
+        raise _corrupt(path, f"looking at it did not end within {_TIMEOUT_SEC:.0f} s", stage) from None
+    if done.returncode:
+        ending = how_it_ended(done.returncode)
+        if done.returncode == _OUT_OF_MEMORY:
+            message = f"{path.name}: it takes more than {_MEMORY_GIB:g} GiB to decode its first picture"
+            raise ClipError(ErrorCode.TOO_LARGE, message, stage)
+        raise _corrupt(path, f"the process that looked at it {ending}", stage)
+    answer = json.loads(done.stdout)
+    if "code" in answer:
+        raise ClipError(ErrorCode(answer["code"]), answer["message"], stage)
+    return SourceVideo(**answer)
+
+
+def main() -> None:
+    """Probe the file that the command line names, for `probe_stranger`."""
+    path, limits, stage = json.loads(sys.argv[1])
+    try:
+        answer = asdict(probe(Path(path), Stage(stage), MediaLimits(**limits)))
+    except ClipError as error:
+        answer = {"code": str(error.code), "message": error.message}
+    except MemoryError:
+        sys.exit(_OUT_OF_MEMORY)
+    print(json.dumps(answer))  # noqa: T201 (read by the process that started this one)
+
+
+def probe(path: Path, stage: Stage = Stage.SOURCE, limits: MediaLimits | None = None) -> SourceVideo:
     """Read a video file's headers and its first picture.
 
     Parameters
@@ -62,21 +131,43 @@ def probe(path: Path, stage: Stage = Stage.SOURCE) -> SourceVideo:
         A media file on this machine.
     stage
         The stage to name in an error.
+    limits
+        How large it may be; None: as it likes.
 
     Raises
     ------
     ClipError
-        ``corrupt_media``: not a video, cut off, or its first picture can not be decoded.
+        ``corrupt_media``: not a video, cut off, or its first picture can not be decoded; ``too_large``.
     """
     import av
 
     try:
         # Old files hold titles in other encodings than UTF-8.
         with av.open(str(path.absolute()), options=OPEN_OPTIONS, metadata_errors="replace") as container:
+            if limits is not None:
+                _refuse_large(container, path, stage, limits)
             return _read(container, path, stage)
     except (av.FFmpegError, StopIteration) as error:
         reason = getattr(error, "strerror", None) or "it has no pictures"
         raise _corrupt(path, reason, stage) from error
+
+
+def _refuse_large(container: InputContainer, path: Path, stage: Stage, limits: MediaLimits) -> None:
+    """Judge by the headers alone, and let no decoder make pictures larger than they say."""
+    streams = container.streams.video
+    found = [
+        ("streams", len(container.streams), limits.max_streams, "max_streams"),
+        ("pixels", max((s.width * s.height for s in streams), default=0), limits.max_pixels, "max_pixels"),
+        ("hours", (container.duration or 0) / 3.6e9, limits.max_hours, "max_hours"),
+    ]
+    for what, count, most, setting in found:
+        if count > most:
+            message = f"{path.name}: it has {count:.9g} {what}, more than download.{setting} allows ({most})"
+            raise ClipError(
+                ErrorCode.TOO_LARGE, f"{message}; if it is right, raise that and --retry too_large", stage
+            )
+    for stream in streams:
+        stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
 
 
 def _read(container: InputContainer, path: Path, stage: Stage) -> SourceVideo:
@@ -150,3 +241,7 @@ def _refuse_truncated(stream: VideoStream, path: Path, stage: Stage) -> None:
 def _corrupt(path: Path, reason: str, stage: Stage) -> ClipError:
     message = f"{path.name}: no video that can be decoded: {reason}"
     return ClipError(ErrorCode.CORRUPT_MEDIA, message, stage)
+
+
+if __name__ == "__main__":
+    main()

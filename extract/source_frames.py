@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
-from multitalk.extract.ffmpeg import FfmpegError, ffmpeg_exe, ffmpeg_failure, run_ffmpeg
-from multitalk.extract.probe import OPEN_OPTIONS, SourceVideo
+from multitalk.extract.ffmpeg import FfmpegError, decoding, ffmpeg_exe, ffmpeg_failure, run_ffmpeg
+from multitalk.extract.probe import OPEN_OPTIONS, SourceVideo, most_pixels
 from multitalk.extract.tone_map import tone_map_filters
 from multitalk.ground.units import AUDIO_RATE, FPS
 
@@ -22,6 +22,8 @@ MAX_SHORT_SIDE = 1080
 """Larger pictures are made smaller: a face that is worth a clip shows in these as well."""
 
 _SOUND_TIMEOUT_SEC = 1800.0
+_FRAMES_TIMEOUT_SEC = 24 * 3600.0
+_MEMORY_GIB = 4.0
 
 
 def source_frames(source: Path, video: SourceVideo) -> Iterator[Frame]:
@@ -54,12 +56,14 @@ def source_frames(source: Path, video: SourceVideo) -> Iterator[Frame]:
         filters += f",{name}=" + ":".join(f"{option}='{value}'" for option, value in options.items())
     if video.interlaced:
         filters = f"yadif=deint=interlaced,{filters}"
-    command = [str(ffmpeg_exe()), "-nostdin", "-v", "error", "-threads", "1", *_input(source)]
+    command = [str(ffmpeg_exe()), "-nostdin", "-v", "error", "-threads", "1"]
+    command += ["-max_pixels", str(most_pixels(video)), *_input(source)]
     command += ["-map", f"0:{video.video_stream}", "-vf", filters]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
+    confinement = decoding(_MEMORY_GIB, _FRAMES_TIMEOUT_SEC)
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints
+            confinement.command(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints
         )
         assert process.stdout is not None
         try:
@@ -85,7 +89,8 @@ def source_sound(source: Path) -> npt.NDArray[np.int16]:
     command = ["-nostdin", "-v", "error", "-threads", "1", *_input(source), "-map", "0:a:0"]
     command += ["-af", f"aresample={AUDIO_RATE}:async=1:first_pts=0", "-ac", "1", "-f", "s16le", "pipe:1"]
     try:
-        return np.frombuffer(run_ffmpeg(command, _SOUND_TIMEOUT_SEC), np.int16)
+        confinement = decoding(_MEMORY_GIB, _SOUND_TIMEOUT_SEC)
+        return np.frombuffer(run_ffmpeg(command, _SOUND_TIMEOUT_SEC, confinement), np.int16)
     except FfmpegError as error:
         raise _undecodable(source, error) from error
 
@@ -107,4 +112,5 @@ def _frame_size(video: SourceVideo) -> tuple[int, int]:
 
 def _undecodable(source: Path, error: FfmpegError) -> ClipError:
     code = ErrorCode.INTERNAL if error.from_outside else ErrorCode.CORRUPT_MEDIA
+    code = ErrorCode.TOO_LARGE if error.too_large else code
     return ClipError(code, f"{source.name} can not be decoded: {error}", Stage.LANDMARKS)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from multitalk.extract.annotations import Annotation
 from multitalk.extract.crop import CropBox, crop_box
 from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
-from multitalk.extract.ffmpeg import FfmpegError, run_ffmpeg
+from multitalk.extract.ffmpeg import FfmpegError, decoding, run_ffmpeg
 from multitalk.extract.probe import SourceVideo
 from multitalk.extract.trim_command import MISSING_FRAMES_FILLED, Cut, VideoEncoding, trim_command
 from multitalk.ground.outcome import OUTCOME, RUNTIME
@@ -54,6 +54,9 @@ class TrimSettings(BaseModel):
     )
     timeout_per_clip_second: Annotated[float, RUNTIME] = Field(
         default=30.0, ge=0, description="Further seconds allowed for each second of clip"
+    )
+    memory_gib: Annotated[float, RUNTIME] = Field(
+        default=4.0, gt=0, description="Address space that one ffmpeg process may take"
     )
 
 
@@ -109,7 +112,7 @@ def trim_clips(
     list of TrimResult or ClipError
         In the order of `requests`. Errors: ``no_audio``, ``fps_too_low``,
         ``interval_outside_video``, ``invalid_annotation`` (the box holds no pixel),
-        ``corrupt_media``, ``disk_full``, ``internal`` (time limit).
+        ``corrupt_media``, ``too_large``, ``disk_full``, ``internal`` (time limit).
 
     Raises
     ------
@@ -220,7 +223,9 @@ def _run(source: Path, video: SourceVideo, cuts: Sequence[Cut], settings: TrimSe
     ]
     command = trim_command(source, video, parts, VideoEncoding(settings.crf, settings.preset))
     try:
-        run_ffmpeg(command, settings.timeout_base_sec + settings.timeout_per_clip_second * seconds)
+        timeout = settings.timeout_base_sec + settings.timeout_per_clip_second * seconds
+        folders = {place.parent for part in parts for place in (part.clip_path, part.audio_path)}
+        run_ffmpeg(command, timeout, decoding(settings.memory_gib, timeout, folders))
     except FfmpegError as error:
         raise _ffmpeg_failure(source, error) from error
 
@@ -237,6 +242,9 @@ def _ffmpeg_failure(source: Path, error: FfmpegError) -> ClipError:
         )
     if error.from_outside:
         return _error(ErrorCode.INTERNAL, f"{source.name}: {error}. Too little memory? Run again")
+    if error.too_large:
+        message = f"{source.name} takes more memory than trim.memory_gib, or its pictures grow on the way"
+        return _error(ErrorCode.TOO_LARGE, f"{message}: {error}")
     return _error(ErrorCode.CORRUPT_MEDIA, f"{source.name} can not be decoded where the clip lies: {error}")
 
 

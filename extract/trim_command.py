@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multitalk.extract.crop import CropBox
-from multitalk.extract.probe import OPEN_OPTIONS, SourceVideo
+from multitalk.extract.probe import OPEN_OPTIONS, SourceVideo, most_pixels
 from multitalk.extract.tone_map import tone_map_filters
 from multitalk.ground.units import AUDIO_RATE, CLIP_SIDE, FPS
 
@@ -75,7 +75,8 @@ def _outputs(source: Path, video: SourceVideo, cut: Cut, encoder: VideoEncoding)
     read_sec = lead_sec + cut.frame_count / FPS + _READ_AHEAD_SEC
     # A seek to 0 is left out: it would skip the packets before it that begin the sound.
     seek = {"ss": f"{start_sec - lead_sec:.2f}"} if start_sec > lead_sec else {}
-    media = ffmpeg.input(str(source.absolute()), t=f"{read_sec:.2f}", threads=1, **seek, **OPEN_OPTIONS)
+    options = {**seek, **OPEN_OPTIONS, "max_pixels": most_pixels(video)}
+    media = ffmpeg.input(str(source.absolute()), t=f"{read_sec:.2f}", threads=1, **options)
     picture = media[str(video.video_stream)].filter("trim", start=f"{lead_sec:.2f}")
     picture = _picture(picture.filter("setpts", f"PTS-{lead_sec:.2f}/TB"), video, cut)
     sound = media["a:0"].filter("atrim", start=f"{lead_sec:.2f}")

@@ -19,7 +19,7 @@ from multitalk.extract.downloading.process import Limits, run_yt_dlp
 from multitalk.extract.downloading.sections import Interval, wanted_parts
 from multitalk.extract.downloading.settings import DownloadSettings, yt_dlp_options
 from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
-from multitalk.extract.probe import SourceVideo, probe
+from multitalk.extract.probe import MediaLimits, SourceVideo, probe_stranger
 from multitalk.extract.trim_command import MISSING_FRAMES_FILLED
 from multitalk.ground.fork_server import ForkServer
 from multitalk.ground.units import FPS
@@ -157,7 +157,7 @@ def _try(
         scratch.mkdir(parents=True, exist_ok=True)
         resumed = any(scratch.iterdir())
         answer = _fetch(url, scratch, settings, clips, process)
-        video = _verify(answer, clips, scratch, resumed=resumed)
+        video = _verify(answer, clips, scratch, settings.media_limits, resumed=resumed)
         Path(answer["path"]).replace(destination)
     except OSError as error:
         full = error.errno in NO_SPACE
@@ -217,16 +217,22 @@ def _disk_is_full(scratch: Path) -> bool:
 
 
 def _verify(
-    answer: dict[str, Any], clips: Sequence[Interval], scratch: Path, *, resumed: bool
+    answer: dict[str, Any],
+    clips: Sequence[Interval],
+    scratch: Path,
+    limits: MediaLimits,
+    *,
+    resumed: bool,
 ) -> SourceVideo:
     """Probe what came. A file that is no video, or too short a part of one, is removed."""
     path = Path(answer["path"])
     try:
-        video = probe(path)
+        video = probe_stranger(path, limits)
     except ClipError as error:
         shutil.rmtree(scratch)
         # After a resumed transfer it may be two halves of different files: a fresh start tells.
-        code = ErrorCode.NETWORK if resumed else error.code
+        broken = error.code is ErrorCode.CORRUPT_MEDIA
+        code = ErrorCode.NETWORK if resumed and broken else error.code
         raise _TryError(code, error.message.removeprefix(f"{path.name}: ")) from error
     except Exception:  # no fault that we know of: the next run must not find the same file again
         shutil.rmtree(scratch, ignore_errors=True)

@@ -17,7 +17,8 @@ from multitalk.extract.errors import NO_SPACE, ErrorCode
 
 MESSAGES: tuple[tuple[str, ErrorCode], ...] = (
     (r"no space left on device|disk quota exceeded|file too large", ErrorCode.DISK_FULL),
-    (r"larger than a source video may be|private address", ErrorCode.VIDEO_UNAVAILABLE),
+    (r"larger than a source video may be", ErrorCode.TOO_LARGE),
+    (r"private address", ErrorCode.VIDEO_UNAVAILABLE),
     (r"requested format|no video formats", ErrorCode.DOWNLOAD_FAILED),
     (r"confirm you.{1,8}re not a (ro)?bot|captcha|unusual traffic", ErrorCode.BOT_CHECK),
     (r"page needs to be reloaded", ErrorCode.BOT_CHECK),

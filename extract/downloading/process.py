@@ -9,15 +9,17 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from multitalk.extract.downloading.errors import Failure
 from multitalk.ground.child_processes import how_it_ended
 from multitalk.ground.fork_server import Forked, ForkServer
+from multitalk.ground.untrusted.confinement import Confinement
 
 _POLL_SEC = 0.2
+_DATA_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,12 @@ def run_yt_dlp(
         ``path``, ``format_id``, ``language``, ``duration`` of what came, ``fps`` where only parts did
         (``videos`` with ``id`` and ``url`` where the address was expanded), or what went wrong.
     """
-    job = json.dumps({"url": url, "options": options, "expand": expand, "parts": list(parts)})
+    job = json.dumps(
+        {
+            **{"url": url, "options": options, "expand": expand, "parts": list(parts)},
+            "confinement": asdict(_confinement(folder, limits)),
+        }
+    )
     # Not through a pipe: it holds 64 KiB, less than the list of a thousand videos, until it is read.
     with tempfile.TemporaryFile() as answer, ExitStack() as own:
         forks = process or own.enter_context(yt_dlp_process())
@@ -87,6 +94,19 @@ def run_yt_dlp(
             return _outcome(running, answer, folder, limits)
         finally:
             running.end()
+
+
+def _confinement(folder: Path, limits: Limits) -> Confinement:
+    """Return what yt-dlp, its ffmpeg and its JavaScript may do: they write here and where programs keep caches."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    return Confinement(
+        data_bytes=_DATA_BYTES,
+        cpu_sec=int(limits.timeout_sec) + 1,
+        # Pictures and sound are merged into one; whoever watches is to see what is too large before.
+        file_bytes=2 * limits.max_bytes + 2**20 if limits.max_bytes is not None else None,
+        writable=tuple(str(place) for place in (folder.absolute(), tempfile.gettempdir(), caches)),
+        network=True,
+    )
 
 
 def _outcome(running: Forked, answer: IO[bytes], folder: Path, limits: Limits) -> dict[str, Any] | Failure:

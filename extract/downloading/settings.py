@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from multitalk.extract.ffmpeg import ffmpeg_exe
+from multitalk.extract.probe import MediaLimits
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 
@@ -27,6 +28,17 @@ class DownloadSettings(BaseModel):
         default=False,
         description="Fetch only the parts of a video that its clips need; slower, for small disks. Not from "
         "playlists of pieces (HLS, DASH) nor through a SOCKS proxy: these come whole",
+    )
+    max_pixels: Annotated[int, RUNTIME] = Field(
+        default=4096 * 4096,
+        ge=256,
+        description="Most pixels of a picture; files with more are refused unseen",
+    )
+    max_streams: Annotated[int, RUNTIME] = Field(
+        default=64, ge=2, description="Most streams (pictures, sounds, subtitles) in a file"
+    )
+    max_hours: Annotated[float, RUNTIME] = Field(
+        default=24.0, gt=0, description="Longest source video, by what the file says"
     )
     cookies_file: Annotated[Path | None, RUNTIME] = Field(
         default=None, description="Netscape cookies file, for videos behind a login; it is only read"
@@ -92,6 +104,11 @@ class DownloadSettings(BaseModel):
     timeout_sec: Annotated[float, RUNTIME] = Field(
         default=7200.0, gt=0, description="Longest time for one try"
     )
+
+    @property
+    def media_limits(self) -> MediaLimits:
+        """How large a source video may be."""
+        return MediaLimits(self.max_pixels, self.max_streams, self.max_hours)
 
     @field_validator("cookies_file")
     @classmethod

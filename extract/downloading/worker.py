@@ -18,6 +18,7 @@ from multitalk.extract.downloading.addresses import refuse_private_addresses
 from multitalk.extract.downloading.errors import Failure, describe
 from multitalk.extract.downloading.sections import Interval, Media, copy_parts
 from multitalk.ground.fork_server import serve
+from multitalk.ground.untrusted.confinement import Confinement
 
 
 class _Silent:
@@ -137,6 +138,7 @@ def _entries(info: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _do(text: bytes) -> None:
     job = json.loads(text)
+    Confinement(**job["confinement"]).apply()
     url, options = job["url"], job["options"]
     # For all of this job's process, and for good: there is no way to take such a hook back.
     refuse_private_addresses(url, proxy=options.get("proxy"), hosts=options.pop("private_hosts", ()))

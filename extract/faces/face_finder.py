@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 from math import ceil
 from pathlib import Path
@@ -22,6 +23,7 @@ from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.native_stderr import MEDIAPIPE_CHATTER, without_lines
 from multitalk.extract.faces.tracks import Box
 from multitalk.ground.face_layout import overlap
+from multitalk.ground.untrusted.confinement import without_network
 
 _TILE = 192  # pixels that a tile is shown to the detector with; the network itself takes 128
 _FOUND_FROM = 1 / 6  # share of a tile that a face must fill
@@ -58,18 +60,19 @@ class FaceFinder:
             detector = files.read("face_detector.tflite")
         self._min_face_px = min_face_px
         with without_lines(MEDIAPIPE_CHATTER):
-            self._detector: Any = vision.FaceDetector.create_from_options(
-                vision.FaceDetectorOptions(
-                    base_options=BaseOptions(model_asset_buffer=detector),
-                    min_detection_confidence=min_detection_confidence,
-                )
+            detecting = vision.FaceDetectorOptions(
+                base_options=BaseOptions(model_asset_buffer=detector),
+                min_detection_confidence=min_detection_confidence,
             )
-            self._landmarker: Any = vision.FaceLandmarker.create_from_options(
-                vision.FaceLandmarkerOptions(
-                    base_options=BaseOptions(model_asset_path=str(model)),
-                    min_face_detection_confidence=min_detection_confidence,
-                    min_face_presence_confidence=min_presence_confidence,
-                )
+            marking = vision.FaceLandmarkerOptions(
+                base_options=BaseOptions(model_asset_path=str(model)),
+                min_face_detection_confidence=min_detection_confidence,
+                min_face_presence_confidence=min_presence_confidence,
+            )
+            # Both would call home.
+            self._detector: Any = without_network(partial(vision.FaceDetector.create_from_options, detecting))
+            self._landmarker: Any = without_network(
+                partial(vision.FaceLandmarker.create_from_options, marking)
             )
 
     def __enter__(self) -> Self:

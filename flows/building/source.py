@@ -6,7 +6,7 @@ from pathlib import Path
 from multitalk.extract.downloading.download import DownloadedVideo, download
 from multitalk.extract.downloading.pace import Pace
 from multitalk.extract.errors import ClipError, Stage, as_clip_error
-from multitalk.extract.probe import probe
+from multitalk.extract.probe import probe_stranger
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.ground.fork_server import ForkServer
@@ -65,7 +65,7 @@ def _kept_source(
     if any((row.stage_fingerprints or {}).get(str(Stage.SOURCE)) != wanted for row in carried):
         return None
     try:
-        found = probe(place)
+        found = probe_stranger(place, settings.download.media_limits)
     except ClipError:
         return None
     language = carried[0].source_audio_language

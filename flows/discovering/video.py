@@ -20,7 +20,7 @@ from multitalk.extract.faces.candidates import Candidate, SampledFrame, SpeechAc
 from multitalk.extract.faces.face_finder import FaceFinder
 from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.shots import ShotDetector
-from multitalk.extract.probe import SourceVideo, probe
+from multitalk.extract.probe import SourceVideo, probe_stranger
 from multitalk.extract.source_frames import frame_scale, source_frames, source_sound
 from multitalk.extract.trim import FPS_TOLERANCE, TrimRequest, TrimResult, trim_clips
 from multitalk.filters.policy import load_policy
@@ -83,7 +83,7 @@ class VideoDiscoverer:
         try:
             if isinstance(fetched, ClipError):
                 raise fetched
-            properties = probe(fetched)
+            properties = probe_stranger(fetched, self._settings.build.download.media_limits)
             _refuse(video.video_id, properties, self._settings)
             candidates = self._candidates(fetched, properties, progress)
             checked = self._build(video, fetched, properties, candidates, scratch, progress)

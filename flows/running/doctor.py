@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 from multitalk.assets.errors import AssetError
 from multitalk.assets.fetch import find, statuses
 from multitalk.extract.ffmpeg import FfmpegMissingError, ffmpeg_exe
+from multitalk.ground.untrusted.confined import landlock_abi
+from multitalk.ground.untrusted.confinement import Confinement, what_holds
 
 _NEEDED_ASSETS = ("face_landmarker", "whisper_base", "silero_vad")
 _FREE_GB_WANTED = 20
@@ -41,6 +43,7 @@ def examine(root: Path, source_url: str) -> Iterator[Check]:
     yield _python()
     yield from _packages()
     yield _ffmpeg()
+    yield _confinement(root)
     yield _mediapipe_libraries()
     yield _gpu()
     yield _javascript()
@@ -90,6 +93,30 @@ def _ffmpeg() -> Check:
     return Check("ffmpeg", "ok", found)
 
 
+def _confinement(root: Path) -> Check:
+    """Say which limits hold for programs that decode strangers' files."""
+    folder = next(p for p in (root.absolute(), *root.absolute().parents) if p.is_dir())
+    try:
+        holds = what_holds(folder)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return Check(
+            "confinement", "missing", f"a confined process does not start: {error}", "see docs/security.md"
+        )
+    told = {
+        "network": "no network (seccomp)",
+        "writing": f"writing in its own folders only (Landlock {landlock_abi()})",
+        "memory": "memory and processor time limited",
+    }
+    found = "ffmpeg and what looks at videos: " + ", ".join(
+        told[name] for name, held in holds.items() if held
+    )
+    lacking = [told[name] for name, held in holds.items() if not held]
+    if not lacking:
+        return Check("confinement", "ok", found)
+    action = "build what strangers publish in a container or a virtual machine without secrets"
+    return Check("confinement", "warning", f"{found}; not: {', '.join(lacking)}", action)
+
+
 def _mediapipe_libraries() -> Check:
     try:
         model = find("face_landmarker")
@@ -103,7 +130,7 @@ def _mediapipe_libraries() -> Check:
         "import sys, cv2; from mediapipe.tasks.python import vision; "
         "vision.FaceLandmarker.create_from_model_path(sys.argv[1]).close()"
     )
-    probe = [sys.executable, "-P", "-c", code, str(model)]
+    probe = Confinement(writable=None).command([sys.executable, "-P", "-c", code, str(model)])
     try:
         done = subprocess.run(probe, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:

@@ -34,18 +34,22 @@ def start_module(
     environment
         None for our own; this package is found in either.
     """
-    environment = os.environ if environment is None else environment
-    # This file truly lies in multitalk/ground, also where the other rooms are linked or mapped into the package.
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
-        env={**environment, "PYTHONPATH": path},
+        env=finding_us(os.environ if environment is None else environment),
         start_new_session=True,  # Ctrl-C is for us, and what it starts (ffmpeg) is ended with it
     )
+
+
+def finding_us(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which a Python finds this package."""
+    # This file truly lies in multitalk/ground, also where the other rooms are linked or mapped into the package.
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
+    return {**environment, "PYTHONPATH": path}
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

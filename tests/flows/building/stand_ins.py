@@ -98,7 +98,7 @@ def install(monkeypatch, world: World) -> None:
 
     monkeypatch.setattr(source, "download", download)
     monkeypatch.setattr(building, "trim_clips", trim_clips)
-    monkeypatch.setattr(source, "probe", lambda place: properties())
+    monkeypatch.setattr(source, "probe_stranger", lambda place, limits: properties())
     monkeypatch.setattr(building, "ClipStages", lambda settings: StandInStages(settings, world))
 
 
