@@ -46,7 +46,7 @@ def rested(
         frames[torch.as_tensor(np.flatnonzero(valid), device=frames.device)]
         for frames, valid in zip(expressions, usable, strict=True)
     ]
-    base = _borne(rules, torch.cat(seen))[chosen]
+    base = borne(rules, torch.cat(seen))[chosen]
     shape, less = shape.clone(), [frames.clone() for frames in expressions]
     shape[rules.resting[chosen]] += base / rules.resting_sigma
     for frames in less:
@@ -54,11 +54,11 @@ def rested(
     return shape, less
 
 
-def _borne(rules: ExpressionRules, expression: Tensor) -> Tensor:
+def borne(rules: ExpressionRules, expression: Tensor) -> Tensor:
     """(E,) what a face bears at rest, of its unknowns (T, E)."""
-    borne = expression.quantile(_SHARE, dim=0)
+    part = expression.quantile(_SHARE, dim=0)
     for wide, shut in rules.lids.tolist():
         unshut = expression[:, shut] < _UNSHUT
         if unshut.any():
-            borne[wide] = expression[unshut, wide].median()
-    return borne
+            part[wide] = expression[unshut, wide].median()
+    return part

@@ -1,4 +1,4 @@
-"""Commands that carry data to and from other programs: ``export`` and ``import``."""
+"""Commands that carry data to and from other programs and head models: ``export``, ``import``, ``convert``."""
 
 import json as json_text
 import sys
@@ -22,7 +22,8 @@ def export(
         Literal["multitalk", "huggingface", "webdataset", "gltf", "usd", "arkit", "livelink", "audio2face"],
         Parameter(
             help="multitalk: vertices and sound for the published trainer; huggingface, webdataset: manifest rows "
-            "and motion; gltf, usd, arkit, livelink, audio2face: a file a clip, of ARKit's weights (head model `anny`)"
+            "and motion; gltf, usd, arkit, livelink, audio2face: a file a clip, of ARKit's weights, to which other "
+            "head models than `anny` are converted"
         ),
     ],
     out: Annotated[Path, Parameter(metavar="DIR", help="Folder to write; new or empty")],
@@ -91,6 +92,57 @@ def _card(root: Path, clips: "pa.Table", release: str | None) -> str:
         return (release_folder(root, release) / "README.md").read_text("utf-8")
     about = ReleaseSettings().model_dump(exclude={"split"})
     return card("unreleased", clips, policy_text(policy_of(root)), about)
+
+
+def convert(
+    files: Annotated[
+        list[Path] | None,
+        Parameter(metavar="FILE.npz", help="Motion as `talk` writes it; none: the clips of --root"),
+    ] = None,
+    /,
+    *,
+    to: Annotated[
+        str, Parameter(metavar="NAME|PATH", help="Head model to convert to: `anny`, `canonical`, FLAME's")
+    ],
+    out: Annotated[
+        Path, Parameter(metavar="FILE|DIR", help="File to write for one file; else a folder, new or empty")
+    ],
+    root: Annotated[Path | None, Parameter(metavar="DIR", help="Folder of the dataset")] = None,
+    release: Annotated[
+        str | None, Parameter(metavar="NAME", help="Clips of this release; none: accepted ones")
+    ] = None,
+    head_model: HeadModelOfClips = None,
+) -> int:
+    """Write motion on another head model, and say how much."""
+    from multitalk.flows.commands.checks import check_dataset, check_files, check_head_model
+    from multitalk.ground.settings import SettingsError
+
+    check_head_model(to)
+    check_head_model(head_model)
+    given = files or []
+    if bool(given) == (root is not None):
+        raise SettingsError("give either files of motion, or a dataset (--root)")
+    check_files("FILE", *given)
+    one = len(given) == 1 and bool(out.suffix)
+    if not one and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(f"--out: {out} is not an empty folder")
+    from multitalk.flows.datasets.convert import convert_clips, convert_files
+    from multitalk.manifests.layouts.export import divided_clips
+    from multitalk.manifests.releases.release import read_release
+
+    if root is None:
+        if one and out.suffix != ".npz":
+            raise SettingsError(f"--out: {out} must end in .npz")
+        places = [out] if one else [out / file.name for file in given]
+        if len(set(places)) < len(places):
+            raise SettingsError("several files have the same name, and would overwrite each other")
+        convert_files(given, places, to, head_model)
+        print(f"{out}: {len(places)} files on {to}")
+        return 0
+    check_dataset(root)
+    clips = read_release(root, release) if release else divided_clips(root)
+    print(f"{out}: {convert_clips(root, clips, out, to, head_model)} clips on {to}")
+    return 0
 
 
 def import_clips(

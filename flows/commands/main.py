@@ -127,6 +127,13 @@ COMMANDS: dict[str, tuple[Listed, ...]] = {
             "Write the clips of a release, or all accepted ones, for other programs. Pictures are in no layout.",
         ),
         Listed(
+            "convert",
+            "exchange:convert",
+            "Give motion to another head model.\n\n"
+            "FLAME to ARKit's weights and back: the same points of both faces move alike, closed lips stay closed, "
+            "weights keep to 0..1.",
+        ),
+        Listed(
             "remove",
             "release:remove",
             "Take source videos or clips out for good.\n\n"

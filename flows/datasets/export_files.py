@@ -1,4 +1,7 @@
-"""Clips as files of engines and viewers, one file a clip: glTF, USD, and ARKit's weights in three forms."""
+"""Clips as files of engines and viewers, one file a clip: glTF, USD, and ARKit's weights in three forms.
+
+All are made of ARKit's weights: clips of another head model are converted to `anny` on the way.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ from typing import TYPE_CHECKING
 from multitalk.fit_flame.files.arkit_files import write_arkit, write_audio2face, write_live_link
 from multitalk.fit_flame.files.gltf import write_glb
 from multitalk.fit_flame.files.usd import USD_ENDINGS, write_usd
+from multitalk.fit_flame.heads.anny import NAME as ANNY
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.parameters.motion import Motion, MotionError
+from multitalk.flows.datasets.convert import with_weights
+from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.modelling.stored_heads import only_model, to_motion
 from multitalk.manifests import open_dataset
 from multitalk.manifests.paths import audio_path
@@ -100,16 +106,17 @@ def export_files(
     Raises
     ------
     MotionError, HeadModelError
-        The clips were fitted with a head model that has no ARKit weights, or one that is not here.
+        The clips were fitted with several head models, or one that is not here.
     OSError
         A file cannot be written.
     """
     dataset = open_dataset(root)
     model = only_model(clips["head_model"], named)
+    arkit = load_head_model(ANNY) if model.rules is None else None
     for clip_id, language in zip(clips["clip_id"].to_pylist(), clips["language"].to_pylist(), strict=True):
-        motion = to_motion(dataset.motion(clip_id))
+        motion, shown = with_weights(to_motion(dataset.motion(clip_id)), model, arkit)
         place = out / language / f"{clip_id}{FILE_LAYOUTS[layout]}"
-        write_motion(motion, model, place, layout, fps)
+        write_motion(motion, shown, place, layout, fps)
         if sound:
             shutil.copyfile(audio_path(root, language, clip_id), place.with_suffix(".wav"))
     return len(clips)

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from multitalk.assets.fetch import require
+from multitalk.fit_flame.heads.anny import NAME as ANNY
 from multitalk.fit_flame.heads.head_model import HeadModel
+from multitalk.flows.datasets.convert import with_weights
 from multitalk.flows.datasets.export_files import LAYOUT_OF, write_motion
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.flows.modelling.settings import TrainSettings
@@ -164,12 +166,10 @@ def talk_to_files(
 
 
 def _write_for_engine(spoken: Spoken, model: HeadModel, place: Path) -> None:
-    if spoken.motion is None or model.rules is None:
-        raise TalkError(
-            f"{place}: the talker moves {model.name}, which has no ARKit weights to write: "
-            "train on a dataset of the head model `anny`, or write .npz or .mp4"
-        )
-    write_motion(spoken.motion, model, place, LAYOUT_OF[place.suffix])
+    if spoken.motion is None:
+        raise TalkError(f"{place}: the reference's talker moves vertices only: write .npz, .npy or .mp4")
+    arkit = load_head_model(ANNY) if model.rules is None else None
+    write_motion(*with_weights(spoken.motion, model, arkit), place, LAYOUT_OF[place.suffix])
 
 
 def _write_video(audio: Path, vertices: FloatArray, model: HeadModel, place: Path) -> None:

@@ -109,3 +109,21 @@ def test_clips_become_files(root, tmp_path):
         files = sorted(out.rglob(f"*.{ending}"))
         assert len(files) == CLIPS
         assert len(files[0].read_text().splitlines()) == 1 + 46, "19 gaps of 25 a second are 45.6 of 60"
+
+
+def test_other_head_models_and_back(root, talker, tmp_path, talking_dataset):
+    sound, said = paths.audio_path(root, "german", "video00_0"), tmp_path / "said.npz"
+    assert main(["talk", str(sound), "--language", "german", *talker, "--out", str(said)]) == 0
+    there, back = tmp_path / "there.npz", tmp_path / "back.npz"
+    assert main(["convert", str(said), "--to", "canonical", "--out", str(there)]) == 0
+    assert main(["convert", str(there), "--to", "anny", "--out", str(back)]) == 0
+    first, second = (np.load(file)["expression"] for file in (said, back))
+    assert first.shape == second.shape
+    assert str(np.load(there)["head_model"]).startswith("canonical:")
+    out = tmp_path / "clips"
+    assert main(["convert", "--root", str(talking_dataset), "--to", "anny", "--out", str(out)]) == 0
+    assert len(list(out.rglob("*.npz"))) == 12
+    files = tmp_path / "arkit"
+    assert main(["export", "--root", str(talking_dataset), "--layout", "arkit", "--out", str(files)]) == 0
+    assert next(files.rglob("*.csv")).read_text().startswith("time,eyeBlinkLeft,")
+    assert main(["convert", "--to", "anny", "--out", str(tmp_path / "x")]) == 2

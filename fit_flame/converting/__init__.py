@@ -1,0 +1,1 @@
+"""Motion from one head model to another."""
