@@ -93,6 +93,10 @@ class ClipRow:
     video_sync: str | None = None
     speaking_score: float | None = None
 
+    person_id: str | None = None
+    voice_faces: int | None = None
+    repeat_of: str | None = None
+
     fit_landmark_error: float | None = None
     fit_landmark_error_lips: float | None = None
     fit_jitter: float | None = None

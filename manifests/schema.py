@@ -383,6 +383,31 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             "LR-ASD, mean of frames",
         ),
     ),
+    # Told over all videos at once, of what lies in `persons/`; never by a stage.
+    "Persons": (
+        Column(
+            "person_id",
+            TEXT,
+            "who is seen: the first clip, by video and clip, in which the person is; null where that is not told",
+            how="faces, with a little help of voices, clustered over all videos",
+        ),
+        Column(
+            "voice_faces",
+            I32,
+            "persons with whom the clip's voice is heard in its video; above 1 the voice is dubbed or a narrator's",
+            "persons",
+            ">= 1",
+            "null below 3 s of speech; 2 also where the very sound is heard under another face elsewhere",
+        ),
+        Column(
+            "repeat_of",
+            TEXT,
+            "clip of another source video with the same recording, less enlarged; null where there is none",
+            "",
+            "",
+            "prints of the sound, of one person, for half of the clip at least",
+        ),
+    ),
     "Fit metrics": (
         Column("fit_landmark_error", F32, "mean landmark error of the fit", IOD, ">= 0"),
         Column("fit_landmark_error_lips", F32, "the same over the lips", IOD, ">= 0"),

@@ -70,6 +70,7 @@ _REPEATED = (
     "stage",
     "source_audio_language",
     "detected_language",
+    "person_id",
     "head_model",
     "motion_path",
     "last_try_stage",

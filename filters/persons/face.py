@@ -12,6 +12,7 @@ from multitalk.ground.face_layout import layout_of
 if TYPE_CHECKING:
     from multitalk.ground.arrays import Array, Bool, Float, Float32, UInt8
 
+DESCRIPTOR_SIZE = 128
 LOOKS = 3
 """Frames of a clip that are looked at; their descriptors' mean is the clip's."""
 

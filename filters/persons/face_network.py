@@ -15,12 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SIDE = 150
-"""Side of the picture of a face, pixels."""
-DESCRIPTOR_SIZE = 128
-
 _MEAN_RGB = (122.782, 117.001, 104.298)
 _SCALE = 1 / 256
+_NUMBERS = 128  # of a descriptor
 _LAYER = re.compile(rb"\x01\x05con_4|\x01\x07affine_|\x01\x04fc_2")
 _TENSOR_VERSION = 2
 # Blocks from the picture to the descriptor: channels, and how many; all but the first group begin with a smaller one.
@@ -58,7 +55,7 @@ class FaceNetwork(nn.Module):
                 blocks.append(_Block(channels_in, channels, down=group > 0 and number == 0))
                 channels_in = channels
         self.blocks = nn.Sequential(*blocks)
-        self.exit = nn.Linear(channels_in, DESCRIPTOR_SIZE, bias=False)
+        self.exit = nn.Linear(channels_in, _NUMBERS, bias=False)
         self.register_buffer("mean", torch.tensor(_MEAN_RGB).reshape(1, 3, 1, 1))
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -86,7 +83,7 @@ def load_face_network(weights: Path) -> FaceNetwork:
             for convolution in (part for part in network.modules() if isinstance(part, nn.Conv2d)):
                 _fill(convolution, next(layers), next(layers))
             exit_weights = torch.from_numpy(next(layers))
-            network.exit.weight.copy_(exit_weights.reshape(network.exit.in_features, DESCRIPTOR_SIZE).T)
+            network.exit.weight.copy_(exit_weights.reshape(network.exit.in_features, _NUMBERS).T)
     except (StopIteration, RuntimeError, IndexError, ValueError) as error:
         raise ValueError(f"{weights} does not hold the weights of dlib's face descriptor") from error
     return network.eval()

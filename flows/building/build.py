@@ -21,6 +21,7 @@ from multitalk.flows.building.plan import BatchName, annotated_videos, batches, 
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import stage_fingerprints, tells_persons_apart
 from multitalk.flows.building.summary import BuildSummary, summarise
+from multitalk.flows.datasets.persons import tell
 from multitalk.flows.running.event_counter import EventCounter, RunProgress
 from multitalk.flows.running.pool import make_run_folder, run_batches
 from multitalk.flows.running.progress import ShownProgress
@@ -126,11 +127,12 @@ def _prepare(settings: BuildSettings) -> PreparedBuild:
 
 
 def finish(prepared: PreparedBuild) -> BuildSummary:
-    """Apply the policy and sum up."""
+    """Tell the persons, apply the policy and sum up."""
     root, elsewhere = prepared.settings.root, 0
     if prepared.run_folder is not None:
         compact(root)
         drop_doubles(root)
+        tell(root)
         elsewhere = counter(prepared.batches, prepared.run_folder).count().counts["elsewhere"]
     apply_policy(root, prepared.policy)
     return summarise(

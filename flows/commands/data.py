@@ -8,12 +8,54 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from multitalk.flows.commands.words import Root
+from multitalk.flows.commands.words import AsJson, Root
 
 if TYPE_CHECKING:
     from multitalk.filters.verdicts import Waterfall
 
 _POLICY = "NAME|FILE"
+
+
+def persons(
+    *,
+    root: Root,
+    forget: Annotated[
+        bool,
+        Parameter(
+            help="Delete what describes faces and voices, and what was told from it",
+            negative=(),
+            show_default=False,
+        ),
+    ] = False,
+    json: AsJson = False,
+) -> int:
+    """Tell the persons of all clips apart, or forget them."""
+    import json as json_text
+
+    from multitalk.flows.datasets import persons as telling
+    from multitalk.flows.looking.tables import print_table
+
+    if forget:
+        count = telling.forget(root)
+        print(
+            json_text.dumps({"forgotten": count})
+            if json
+            else f"{count} clips: faces and voices are forgotten"
+        )
+        return 0
+    told = telling.tell(root)
+    if json:
+        print(json_text.dumps(asdict(told), indent=2))
+        return 0
+    counts = {
+        "persons": told.persons,
+        "of them in several source videos": told.several_videos,
+        "clips whose person is told": told.clips,
+        "clips whose voice is heard with another face, too": told.other_voices,
+        "clips that another source video has as well": told.repeats,
+    }
+    print_table([{"found": what, "count": count} for what, count in counts.items()])
+    return 0
 
 
 def query(

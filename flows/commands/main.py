@@ -66,6 +66,13 @@ COMMANDS: dict[str, tuple[Listed, ...]] = {
             "learned for later builds.",
         ),
         Listed(
+            "persons",
+            "data:persons",
+            "Tell the persons of all clips apart.\n\n"
+            "Cluster the faces and voices of all source videos into persons, as every build does at its end, and say "
+            "how many there are; or delete all that describes them.",
+        ),
+        Listed(
             "filter",
             "data:filter_clips",
             "Apply a policy: accept or reject each clip.\n\n"
