@@ -1,8 +1,7 @@
 """The report page's summary in Markdown, for Prefect's artifact: the same questions, the same numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from multitalk.flows.building.summary import BuildSummary
 from multitalk.flows.datasets.report import policy_waterfall
@@ -66,7 +65,7 @@ def _totals(data: ReportData) -> str:
     )
 
 
-def _line(item: Distribution) -> dict[str, Any]:
+def _line(item: Distribution) -> dict[str, str | int]:
     """One metric's line: its histogram is drawn in characters between the ends of its axis."""
     metric = item.metric
     counts = [a + o for a, o in zip(item.accepted, item.others, strict=True)]
@@ -81,7 +80,7 @@ def _line(item: Distribution) -> dict[str, Any]:
     }
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> str:
+def _table(rows: Sequence[Mapping[str, object]]) -> str:
     if not rows:
         return "None."
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]

@@ -84,7 +84,7 @@ def _run_worker(
         run_folder / batch.name,
         threads=settings.threads,
         timeout_sec=settings.video_timeout_sec,
-        signs=events_path(run_folder, batch.name),
+        events=events_path(run_folder, batch.name),
     )
 
 

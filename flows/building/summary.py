@@ -1,9 +1,10 @@
 """What a build did and what the dataset holds after it: printed by the command and put into Prefect's artifact."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,15 @@ class LanguageCounts:
     ok_minutes: float
     fit_error_percent: float | None
     """Median landmark error as a percentage of the inter-ocular distance."""
+
+    def rounded(self) -> LanguageCounts:
+        """Return what is shown of it."""
+        error = self.fit_error_percent
+        return replace(
+            self,
+            ok_minutes=round(self.ok_minutes, 2),
+            fit_error_percent=None if error is None else round(error, 2),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +70,15 @@ class BuildSummary:
     elsewhere_videos: int = 0
     """Source videos that another build was at."""
 
-    def language_rows(self) -> list[dict[str, Any]]:
+    def language_rows(self) -> list[dict[str, str | float | None]]:
         """Lines of the table by language, the last one with the totals."""
-        rows = [asdict(counts) for counts in self.languages]
-        total: dict[str, Any] = {"language": "all", "fit_error_percent": None}
-        for name in ("videos", "clips", "ok", "accepted", "ok_minutes"):
-            total[name] = sum(row[name] for row in rows)
-        for row in (*rows, total):
-            row["ok_minutes"] = round(row["ok_minutes"], 2)
-            if row["fit_error_percent"] is not None:
-                row["fit_error_percent"] = round(row["fit_error_percent"], 2)
-        return [*rows, {name: total[name] for name in rows[0]}] if rows else []
+        return [asdict(counts.rounded()) for counts in (*self.languages, *self._total())]
+
+    def _total(self) -> Iterator[LanguageCounts]:
+        if self.languages:
+            names = ("videos", "clips", "ok", "accepted", "ok_minutes")
+            sums = {name: sum(getattr(counts, name) for counts in self.languages) for name in names}
+            yield LanguageCounts("all", **sums, fit_error_percent=None)
 
 
 def summarise(

@@ -13,7 +13,7 @@ from multitalk.flows.building.plan import read_batch
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.video import VideoBuilder
 from multitalk.flows.running.cpu_time import START, cpu_seconds
-from multitalk.flows.running.supervise import Events
+from multitalk.flows.running.events import EventWriter
 from multitalk.flows.running.worker_process import ahead, await_prepared, work
 
 
@@ -31,7 +31,7 @@ def run(job: Job) -> None:
         builder = VideoBuilder(job.settings, content.wanted, stored, yt_dlp)
         builder.cpu.add(START, loading_sec)
         downloads_sec = 0.0
-        events = Events(file)
+        events = EventWriter(file)
         for video, fetching in ahead(videos, builder.fetch, job.settings.prefetch):
             name, clips = video.file_id, max(1, video.clip_count)
             events.started(name)

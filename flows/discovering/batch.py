@@ -76,7 +76,7 @@ def _run_worker(
         run_folder / name,
         threads=settings.build.threads,
         timeout_sec=settings.build.video_timeout_sec,
-        signs=events,
+        events=events,
     )
 
 

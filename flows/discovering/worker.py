@@ -9,7 +9,7 @@ from multitalk.extract.downloading.process import yt_dlp_process
 from multitalk.flows.discovering.batch import DiscoverJob
 from multitalk.flows.discovering.results import write_result
 from multitalk.flows.discovering.video import VideoDiscoverer, fetch, raw_path
-from multitalk.flows.running.supervise import Events
+from multitalk.flows.running.events import EventWriter
 from multitalk.flows.running.worker_process import ahead, await_prepared, work
 
 _AHEAD = 2  # videos being fetched, the next one to be looked at among them
@@ -18,7 +18,7 @@ _AHEAD = 2  # videos being fetched, the next one to be looked at among them
 def run(job: DiscoverJob) -> None:
     """Look for clips in every video of the job, in its order."""
     with job.events.open("a", encoding="utf-8") as file, yt_dlp_process() as yt_dlp:
-        events = Events(file)
+        events = EventWriter(file)
         discoverer = VideoDiscoverer(job.settings)
         for video, fetching in ahead(
             job.videos, partial(fetch, settings=job.settings, yt_dlp=yt_dlp), _AHEAD

@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from multitalk.flows.building.batch import events_path
 from multitalk.flows.building.plan import read_batches
+from multitalk.flows.running.events import Event, read_events
 from multitalk.flows.running.progress import RemainingTime
-from multitalk.flows.running.worker_process import STOP_FILE, read_signs
+from multitalk.flows.running.worker_process import STOP_FILE
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.store import read_manifest
 
@@ -81,24 +82,25 @@ def run_status(root: Path, now: float) -> RunStatus:
     folder = _newest(root)
     batches = read_batches(folder)
     started: dict[tuple[str, str], float] = {}
-    finished: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+    finished: dict[tuple[str, str], Event] = {}
     last = 0.0
     for batch in batches:
-        for event in read_signs(events_path(folder, batch.name)):
-            at, key = _time(event), (batch.name, str(event.get("item")))
-            last = max(last, at)
-            if event.get("event") == "started":
-                started[key] = at
-            elif event.get("event") == "finished":
-                finished.setdefault(key, (at, event))
+        for event in read_events(events_path(folder, batch.name)):
+            key = batch.name, event.item
+            last = max(last, event.at)
+            if event.kind == "started":
+                started[key] = event.at
+            elif event.kind == "finished":
+                finished.setdefault(key, event)
     videos = sum(batch.videos for batch in batches)
     counts: Counter[str] = Counter()
-    for _, event in finished.values():
-        counts.update(
-            {name: event[name] for name in ("ok", "failed", "kept") if isinstance(event.get(name), int)}
-        )
+    for event in finished.values():
+        counts.update(event.counts)
     first = min(filter(None, started.values()), default=last)
-    times = {key: VideoTime(key[1], key[0], at - started.get(key, at)) for key, (at, _) in finished.items()}
+    times = {
+        key: VideoTime(key[1], key[0], event.at - started.get(key, event.at))
+        for key, event in finished.items()
+    }
     at_work = [VideoTime(key[1], key[0], now - at) for key, at in started.items() if key not in finished]
     state = _state(folder, len(finished), videos, now - last if last else None)
     seconds = max(0.0, last - first)
@@ -113,7 +115,7 @@ def run_status(root: Path, now: float) -> RunStatus:
         kept=counts["kept"],
         seconds=seconds,
         videos_per_hour=3600 * len(finished) / seconds if seconds else None,
-        left_sec=_left(first, [at for at, _ in finished.values()], videos, now)
+        left_sec=_left(first, [event.at for event in finished.values()], videos, now)
         if state == "running"
         else None,
         failures=_failures(root, {video for _, video in finished}),
@@ -127,11 +129,6 @@ def _newest(root: Path) -> Path:
     if not runs:
         raise DatasetError(f"no build has run at {root}: there is no batches.json in {root / '.runs'}")
     return runs[-1].parent
-
-
-def _time(event: dict[str, Any]) -> float:
-    at = event.get("at")
-    return float(at) if isinstance(at, int | float) else 0.0
 
 
 def _state(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -33,7 +33,9 @@ def console() -> Console:
     return _Pipe(width=width, highlight=False)
 
 
-def print_table(rows: Sequence[dict[str, Any]], *, title: str | None = None, total: bool = False) -> None:
+def print_table(
+    rows: Sequence[Mapping[str, object]], *, title: str | None = None, total: bool = False
+) -> None:
     """Print rows as an aligned table; numbers to the right; `total` sets the last row apart."""
     if not rows:
         return

@@ -5,11 +5,11 @@ from __future__ import annotations
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from multitalk.flows.running.worker_process import read_signs
+from multitalk.flows.running.events import read_events
 
 START, COMMIT = "start", "commit"
 """What is spent beside the stages: imports of a worker process, and rows and files taking their places."""
@@ -62,8 +62,7 @@ def cpu_by_stage(events: Iterable[Path]) -> dict[str, float]:
     """Add up what finished videos took, from the events files of batches: seconds by stage, the most first."""
     total: Counter[str] = Counter()
     for place in events:
-        for event in read_signs(place):
-            spent = event.get("cpu")
-            if event.get("event") == "finished" and isinstance(spent, Mapping):
-                total.update({str(of): s for of, s in spent.items() if isinstance(s, int | float)})
+        for event in read_events(place):
+            if event.kind == "finished":
+                total.update(event.cpu)
     return dict(total.most_common())

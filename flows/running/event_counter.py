@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from multitalk.flows.running.worker_process import signs_in
+from multitalk.flows.running.events import Event, events_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class EventCounter:
 
     def __init__(self, files: Iterable[Path]) -> None:
         self._read = dict.fromkeys(files, 0)
-        self._finished: dict[str, dict[str, Any]] = {}
+        self._finished: set[str] = set()
         self._shares: dict[str, float] = {}
         self._counts: Counter[str] = Counter()
 
@@ -45,17 +44,17 @@ class EventCounter:
                     lines = file.read()
                 end = lines.rfind(b"\n") + 1  # the last line may be half written
                 self._read[place] = begin + end
-                for event in signs_in(lines[:end].decode(errors="replace")):
+                for event in events_in(lines[:end].decode(errors="replace")):
                     self._add(place.name, event)
         finished = len(self._finished)
         return RunProgress(finished, finished + sum(self._shares.values()), Counter(self._counts))
 
-    def _add(self, batch: str, event: dict[str, Any]) -> None:
-        item = f"{batch}/{event.get('item')}"
-        if event.get("event") == "finished":
+    def _add(self, batch: str, event: Event) -> None:
+        item = f"{batch}/{event.item}"
+        if event.kind == "finished":
             self._shares.pop(item, None)
             if item not in self._finished:
-                self._finished[item] = event
-                self._counts.update({k: v for k, v in event.items() if isinstance(v, int)})
-        elif event.get("event") == "progress" and item not in self._finished:
-            self._shares[item] = float(event.get("share", 0.0))
+                self._finished.add(item)
+                self._counts.update(event.counts)
+        elif event.kind == "progress" and item not in self._finished:
+            self._shares[item] = event.share

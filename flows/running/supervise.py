@@ -4,53 +4,16 @@ A worker appends a line of JSON to an events file whenever it gets on (`Event`);
 supervisor say to each other, and it is what progress is counted from.
 """
 
-import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from multitalk.flows.running.worker_process import STOP_FILE, read_signs
+from multitalk.flows.running.events import Event, EventWriter, read_events
+from multitalk.flows.running.worker_process import STOP_FILE
 
 Item = TypeVar("Item")
-
-_PROGRESS_SEC = 0.5
-
-
-class Events:
-    """The events file of a batch, as its worker writes it.
-
-    Parameters
-    ----------
-    file
-        Open for appending text.
-    """
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self._written_at = 0.0
-
-    def started(self, item: str) -> None:
-        """Say that an item is being worked on: if the process dies now, it is the suspect."""
-        self._write("started", item)
-
-    def progress(self, item: str, share: float = 0.0) -> None:
-        """Say that the work on an item gets on, and how much of it is done, 0 to 1; seldom is enough."""
-        if time.monotonic() - self._written_at >= _PROGRESS_SEC:
-            self._write("progress", item, share=round(share, 4))
-
-    def finished(self, item: str, cpu: Mapping[str, float] | None = None, **counts: int) -> None:
-        """Say that an item is committed, with what it gave, and took: processor seconds by what for."""
-        self._write("finished", item, **counts, **({"cpu": dict(cpu)} if cpu else {}))
-
-    def _write(self, event: str, item: str, **details: Any) -> None:
-        self._file.write(
-            json.dumps({"event": event, "item": item, "at": round(time.time(), 2), **details}) + "\n"
-        )
-        self._file.flush()
-        self._written_at = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +58,18 @@ class Supervision(Generic[Item]):
             if crashes[suspect] > self.retries:
                 counts = self.give_up(remaining.pop(suspect), ending)
                 with self.events.open("a", encoding="utf-8") as file:
-                    Events(file).finished(suspect, None, **counts)
+                    EventWriter(file).finished(suspect, None, **counts)
         return [name for name in self.items if name not in remaining]
 
     def _drop_finished(self, remaining: dict[str, Item]) -> str | None:
         """Remove what is finished from `remaining`; returns the item that was at work, if any."""
         at_work: str | None = None
-        for event in read_signs(self.events):
-            name = str(event.get("item"))
-            if event.get("event") == "finished":
-                remaining.pop(name, None)
+        for event in read_events(self.events):
+            if event.kind == "finished":
+                remaining.pop(event.item, None)
                 at_work = None
-            elif name in remaining:
-                at_work = name
+            elif event.item in remaining:
+                at_work = event.item
         return at_work
 
 
@@ -116,13 +78,9 @@ def finished_counts(events: Path) -> Counter[str]:
     total: Counter[str] = Counter()
     for event in _finished(events):
         total["items"] += 1
-        total.update({k: v for k, v in event.items() if isinstance(v, int) and k not in ("event", "item")})
+        total.update(event.counts)
     return total
 
 
-def _finished(events: Path) -> Iterator[dict[str, Any]]:
-    seen: dict[str, dict[str, Any]] = {}
-    for event in read_signs(events):
-        if event.get("event") == "finished":
-            seen[str(event.get("item"))] = event
-    yield from seen.values()
+def _finished(events: Path) -> Iterator[Event]:
+    yield from {event.item: event for event in read_events(events) if event.kind == "finished"}.values()

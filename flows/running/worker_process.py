@@ -3,7 +3,6 @@
 The parent's side is `run_worker`; the child's is `work`.
 """
 
-import json
 import logging
 import os
 import subprocess
@@ -13,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -32,7 +31,7 @@ Result = TypeVar("Result")
 
 
 def run_worker(
-    module: str, job: object, stem: Path, *, threads: int, timeout_sec: float, signs: Path
+    module: str, job: object, stem: Path, *, threads: int, timeout_sec: float, events: Path
 ) -> str | None:
     """Run a worker process to its end.
 
@@ -48,7 +47,7 @@ def run_worker(
         CPU threads that the numerical libraries of the process may use.
     timeout_sec
         The process is ended when it gave no sign of life for so long.
-    signs
+    events
         File to which the worker appends a line whenever it gets on.
 
     Returns
@@ -63,35 +62,18 @@ def run_worker(
             module, [str(job_file)], stdout=log, stderr=log, environment=worker_environment(threads)
         )
         try:
-            return _watch(process, signs, timeout_sec, stem.with_name(STOP_FILE))
+            return _watch(process, events, timeout_sec, stem.with_name(STOP_FILE))
         finally:
             end_group(process)
             job_file.unlink(missing_ok=True)
 
 
-def read_signs(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield a worker's signs of life, objects of JSON; a last line cut off by a kill is left out."""
-    if path.exists():
-        yield from signs_in(path.read_text(encoding="utf-8", errors="replace"))
-
-
-def signs_in(lines: str) -> Iterator[dict[str, Any]]:
-    """Yield the objects of JSON lines; what is none is left out."""
-    for line in lines.splitlines():
-        try:
-            sign = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(sign, dict):
-            yield sign
-
-
-def _watch(process: subprocess.Popen[bytes], signs: Path, timeout_sec: float, stop: Path) -> str | None:
+def _watch(process: subprocess.Popen[bytes], events: Path, timeout_sec: float, stop: Path) -> str | None:
     last, last_change = -1, time.monotonic()
     while process.poll() is None:
         if stop.exists():
             return None
-        if (now := signs.stat().st_size if signs.exists() else 0) != last:
+        if (now := events.stat().st_size if events.exists() else 0) != last:
             last, last_change = now, time.monotonic()
         if time.monotonic() - last_change > timeout_sec:
             return f"made no progress for {timeout_sec:.0f} s and was ended"

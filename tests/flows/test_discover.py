@@ -28,8 +28,7 @@ from multitalk.flows.discovering.results import (
 )
 from multitalk.flows.discovering.settings import DiscoverSettings
 from multitalk.flows.discovering.video import _annotation, _CheckedCandidate
-from multitalk.flows.running.supervise import Events
-from multitalk.flows.running.worker_process import read_signs
+from multitalk.flows.running.events import EventWriter, read_events
 from multitalk.manifests import open_dataset
 from multitalk.manifests.clip_row import ClipRow
 
@@ -190,10 +189,10 @@ def test_discovered_clips_build_and_are_accepted(run, demo_source, demo_url, tmp
     progress = counter(read_batches(run_folder), run_folder).count()
     assert (progress.items, progress.done, progress.counts["clips"]) == (len(names), len(names), len(clips))
     shares = [
-        sign["share"]
+        event.share
         for file in run_folder.glob("*.jsonl")
-        for sign in read_signs(file)
-        if sign["item"] == names[0] and sign["event"] == "progress"
+        for event in read_events(file)
+        if event.item == names[0] and event.kind == "progress"
     ]
     shares = shares[next(i for i, share in enumerate(shares) if share) :]
     assert shares == sorted(shares) and 0 < shares[0] < shares[-1] < 1, "a long video is no hung worker"
@@ -261,7 +260,7 @@ def test_a_worker_that_dies_costs_its_video_only(tmp_path, monkeypatch):
     def process(name, settings, run_folder, left):
         calls.append([video.video_id for video in left])
         with events_path(run_folder, name).open("a", encoding="utf-8") as file:
-            events = Events(file)
+            events = EventWriter(file)
             for video in left:
                 events.started(video.video_id)
                 if video.video_id == "b":

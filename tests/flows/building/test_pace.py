@@ -15,7 +15,7 @@ from multitalk.flows.building.plan import Batch, annotated_videos, write_batches
 from multitalk.flows.building.settings import build_settings
 from multitalk.flows.building.stages import stage_fingerprints
 from multitalk.flows.running import worker_process
-from multitalk.flows.running.worker_process import read_signs
+from multitalk.flows.running.events import read_events
 from multitalk.manifests import open_dataset
 
 VIDEOS = 6
@@ -72,8 +72,8 @@ def test_a_rate_limit_slows_the_run_instead_of_burning_the_list(limiter, tmp_pat
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(lambda half: run_batch(half, settings, tmp_path), names))
     assert sum(result.failed for result in results) == VIDEOS
-    signs = [sign for name in names for sign in read_signs(events_path(tmp_path, name.name))]
-    assert sum(sign["event"] == "started" for sign in signs) == VIDEOS, "a worker died"
+    events = [event for name in names for event in read_events(events_path(tmp_path, name.name))]
+    assert sum(event.kind == "started" for event in events) == VIDEOS, "a worker died"
     assert set(open_dataset(settings.root).clips()["error_code"]) == {"rate_limited"}
     # Two workers with a download each: the third request comes after an answer, so after its pause, and so on.
     assert len(times) == VIDEOS

@@ -8,7 +8,7 @@ from multitalk.flows.building.batch import events_path
 from multitalk.flows.building.plan import AnnotatedVideo, Batch, write_batches
 from multitalk.flows.commands.main import main
 from multitalk.flows.looking.run_status import run_status
-from multitalk.flows.running.supervise import Events
+from multitalk.flows.running.events import EventWriter
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.store import commit_fragment
 
@@ -63,7 +63,7 @@ def test_pace_failures_and_what_is_slow(tmp_path, run):
     assert run_status(tmp_path, now=1130.0).state == "stopped"
     for number in (1, 3):
         with events_path(run, f"german-{number // 2}").open("a") as file:
-            Events(file).finished(f"v{number}", ok=0, failed=0, kept=0)
+            EventWriter(file).finished(f"v{number}", ok=0, failed=0, kept=0)
     assert run_status(tmp_path, now=1130.0).state == "done"
 
 

@@ -6,7 +6,8 @@ import time
 
 from multitalk.flows.running.cpu_time import CpuTime, cpu_by_stage
 from multitalk.flows.running.event_counter import EventCounter
-from multitalk.flows.running.supervise import Events, finished_counts
+from multitalk.flows.running.events import EventWriter
+from multitalk.flows.running.supervise import finished_counts
 
 
 def burn(seconds):
@@ -34,7 +35,7 @@ def test_a_stage_is_charged_with_its_threads_and_programs_and_not_with_waiting()
 def test_what_workers_wrote_is_added_up_and_is_no_count_of_clips(tmp_path):
     place = tmp_path / "b.events.jsonl"
     with place.open("w") as file:
-        events = Events(file)
+        events = EventWriter(file)
         events.finished("a", {"fit": 1.5, "trim": 0.5}, ok=2, failed=0)
         events.finished("b", {"fit": 1.0}, ok=1, failed=1)
         events.finished("c", ok=1)

@@ -45,14 +45,14 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])]))
     place = tmp_path / "place"
 
-    def worker(then, signs=place, timeout_sec=60.0):
+    def worker(then, events=place, timeout_sec=60.0):
         return run_worker(
             "toy_worker",
             Job(place, then),
             tmp_path / "batch-0",
             threads=3,
             timeout_sec=timeout_sec,
-            signs=signs,
+            events=events,
         )
 
     return worker
@@ -112,7 +112,7 @@ def test_a_worker_that_gets_nowhere_is_ended_with_all_that_it_started(run, tmp_p
     child, signs = tmp_path / "child", tmp_path / "signs"
     at_work = Thread(lambda: child.exists() and child.read_text(), meanwhile=partial(_sign, signs))
     with at_work:
-        assert run(then, signs=signs, timeout_sec=1.0) == "made no progress for 1 s and was ended"
+        assert run(then, events=signs, timeout_sec=1.0) == "made no progress for 1 s and was ended"
     state = Path("/proc") / child.read_text() / "stat"
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
