@@ -8,13 +8,31 @@ import math
 import stat
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 _LARGEST_BYTES = 1_000_000_000  # MultiTalk's largest file has some 10 MB; memory is several times the file
 
 
 class AnnotationFileError(ValueError):
     """A file can not be read as annotations at all; the message names it and says why."""
+
+
+class Seconds(TypedDict):
+    """An interval of a source video."""
+
+    start_sec: float
+    end_sec: float
+
+
+class AnnotationEntry(TypedDict):
+    """A clip as MultiTalk's format has it, under its clip id."""
+
+    youtube_id: str
+    duration: Seconds
+    bbox: dict[str, float]
+    """top, bottom, left and right, 0 to 1 of the source's picture."""
+    language: str
+    transcript: str
 
 
 class Pairs(dict[str, Any]):

@@ -29,7 +29,7 @@ def build_markdown(summary: BuildSummary) -> str:
         _totals(data),
         _table(
             [
-                {**row, "hours in MultiTalk": published.HOURS.get(row["language"])}
+                {**row, "hours in MultiTalk": published.HOURS.get(str(row["language"]))}
                 for row in summary.language_rows()
             ]
         ),

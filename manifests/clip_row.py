@@ -1,13 +1,42 @@
-"""A clip's manifest row in Python: one typed field for every column."""
+"""Rows of a clip in Python: a typed field for every column of the manifest, of motion and of landmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Bool, Float16, Float32
+
+
+class MotionRow(TypedDict):
+    """Motion of a clip of T frames as it is stored; `multitalk.manifests.schema` says what each column means."""
+
+    clip_id: str
+    head_model: str
+    fps: float
+    shape: Float32[Array, " identity"]
+    expression: Float32[Array, "frames expression"]
+    jaw: Float32[Array, "frames 3"]
+    eyes: Float32[Array, "frames 6"]
+    rotation: Float32[Array, "frames 3"]
+    translation: Float32[Array, "frames 3"]
+    camera: Float32[Array, " 3"]
+    valid: Bool[Array, " frames"]
+    residual: Float32[Array, " frames"]
+    correction: NotRequired[Float32[Array, "frames correction"] | None]
+
+
+class LandmarksRow(TypedDict):
+    """Landmarks of a clip of T frames, in its pixels."""
+
+    clip_id: str
+    landmarks: Float16[Array, "frames points 3"]
+    valid: Bool[Array, " frames"]
 
 
 @dataclass(slots=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
 from multitalk.manifests import paths
+from multitalk.manifests.clip_row import LandmarksRow, MotionRow
 from multitalk.manifests.query import QueryError, query
 from multitalk.manifests.store import read_manifest
 from multitalk.manifests.tables import naming_damage, open_file, read_row, row_arrays
@@ -57,7 +58,7 @@ class Dataset:
         except (OverflowError, ValueError, pa.ArrowException) as error:
             raise QueryError(f"the result is no DataFrame ({error}): cast that column to VARCHAR") from error
 
-    def motion(self, clip_id: str) -> dict[str, Any]:
+    def motion(self, clip_id: str) -> MotionRow:
         """Motion of one clip of T frames: float32 arrays by column, `valid` bool; see `multitalk.manifests.schema`.
 
         Raises
@@ -65,9 +66,9 @@ class Dataset:
         KeyError
             When the clip is not in the dataset, or was not fitted.
         """
-        return self._row(clip_id, "motion")
+        return cast("MotionRow", self._row(clip_id, "motion"))
 
-    def landmarks(self, clip_id: str) -> dict[str, Any]:
+    def landmarks(self, clip_id: str) -> LandmarksRow:
         """Landmarks of one clip: `landmarks` float16 (T, N, 3) in pixels, `valid` bool (T,).
 
         Raises
@@ -77,7 +78,11 @@ class Dataset:
         """
         row = self._row(clip_id, "landmarks")
         frames, numbers = row["landmarks"].shape
-        return {**row, "landmarks": row["landmarks"].reshape(frames, numbers // 3, 3)}
+        return {
+            "clip_id": clip_id,
+            "landmarks": row["landmarks"].reshape(frames, numbers // 3, 3),
+            "valid": row["valid"],
+        }
 
     def _row(self, clip_id: str, kind: str) -> dict[str, Any]:
         # From checked ids, not from `motion_path`: a manifest may come from anyone.

@@ -1,6 +1,6 @@
 """What a dataset holds of source videos that are built again: rows, and landmarks to fit from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def _version(place: Path) -> tuple[str, int, int, int] | None:
     return place.name, found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _points(arrays: dict[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+def _points(arrays: Mapping[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     flat: npt.NDArray[np.float16] = arrays["landmarks"]
     points = flat.reshape(len(flat), flat.shape[1] // 3, 3).astype(np.float32)
     return points, np.asarray(arrays["valid"], bool)

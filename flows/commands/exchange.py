@@ -60,10 +60,11 @@ def export(
     if layout == "multitalk":
         from multitalk.fit_flame.parameters.decode import decode
         from multitalk.flows.modelling.stored_heads import only_model, to_motion
+        from multitalk.manifests.clip_row import MotionRow
 
         model = only_model(clips["head_model"], head_model)
 
-        def vertices(row: dict[str, Any]) -> Any:
+        def vertices(row: MotionRow) -> Any:
             # As the published data: the mean face, without the head's pose.
             return decode(to_motion(row), model, neutral_shape=True, head_pose=False)
 

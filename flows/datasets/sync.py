@@ -95,25 +95,25 @@ def _statistics(dataset: Dataset) -> Iterator[SyncStatistics]:
 def _videos(dataset: Dataset) -> Iterator[dict[str, SyncClip]]:
     """Yield each source video's clips, reduced to what sync needs; in an order that mixes languages."""
     rows = dataset.arrow(["clip_id", "language", "video_id", "audio_path", "status"]).to_pylist()
-    videos: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    videos: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["status"] == "ok" and row["audio_path"]:
-            videos.setdefault((row["language"], row["video_id"]), []).append(row)
+            videos.setdefault((row["language"], row["video_id"]), []).append(row["clip_id"])
     detector = SpeechDetector(require("silero_vad"), SpeechSettings())
     for key in sorted(videos, key=lambda key: hashlib.sha256(key[1].encode()).digest()):
         clips = {}
-        for row in videos[key]:
-            clip = _clip(dataset, row, detector)
+        for clip_id in videos[key]:
+            clip = _clip(dataset, key[0], clip_id, detector)
             if clip is not None:
-                clips[row["clip_id"]] = clip
+                clips[clip_id] = clip
         yield clips
 
 
-def _clip(dataset: Dataset, row: dict[str, Any], detector: SpeechDetector) -> SyncClip | None:
+def _clip(dataset: Dataset, language: str, clip_id: str, detector: SpeechDetector) -> SyncClip | None:
     try:
-        stored = dataset.landmarks(row["clip_id"])
+        stored = dataset.landmarks(clip_id)
         # From checked ids, not from `audio_path`: a manifest may come from anyone.
-        samples = read_wav(audio_path(dataset.root, row["language"], row["clip_id"]))
+        samples = read_wav(audio_path(dataset.root, language, clip_id))
     except (KeyError, FileNotFoundError):
         return None
     landmarks = stored["landmarks"].astype(np.float32)

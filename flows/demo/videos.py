@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from multitalk.extract.annotation_json import AnnotationEntry
 from multitalk.extract.errors import ErrorCode
 from multitalk.flows.demo.articulation import Articulation, articulate
 from multitalk.flows.demo.portrait import (
@@ -33,7 +34,7 @@ from multitalk.flows.demo.sentences import SCRIPTS
 from multitalk.flows.demo.speech import SAMPLE_RATE, Sentence, synthesise
 from multitalk.flows.demo.video_file import write_demo_video
 
-Speech = npt.NDArray[np.float32]
+Sound = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
 _PAUSE_SEC = 0.6  # before, between and after sentences
@@ -158,7 +159,7 @@ def make_demo_source(folder: Path, *, workers: int = 2) -> DemoSource:
     whole = (videos / "enSpeaker00.mp4").read_bytes()
     (videos / "enTruncated.mp4").write_bytes(whole[:_TRUNCATED_BYTES])
 
-    clips: dict[str, dict[str, Any]] = {}
+    clips: dict[str, AnnotationEntry] = {}
     for take in _TAKES:
         clips |= _annotated(take, spoken)
     clips |= _annotations_without_a_good_video()
@@ -180,7 +181,7 @@ _FAULTS_WITHOUT_A_VIDEO = (
 )
 
 
-def _annotations_without_a_good_video() -> dict[str, dict[str, Any]]:
+def _annotations_without_a_good_video() -> dict[str, AnnotationEntry]:
     english, spanish = SCRIPTS["english"].long[0].text, SCRIPTS["spanish"].long[0].text
     box = _face_box(_PLAIN)
     return {
@@ -190,12 +191,12 @@ def _annotations_without_a_good_video() -> dict[str, dict[str, Any]]:
     }
 
 
-def _spoken(sentences: set[Sentence]) -> dict[Sentence, Speech]:
+def _spoken(sentences: set[Sentence]) -> dict[Sentence, Sound]:
     ordered = sorted(sentences, key=lambda sentence: (sentence.voice, sentence.text))
     return dict(zip(ordered, synthesise(ordered), strict=True))
 
 
-def _soundtrack(take: _Take, spoken: Mapping[Sentence, Speech]) -> tuple[Speech, list[tuple[float, float]]]:
+def _soundtrack(take: _Take, spoken: Mapping[Sentence, Sound]) -> tuple[Sound, list[tuple[float, float]]]:
     """Join a take's sentences with pauses; return the sound and each sentence's first and last second."""
     pause = np.zeros(round(_PAUSE_SEC * SAMPLE_RATE), np.float32)
     pieces, times, start = [pause], [], len(pause)
@@ -207,7 +208,7 @@ def _soundtrack(take: _Take, spoken: Mapping[Sentence, Speech]) -> tuple[Speech,
     return np.concatenate(pieces), times
 
 
-def _make_video(take: _Take, spoken: Mapping[Sentence, Speech], videos: Path) -> None:
+def _make_video(take: _Take, spoken: Mapping[Sentence, Sound], videos: Path) -> None:
     speech, _ = _soundtrack(take, spoken)
     if take.sound == "silence":
         speech = np.zeros_like(speech)
@@ -271,7 +272,7 @@ def _face_box(look: Look) -> dict[str, float]:
 _PAIR_BOX = {"top": 0.0, "bottom": 1.0, "left": 0.22, "right": 0.78}
 
 
-def _annotated(take: _Take, spoken: Mapping[Sentence, Speech]) -> dict[str, dict[str, Any]]:
+def _annotated(take: _Take, spoken: Mapping[Sentence, Sound]) -> dict[str, AnnotationEntry]:
     box = _PAIR_BOX if take.picture == "pair" else _face_box(take.look)
     _, times = _soundtrack(take, spoken)
     return {
@@ -287,7 +288,7 @@ def _on_grid(start: float, end: float) -> tuple[float, float]:
 
 def _annotation(
     video_id: str, language: str, interval: tuple[float, float], box: Mapping[str, float], transcript: str
-) -> dict[str, Any]:
+) -> AnnotationEntry:
     return {
         "youtube_id": video_id,
         "duration": {"start_sec": interval[0], "end_sec": interval[1]},
@@ -297,7 +298,7 @@ def _annotation(
     }
 
 
-def _write_annotations(folder: Path, language: str, clips: Mapping[str, dict[str, Any]]) -> Path:
+def _write_annotations(folder: Path, language: str, clips: Mapping[str, AnnotationEntry]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{language}.json"
     chosen = {clip_id: clip for clip_id, clip in clips.items() if clip["language"] == language}

@@ -1,9 +1,7 @@
 """Head models of stored motion, by the key that it carries."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterable
 
 import pyarrow as pa
 
@@ -11,15 +9,26 @@ from multitalk.assets.errors import AssetError
 from multitalk.fit_flame.heads.head_model import HeadModel, HeadModelError
 from multitalk.fit_flame.parameters.motion import Motion, MotionError
 from multitalk.flows.modelling.head_models import head_model_names, load_head_model
+from multitalk.manifests.clip_row import MotionRow
 
 _KEY = re.compile(r"[A-Za-z0-9_]{1,64}:[0-9a-f]{1,64}")
 
 
-def to_motion(row: Mapping[str, Any]) -> Motion:
+def to_motion(row: MotionRow) -> Motion:
     """Return a stored motion row, arrays by column, as a motion."""
-    names = [field.name for field in fields(Motion)]
     return Motion(
-        **{name: row[name] for name in names if name != "correction"}, correction=row.get("correction")
+        head_model=row["head_model"],
+        fps=row["fps"],
+        shape=row["shape"],
+        expression=row["expression"],
+        jaw=row["jaw"],
+        eyes=row["eyes"],
+        rotation=row["rotation"],
+        translation=row["translation"],
+        camera=row["camera"],
+        valid=row["valid"],
+        residual=row["residual"],
+        correction=row.get("correction"),
     )
 
 

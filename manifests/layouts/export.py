@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from multitalk.ground.files import atomic
 from multitalk.manifests import paths
+from multitalk.manifests.clip_row import MotionRow
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.schema import MANIFEST, MOTION
 from multitalk.manifests.splits import SPLITS, SplitSettings, assign, file_stem, find_cuts, write_lists
@@ -31,7 +32,7 @@ from multitalk.manifests.tables import motion_table, naming_damage, open_file, r
 
 Vertices = npt.NDArray[np.float32]
 Row = dict[str, Any]
-Decode = Callable[[dict[str, Any]], Vertices]
+Decode = Callable[[MotionRow], Vertices]
 """Turns the motion of a clip, arrays by column, into vertices (T, V, 3) in metres."""
 
 
@@ -163,7 +164,7 @@ def export_huggingface(
     return count
 
 
-def _with_motion(root: Path, clips: pa.Table) -> Iterator[tuple[Row, dict[str, Any]]]:
+def _with_motion(root: Path, clips: pa.Table) -> Iterator[tuple[Row, MotionRow]]:
     """Clips in their order with their motion; each motion file is opened once for neighbours of a video."""
     # In batches: as Python objects, all rows of a large dataset take gigabytes.
     rows = (row for batch in clips.to_batches(max_chunksize=2000) for row in batch.to_pylist())
@@ -180,7 +181,7 @@ def _with_motion(root: Path, clips: pa.Table) -> Iterator[tuple[Row, dict[str, A
                 raise DatasetError(f"{place} lacks the motion of clip {row['clip_id']!r}")
             with naming_damage(place):
                 arrays = row_arrays(read_row(file, index[row["clip_id"]]))
-            yield row, arrays
+            yield row, cast("MotionRow", arrays)
 
 
 def _sound(root: Path, row: Row) -> bytes:
@@ -191,12 +192,12 @@ def _sound(root: Path, row: Row) -> bytes:
         raise DatasetError(f"{place} is missing: `multitalk verify` says what else is") from error
 
 
-def _sample(root: Path, row: Row, motion: dict[str, Any], *, sound: bool) -> Iterator[tuple[str, bytes]]:
+def _sample(root: Path, row: Row, motion: MotionRow, *, sound: bool) -> Iterator[tuple[str, bytes]]:
     stem = file_stem(row["language"], row["clip_id"])
     row = {**row, "tool_versions": {item["key"]: item["value"] for item in row["tool_versions"] or []}}
     yield f"{stem}.json", json.dumps(row, default=str, ensure_ascii=False).encode()
     arrays = io.BytesIO()
-    np.savez(arrays, **motion)
+    np.savez(arrays, **cast("dict[str, Any]", motion))
     yield f"{stem}.motion.npz", arrays.getvalue()
     if sound:
         yield f"{stem}.wav", _sound(root, row)
@@ -208,7 +209,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def _joined(root: Path, clips: pa.Table, shard: list[tuple[Row, Row]], *, sound: bool) -> pa.Table:
+def _joined(root: Path, clips: pa.Table, shard: list[tuple[Row, MotionRow]], *, sound: bool) -> pa.Table:
     motion = motion_table([motion for _, motion in shard])
     table = clips.cast(pa.schema([*MANIFEST, pa.field("split", pa.string())]))
     for name in MOTION.names:

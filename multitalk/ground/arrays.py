@@ -12,11 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int16, Int64, Integer, UInt8
+from jaxtyping import Bool, Float, Float16, Float32, Float64, Int, Int16, Int64, Integer, UInt8
 
 if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 else:
     Array = np.ndarray
 
-__all__ = ["Array", "Bool", "Float", "Float32", "Float64", "Int", "Int16", "Int64", "Integer", "UInt8"]
+__all__ = [
+    "Array",
+    "Bool",
+    "Float",
+    "Float16",
+    "Float32",
+    "Float64",
+    "Int",
+    "Int16",
+    "Int64",
+    "Integer",
+    "UInt8",
+]

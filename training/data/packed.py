@@ -185,16 +185,17 @@ def _pack(root: Path, clips: pa.Table, directory: Path) -> None:
         "language": np.array(clips["language"].to_pylist()),
         "clip_id": np.array(clips["clip_id"].to_pylist()),
         "content": np.array(
-            [_content(row) for row in clips.select(["clip_sha256", "frame_count"]).to_pylist()]
+            [
+                str(sha256 or frames)[:12]
+                for sha256, frames in zip(
+                    clips["clip_sha256"].to_pylist(), clips["frame_count"].to_pylist(), strict=True
+                )
+            ]
         ),
         "head_model": np.array(clips["head_model"][0].as_py()),
     }
     for name, array in arrays.items():
         np.save(directory / f"{name}.npy", array)
-
-
-def _content(row: dict[str, Any]) -> str:
-    return str(row["clip_sha256"] or row["frame_count"])[:12]
 
 
 def _motion_values(root: Path, clips: pa.Table) -> Iterator[FloatArray]:
