@@ -105,6 +105,21 @@ def _av_hubert(language: str) -> Asset:
 _CARRIED_BY_PACKAGES = (
     _whisper_base(),
     Asset(
+        name="text_detector",
+        purpose="text near the face (filters)",
+        licence="Apache-2.0",
+        page="https://github.com/RapidAI/RapidOCR",
+        files=(
+            AssetFile(
+                "PP-OCRv6_det_small.onnx",
+                "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+                9_929_594,
+                packaged=(Packaged("rapidocr==3.10.0", "rapidocr", "models/PP-OCRv6_det_small.onnx"),),
+            ),
+        ),
+        folders=(".",),
+    ),
+    Asset(
         name="silero_vad",
         purpose="where speech is (filters)",
         licence="MIT",

@@ -19,7 +19,7 @@ from multitalk.flows.building.settings import BuildSettings
 from multitalk.ground.wav import read_wav
 from multitalk.manifests.clip_row import ClipRow
 
-_OF_PICTURE = (Stage.LANDMARKS, Stage.IMAGE)
+_OF_PICTURE = (Stage.LANDMARKS, Stage.IMAGE, Stage.TEXT)
 _OF_SOUND = (Stage.SPEECH, Stage.LANGUAGE)
 # What is measured anew. A shifted sound and a dub are in the language that is annotated.
 _TOUCHED: dict[str, tuple[Stage, ...]] = {
@@ -74,7 +74,8 @@ class Measuring:
         for name, of_video in annotations.items():
             try:
                 clips = self._trim(folder / "videos" / f"{name}.mp4", of_video)
-                self._measure(clips, (*_OF_PICTURE, Stage.FIT, *_OF_SOUND))
+                self._measure(clips, (*_OF_PICTURE, *_OF_SOUND))
+                self._fit([clip for clip in clips if clip.row.status == "ok"])
             except (ClipError, OSError) as error:
                 print(f"left out {name}: {error}")
                 continue
@@ -126,6 +127,11 @@ class Measuring:
             else:
                 print(f"left out {annotation.clip_id}: {result}")
         return clips
+
+    def _fit(self, clips: Sequence[ClipInWork]) -> None:
+        for clip, failure in zip(clips, self._stages.fit(clips), strict=True):
+            if failure is not None:
+                clip.row.status, clip.row.error_code = "failed", str(failure.code)
 
     def _measure(self, clips: Sequence[ClipInWork], stages: Sequence[Stage]) -> None:
         for clip in clips:

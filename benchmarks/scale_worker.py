@@ -98,6 +98,7 @@ class _MadeUpStages:
                 *(u[7] / 100, u[8] / 3, 1 - u[9] ** 30, u[10], int(u[11] > 0.97), u[11] / 100),
             )
             row.take(seen)
+            row.text_near_face = 0.0
         if stage is Stage.SPEECH:
             row.take(SpeechMetrics(1 - u[15] ** 5, -40 * u[16], u[17] ** 30, 40 * u[18]))
         if stage is Stage.LANGUAGE:

@@ -86,6 +86,8 @@ class Stage(StrEnum):
     """The face is detected and tracked."""
     IMAGE = "image"
     """Metrics of the picture and of the head's pose."""
+    TEXT = "text"
+    """Text is looked for near the face."""
     FIT = "fit"
     """The head model is fitted to the landmarks."""
     SPEECH = "speech"

@@ -90,6 +90,7 @@ class ClipRow:
     mouth_visibility: float | None = None
     bbox_iou: float | None = None
     shot_changes: int | None = None
+    text_near_face: float | None = None
     frozen_ratio: float | None = None
     sharpness_p10: float | None = None
     face_size_px_p10: float | None = None

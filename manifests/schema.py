@@ -66,6 +66,7 @@ STAGES = (
     "trim",
     "landmarks",
     "image",
+    "text",
     "fit",
     "speech",
     "language",
@@ -78,8 +79,9 @@ STAGES = (
 """The steps of a clip's way that have a fingerprint of their own, in their order."""
 DEPENDENT_STAGES: dict[str, tuple[str, ...]] = {
     **{stage: STAGES[number + 1 :] for number, stage in enumerate(STAGES)},
-    "landmarks": ("image", "fit", "sync", "speaking", "persons"),
+    "landmarks": ("image", "text", "fit", "sync", "speaking", "persons"),
     "image": (),
+    "text": (),
     "fit": (),
     "speech": ("language", "transcript", "video_language", "sync", "speaking", "persons"),
     "language": ("transcript",),
@@ -224,6 +226,14 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             "bbox_iou", F32, "overlap with the annotated box", "", "0..1", "intersection over union, median"
         ),
         Column("shot_changes", I32, "cuts inside the clip, jump cuts too", "", ">= 0"),
+        Column(
+            "text_near_face",
+            F32,
+            "share of the picture that is text around the lower face",
+            "",
+            "0..1",
+            "PP-OCR's detector, median of three frames",
+        ),
         Column(
             "frozen_ratio",
             F32,

@@ -202,6 +202,8 @@ def _missing_measures(settings: BuildSettings) -> tuple[str, ...]:
         notes.append(
             "Clips get no speaking_score: LR-ASD's weights are not here (multitalk assets fetch lr_asd)."
         )
+    if settings.screen_text and find("text_detector") is None:
+        notes.append("Clips get no text_near_face: `multitalk assets list` says how to get text_detector.")
     if settings.persons and not tells_persons_apart():
         notes.append(
             "Persons are not told apart: `multitalk assets list` says how to get voice_encoder and face_descriptor."

@@ -25,6 +25,7 @@ from multitalk.filters.image import measure_face
 from multitalk.filters.language import LanguageIdentifier, LanguageMetrics, Utterance
 from multitalk.filters.persons.describe import DescribedPerson, PersonDescriber
 from multitalk.filters.pose import head_rotation
+from multitalk.filters.screen_text import ScreenText
 from multitalk.filters.speech import Interval, SpeechDetector, measure_speech
 from multitalk.filters.sync.active_speaker import ActiveSpeaker
 from multitalk.filters.sync.features import sync_clip
@@ -130,6 +131,7 @@ class ClipStages:
         steps: Mapping[Stage, Callable[[ClipInWork], None]] = {
             Stage.LANDMARKS: self._landmarks,
             Stage.IMAGE: self._image,
+            Stage.TEXT: self._text,
             Stage.SPEECH: self._speech,
             Stage.LANGUAGE: self._language,
             Stage.TRANSCRIPT: self._transcript,
@@ -201,6 +203,9 @@ class ClipStages:
         ):
             clip.row.take(metrics)
         clip.frames = None  # of no use to the stages and clips that follow
+
+    def _text(self, clip: ClipInWork) -> None:
+        clip.row.text_near_face = self._screen_text.measure(clip.picture, self._points(clip).points)
 
     def _face(self, clip: ClipInWork) -> FaceToFit | ClipError:
         try:
@@ -296,6 +301,10 @@ class ClipStages:
     @cached_property
     def _canonical_vertices(self) -> npt.NDArray[np.float64]:
         return read_canonical_mesh(require("face_landmarker")).vertices
+
+    @cached_property
+    def _screen_text(self) -> ScreenText:
+        return ScreenText(require("text_detector"))
 
     @cached_property
     def _active_speaker(self) -> ActiveSpeaker | None:

@@ -210,10 +210,13 @@ def _has_columns(rows: pa.Table, stage: Stage) -> Mask:
     """Rows in which a stage has left something: metrics that could not be measured are null, not all of a stage."""
     if stage is Stage.PERSONS:
         return _mask(pc.is_valid(rows["persons_xxh3"]))
-    if stage in (Stage.SPEAKING, Stage.SYNC):
-        column = {Stage.SPEAKING: "speaking_score", Stage.SYNC: "video_sync"}[stage]
-        return _mask(pc.is_valid(rows[column]))
-    return np.ones(len(rows), bool)
+    columns = {
+        Stage.TEXT: "text_near_face",
+        Stage.SPEAKING: "speaking_score",
+        Stage.VIDEO_LANGUAGE: "video_language",
+        Stage.SYNC: "video_sync",
+    }
+    return _mask(pc.is_valid(rows[columns[stage]])) if stage in columns else np.ones(len(rows), bool)
 
 
 def _positions(stages: pa.ChunkedArray, order: Sequence[Stage]) -> npt.NDArray[np.int64]:

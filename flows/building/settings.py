@@ -85,6 +85,10 @@ class BuildSettings(BaseModel):
         True,
         description="Describe faces and voices, so that persons are told apart. Biometric: never exported.",
     )
+    screen_text: Annotated[bool, OUTCOME] = Field(
+        True,
+        description="Measure `text_near_face` with PP-OCR, where its detector (asset `text_detector`) is.",
+    )
     keep_raw: Annotated[bool, RUNTIME] = Field(
         False, description="Keep the downloaded source videos after trimming."
     )

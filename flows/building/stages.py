@@ -57,6 +57,7 @@ STAGES: Mapping[Stage, StageRules] = {
     Stage.IMAGE: StageRules(
         reads=(Stage.LANDMARKS,), columns=_columns(FaceMetrics) + _columns(WorstFrames), version=2
     ),
+    Stage.TEXT: StageRules(reads=(Stage.LANDMARKS,), columns=("text_near_face",)),
     Stage.FIT: StageRules(
         reads=(Stage.LANDMARKS,),
         columns=(
@@ -182,6 +183,8 @@ def _own(settings: BuildSettings) -> dict[Stage, dict[str, Any]]:
         own[Stage.TRANSCRIPT] = {k: v for k, v in language.items() if k in transcript_settings}
     if settings.speaking_score and find("lr_asd") is not None:
         own[Stage.SPEAKING] = {"model": version_of("lr_asd")}
+    if settings.screen_text and find("text_detector") is not None:
+        own[Stage.TEXT] = {"model": version_of("text_detector")}
     if settings.persons and tells_persons_apart():
         own[Stage.PERSONS] = {"models": [version_of(name) for name in PERSON_NETWORKS]}
     return own

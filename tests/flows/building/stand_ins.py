@@ -185,6 +185,9 @@ class StandInStages:
         clip.row.recognised_transcript = f"w{number('w', clip.sound.read_bytes()) % 97}"
         clip.row.transcript_cer = share("cer", clip.row.recognised_transcript, clip.annotation.transcript)
 
+    def _text(self, clip):
+        clip.row.text_near_face = share("text", self._points(clip))
+
     def _speaking(self, clip):
         clip.row.speaking_score = share("speaking", self._points(clip), clip.sound.read_bytes())
 

@@ -163,7 +163,7 @@ def test_rows_of_an_earlier_version_are_taken_over_as_they_are(tmp_path):
     wanted = {stage: value for stage, value in WANTED.items() if stage is not Stage.PERSONS}
     good = done_row(
         stage_fingerprints=None, config_fingerprint="old", clip_path="c", video_sync="unknown",
-        fit_landmark_error=0.25,
+        fit_landmark_error=0.25, video_language="german", text_near_face=0.0,
     )  # fmt: skip
     commit(tmp_path, good)
     bad = failed_row(Stage.LANDMARKS, ErrorCode.NO_FACE, stage_fingerprints=None, config_fingerprint="old")
