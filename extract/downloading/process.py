@@ -103,7 +103,7 @@ def _confinement(folder: Path, limits: Limits) -> Confinement:
         data_bytes=_DATA_BYTES,
         cpu_sec=int(limits.timeout_sec) + 1,
         # Pictures and sound are merged into one; whoever watches is to see what is too large before.
-        file_bytes=2 * limits.max_bytes + 2**20 if limits.max_bytes is not None else None,
+        file_bytes=2 * limits.max_bytes + 2**30 if limits.max_bytes is not None else None,
         writable=tuple(str(place) for place in (folder.absolute(), tempfile.gettempdir(), caches)),
         network=True,
     )
