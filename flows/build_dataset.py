@@ -25,6 +25,7 @@ from multitalk.flows.building.plan import BatchName, read_batches
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.summary import BuildSummary
 from multitalk.flows.task_runners import stopping_in_order, task_runner, turns
+from multitalk.flows.worker_bounds import check_parameters
 
 
 @flow(name="build-dataset", validate_parameters=True)
@@ -34,6 +35,7 @@ def build_dataset(settings: BuildSettings) -> BuildSummary:
     Every source video goes through download, trim, landmarks, fit and metrics, and ends as rows of the
     manifest. Run it again to continue, to retry what may have been transient, or to add annotations.
     """
+    check_parameters(settings)
     logger = get_run_logger()
     prepared = prepare(settings)
     done_before = prepared.videos - prepared.pending

@@ -10,6 +10,7 @@ from multitalk.flows.discovering.batch import RawBatch, discover_batch, read_bat
 from multitalk.flows.discovering.discover import DiscoverSummary, counter, finish, prepare, progress_text
 from multitalk.flows.discovering.settings import DiscoverSettings
 from multitalk.flows.task_runners import stopping_in_order, task_runner, turns
+from multitalk.flows.worker_bounds import check_parameters
 
 
 @flow(name="discover-clips", validate_parameters=True)
@@ -18,6 +19,7 @@ def discover_clips(settings: DiscoverSettings) -> DiscoverSummary:
 
     Run it again to continue: videos that were looked at with the same settings are not looked at again.
     """
+    check_parameters(settings)
     prepared = prepare(settings)
     if prepared.run_folder is not None:
         runner = task_runner("local", None, settings.workers)

@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from multitalk.flows.evaluating.release import evaluate_release
 from multitalk.flows.evaluating.settings import EvaluateReleaseSettings
 from multitalk.flows.evaluating.written_tables import tables_text
+from multitalk.flows.worker_bounds import check_parameters
 
 _LOGGED_CLIPS = 50
 
@@ -15,6 +16,7 @@ _LOGGED_CLIPS = 50
 @flow(name="evaluate", validate_parameters=True)
 def evaluate(settings: EvaluateReleaseSettings) -> str:
     """Measure motion and read lips on a release; gives the tables as Markdown. Run it again to go on."""
+    check_parameters(settings)
     logger = get_run_logger()
 
     def progress_of(step: str) -> Callable[[int, int], None]:

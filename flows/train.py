@@ -5,6 +5,7 @@ from prefect.artifacts import create_table_artifact
 
 from multitalk.flows.modelling.settings import TrainSettings
 from multitalk.flows.modelling.trained_models import Kind, train
+from multitalk.flows.worker_bounds import check_parameters
 
 _LOGGED_STEPS = 50
 
@@ -22,6 +23,7 @@ def train_talker(settings: TrainSettings) -> dict[str, float]:
 
 
 def _train(kind: Kind, settings: TrainSettings) -> dict[str, float]:
+    check_parameters(settings)
     logger = get_run_logger()
 
     def show_progress(what: str, done: int, of: int) -> None:
