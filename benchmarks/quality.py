@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=Path, help="file of measured rows: what is in it is not measured again"
     )
+    parser.add_argument("--page", type=Path, help="put the table into this page, docs/quality.md")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     if not (arguments.folder / "videos").is_dir():
@@ -109,6 +110,8 @@ def main() -> None:
                     )
     outcomes = judged(rows, load_policy(arguments.policy, MANIFEST))
     print("\n".join(table(outcomes)))
+    if arguments.page:
+        write_into(arguments.page, table(outcomes))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
 
@@ -162,19 +165,36 @@ def judged(rows: dict[str, list[ClipRow]], policy: PolicySettings) -> list[Outco
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:
     """Lines of a Markdown table."""
-    lines = ["| planted | clips | rejected | 95% interval | accepted as `unknown` | by |", "| --- " * 6 + "|"]
+    lines = [
+        "| planted | clips | rejected | 95% interval | of videos long enough to tell | by |",
+        "| --- " * 6 + "|",
+    ]
     for outcome in outcomes:
         low, high = outcome.interval
+        told = outcome.clips - outcome.unknown
         rules = ", ".join(f"{rule} {count}" for rule, count in sorted(outcome.by_rule.items(), key=_by_count))
         lines.append(
             f"| {outcome.fault} | {outcome.clips} | {outcome.rejected / outcome.clips:.0%} | {low:.0%} to {high:.0%} | "
-            f"{outcome.unknown or ''} | {rules} |"
+            f"{outcome.rejected} of {told} | {rules} |"
         )
     faulty = [outcome for outcome in outcomes if outcome.fault != "none"]
-    total, caught = sum(o.clips for o in faulty), sum(o.rejected for o in faulty)
-    low, high = wilson(caught, total)
-    lines.append(f"| all faults | {total} | {caught / total:.0%} | {low:.0%} to {high:.0%} | | |")
+    total, caught, unknown = (
+        sum(getattr(o, name) for o in faulty) for name in ("clips", "rejected", "unknown")
+    )
+    low, high = wilson(caught, total) if total else (0.0, 1.0)
+    lines.append(
+        f"| all faults | {total} | {caught / max(total, 1):.0%} | {low:.0%} to {high:.0%} | {caught} of "
+        f"{total - unknown} | |"
+    )
     return lines
+
+
+def write_into(page: Path, lines: Sequence[str]) -> None:
+    """Put the table into a page, in the place of the first table there that begins alike."""
+    text = page.read_text("utf-8").splitlines()
+    first = text.index(lines[0])
+    last = next((at for at in range(first, len(text)) if not text[at].startswith("|")), len(text))
+    page.write_text("\n".join([*text[:first], *lines, *text[last:]]) + "\n", "utf-8")
 
 
 def _by_count(item: tuple[str, int]) -> int:

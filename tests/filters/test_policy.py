@@ -41,6 +41,10 @@ GOOD = {
     "av_confidence": 0.9,
     "video_sync": "yes",
     "mouth_open_range": 0.2,
+    "sharpness": 0.5,
+    "frozen_ratio": 0.0,
+    "text_near_face": 0.0,
+    "snr_db": 25.0,
     "fit_landmark_error": 0.008,
     "fit_landmark_error_lips": 0.012,
 }
@@ -155,6 +159,11 @@ PLANTED = [
     ({"annotated_language_probability": 0.02}, ["clip_language"], ["clip_language"]),
     ({"video_annotated_language_probability": 0.02, "annotated_language_probability": 0.6}, ["language"], []),
     ({"video_annotated_language_probability": None}, [], ["language"]),
+    ({"mouth_visibility": 0.7}, ["mouth_visible"], ["mouth_visible"]),
+    ({"sharpness": 0.25}, ["sharp"], ["sharp"]),
+    ({"frozen_ratio": 0.5}, ["moves"], ["moves"]),
+    ({"text_near_face": 0.02}, ["text"], ["text"]),
+    ({"snr_db": 0.0}, ["noise"], ["noise"]),
     ({"mouth_open_range": 0.01}, ["lips_move"], []),
 ]
 
