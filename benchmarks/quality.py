@@ -6,8 +6,9 @@ new landmarks, which makes it cheap. What is reported is the share of clips reje
 clips of one video are alike, so that the true interval is wider where there are few videos.
 
 The videos are taken to be in order, but for `--dubbed` ones, whose clips are themselves the fault `dubbed as found`.
-Numbers of the policy that were chosen on the videos that are reported do not show how it does on others: name a folder
-of your own, or see docs/quality.md for what was held out.
+Numbers that were chosen on the videos that are reported do not show how they do on others: name a folder of your own.
+`--held-out` learns the predictor behind sync for each video from the others (and without the video whose sound is
+taken); the policy's thresholds stay as they are.
 """
 
 import argparse
@@ -80,6 +81,9 @@ def main() -> None:
     parser.add_argument("--dubbed", nargs="*", default=None, help="videos of it that are not in order")
     parser.add_argument("--policy", default="default", help="a shipped policy's name or a file")
     parser.add_argument("--faults", nargs="*", help="plant only faults whose name has one of these in it")
+    parser.add_argument(
+        "--held-out", action="store_true", help="learn sync for each video from the others in order"
+    )
     parser.add_argument("--quick", action="store_true", help="two videos, four faults")
     parser.add_argument(
         "--rows", type=Path, help="file of measured rows: what is in it is not measured again"
@@ -102,7 +106,9 @@ def main() -> None:
     if missing or "none" not in rows:
         with tempfile.TemporaryDirectory() as scratch:
             wanted = wanted[:2] if arguments.quick and of_sample else wanted
-            for name, found in measured(arguments.folder, wanted, dubbed, missing, Path(scratch)):
+            for name, found in measured(
+                arguments.folder, wanted, dubbed, missing, Path(scratch), held_out=arguments.held_out
+            ):
                 rows[name] = found
                 if arguments.rows:
                     arguments.rows.write_text(
@@ -117,7 +123,13 @@ def main() -> None:
 
 
 def measured(
-    folder: Path, wanted: Sequence[str], dubbed: Sequence[str], chosen: Sequence[Fault], scratch: Path
+    folder: Path,
+    wanted: Sequence[str],
+    dubbed: Sequence[str],
+    chosen: Sequence[Fault],
+    scratch: Path,
+    *,
+    held_out: bool = False,
 ) -> Iterator[tuple[str, list[ClipRow]]]:
     """Yield the name of each fault with the rows of clips that have it; `none` for those in order."""
     measuring = Measuring(scratch)
@@ -131,6 +143,8 @@ def measured(
         found: list[ClipRow] = []
         for name, clips in in_order.items():
             for other in others_of(name, videos, fault):
+                if held_out:
+                    measuring.learn_sync(c for video, c in in_order.items() if video not in (name, other))
                 found += measuring.plant(fault, clips, videos[other])
         print(
             f"{fault.name}: {time.process_time() - started:.0f} s of processor time so far", file=sys.stderr

@@ -1,7 +1,7 @@
 """Clips of a folder of videos, and what a build measures on them with a fault planted."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +10,13 @@ import av
 import numpy as np
 
 from benchmarks.quality_faults import Fault, Others, Shown
+from benchmarks.quality_held_out import prior_from
 from multitalk.extract.annotations import Annotation, read_annotations
 from multitalk.extract.errors import ClipError, Stage
 from multitalk.extract.probe import probe
 from multitalk.extract.trim import TrimRequest, TrimResult, TrimSettings, trim_clips
+from multitalk.filters.speech import SpeechDetector
+from multitalk.filters.sync.features import sync_clip
 from multitalk.flows.building.clip import ClipInWork, ClipStages, Landmarks
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.ground.wav import read_wav
@@ -62,6 +65,7 @@ class Measuring:
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
+        self._speech = SpeechDetector()
         self._stages = ClipStages(BuildSettings(root=scratch, speaking_score=False))
 
     def read_videos(self, folder: Path, wanted: Sequence[str] = ()) -> Videos:
@@ -105,6 +109,19 @@ class Measuring:
             planted.append(work)
         self._measure(planted, _TOUCHED[fault.touches])
         return [work.row for work in planted]
+
+    def learn_sync(self, videos: Iterable[Sequence[CleanClip]]) -> None:
+        """Let sync be judged by what these videos alone teach, in the place of `multitalk.filters.sync.prior`."""
+        reduced = []
+        for clips in videos:
+            sounds = [read_wav(clip.sound) for clip in clips]
+            reduced.append(
+                [
+                    sync_clip(clip.landmarks.points, sound, self._speech.intervals(sound))
+                    for clip, sound in zip(clips, sounds, strict=True)
+                ]
+            )
+        self._stages._sync_predictor = prior_from(reduced)
 
     def _trim(self, source: Path, annotations: Sequence[Annotation]) -> list[ClipInWork]:
         video = probe(source)

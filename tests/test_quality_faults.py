@@ -1,11 +1,16 @@
 """What the benchmark of acceptance plants is what its table says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks.quality import judged, wilson
 from benchmarks.quality_faults import Others, Shown, faults
+from benchmarks.quality_held_out import prior_from
 from multitalk.filters.policy import load_policy
+from multitalk.filters.sync.features import SyncClip, log_mel
+from multitalk.filters.sync.score import measure_sync
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.schema import MANIFEST
 
@@ -47,6 +52,22 @@ def test_a_fault_changes_what_it_touches_and_nothing_else(fault, shown, others):
 def test_late_sound_is_late(shown, others):
     late = next(fault for fault in faults() if fault.name == "sound 200 ms late").plant(shown, others)
     assert (late.samples[3200:] == shown.samples[:-3200]).all() and not late.samples[:3200].any()
+
+
+def test_what_other_videos_teach_of_sync_serves_an_unseen_one():
+    def clip(seed: int) -> SyncClip:
+        rng = np.random.default_rng(seed)
+        opening = np.convolve(rng.uniform(size=200), np.hanning(7) / np.hanning(7).sum(), "same")
+        time = np.arange(200 * 640) / 16_000
+        voice = np.interp(time * 25, np.arange(200), opening) * np.sin(2 * np.pi * 1200 * time)
+        audio = log_mel(voice + 0.01 * rng.normal(size=len(time)), 200)
+        mouth = np.stack([opening] * 3, axis=1).astype(np.float32)
+        return SyncClip(mouth, audio, np.ones(200, bool), np.ones(200, bool))
+
+    predictor = prior_from([[clip(seed)] for seed in range(3)])
+    assert measure_sync([clip(9)], predictor).video.video_sync == "yes"
+    swapped = replace(clip(9), audio=clip(10).audio)
+    assert measure_sync([swapped], predictor).video.video_sync == "no"
 
 
 def test_wilsons_interval_is_the_published_one():
