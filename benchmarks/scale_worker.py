@@ -95,7 +95,15 @@ class _MadeUpStages:
             turned = [40 * u[1] - 25, 40 * u[1] - 20, 40 * u[1] - 15]
             seen = FaceMetrics(
                 *(1 - u[2] ** 20, 1 + int(u[3] > 0.93), 60 + 100 * u[4], turned, turned, turned, u[5], u[6]),
-                *(u[7] / 100, u[8] / 3, 1 - u[9] ** 30, u[10], int(u[11] > 0.97), u[11] / 100),
+                *(
+                    u[7] / 100,
+                    u[8] / 3,
+                    1 - u[9] ** 30,
+                    1 - u[9] ** 30,
+                    u[10],
+                    int(u[11] > 0.97),
+                    u[11] / 100,
+                ),
             )
             row.take(seen)
             row.text_near_face = 0.0

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.ground.face_layout import layout_of
+from multitalk.ground.landmark_layout import LEFT_EYE, RIGHT_EYE
 
 FloatArray = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
@@ -26,6 +27,7 @@ _MIDDLE_POINTS = (33, 263, 61, 291)
 _OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 _INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 _CORNERS = (61, 291)
+_CHEEKS = (50, 280, 205, 425, 101, 330, 36, 266)
 _BESIDE = 0.09 * _EYE_DISTANCE  # how far outside the lips the skin is looked at
 _REDDER, _DARKER = 2.0, 4.0  # by so much, in CIELAB, lips stand out from the skin
 _BLUR_WINDOW = 9
@@ -41,6 +43,8 @@ class FaceAppearance:
     """Mean luma, 0..1."""
     mouth_outline: float
     """Share of the lips' contour, 0..1, along which lips stand out from the skin beside them."""
+    eye_lightness: float = float("nan")
+    """CIELAB lightness of the eyes less that of the cheeks, medians; below -45 few eyes are, and dark glasses."""
 
 
 def face_appearance(frame: Picture, face: DetectedFace) -> FaceAppearance:
@@ -57,7 +61,12 @@ def face_appearance(frame: Picture, face: DetectedFace) -> FaceAppearance:
 
     upright, points = _upright(frame, face.points)
     luma: Picture = np.asarray(cv2.cvtColor(upright, cv2.COLOR_RGB2GRAY), np.uint8)
-    return FaceAppearance(sharpness(luma), float(luma.mean()) / 255, _mouth_outline(upright, points))
+    return FaceAppearance(
+        sharpness(luma),
+        float(luma.mean()) / 255,
+        _mouth_outline(upright, points),
+        _eye_lightness(upright, points),
+    )
 
 
 def sharpness(luma: Picture) -> float:
@@ -94,6 +103,21 @@ def _upright(frame: Picture, points: FloatArray) -> tuple[Picture, FloatArray]:
         frame, np.column_stack([turn, offset]), (_WIDTH, _HEIGHT), borderMode=cv2.BORDER_REPLICATE
     )
     return picture, (points[:, :2] @ turn.T + offset).astype(np.float32)
+
+
+def _eye_lightness(upright: Picture, points: FloatArray) -> float:
+    """Lightness of the eyes less that of the cheeks; NaN in a layout without points on the cheeks."""
+    import cv2
+
+    layout = layout_of(points)
+    cheeks, eyes = layout.rows(_CHEEKS), layout.rows(RIGHT_EYE + LEFT_EYE)
+    if not cheeks:
+        return float("nan")
+    x, y = np.round(points[cheeks + eyes]).astype(int).T
+    soft: Any = cv2.GaussianBlur(upright, (0, 0), 0.016 * _EYE_DISTANCE)
+    colours = soft[y.clip(0, _HEIGHT - 1), x.clip(0, _WIDTH - 1)].astype(np.float32) / np.float32(255)
+    lightness = cv2.cvtColor(colours[None], cv2.COLOR_RGB2LAB)[0, :, 0]
+    return float(np.median(lightness[len(cheeks) :]) - np.median(lightness[: len(cheeks)]))
 
 
 def _mouth_outline(upright: Picture, points: FloatArray) -> float:

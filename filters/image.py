@@ -14,6 +14,7 @@ from multitalk.extract.faces.tracks import Box, FaceTrack
 from multitalk.filters.appearance import FaceAppearance, face_appearance
 from multitalk.filters.continuity import frozen_ratio, jump_cuts, movement
 from multitalk.filters.pose import head_angles
+from multitalk.filters.visibility import SEEN, confidence
 from multitalk.filters.worst_frames import WorstFrames, worst_frames
 from multitalk.ground.face_layout import distance, layout_of, overlap
 
@@ -31,10 +32,6 @@ _EYES = (33, 263)  # outer corners
 _INNER_LIPS = (13, 14)
 # Points on bone, which do not move with expression: brow ridge, nose bridge, corners of the eyes.
 _STABLE = (9, 8, 168, 6, 197, 195, 33, 133, 362, 263)
-# A face that is there in fewer frames is a mistake of the detector, or passes by.
-# With a hand, a cup or a microphone drawn over 12 faces less of the contour shows in 98% of the frames; without,
-# more of it in 99%.
-_OUTLINE = 0.65
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,8 @@ class FaceMetrics:
     """95th less 5th percentile of the gap between the inner lips, of inter-ocular distance."""
     mouth_visibility: float
     """Share of the frames with the face, 0..1, in which nothing covers the mouth."""
+    eye_visibility: float
+    """The same of the eyes."""
     bbox_iou: float
     """Median overlap (intersection over union) of the landmarks' box and the annotated one, 0..1."""
     shot_changes: int
@@ -111,8 +110,7 @@ def measure_face(
     found = {cut for cut in jump_cuts(moved, changes) if all(abs(cut - other) > 2 for other in cuts)}
     sharp = np.full(len(faces), np.nan)
     sharp[seen] = [face.sharpness for face in chosen]
-    covered = np.zeros(len(faces), np.bool_)
-    covered[seen] = [face.mouth_outline < _OUTLINE for face in chosen]
+    visible = confidence(*chosen_of(track, faces, appearance)) >= SEEN
     metrics = FaceMetrics(
         face_coverage=track.coverage,
         face_count_max=int(track.face_count.max()),
@@ -124,12 +122,26 @@ def measure_face(
         brightness=float(np.median([face.brightness for face in chosen])),
         landmark_jitter=landmark_jitter(track.landmarks, size),
         mouth_open_range=float(high - low),
-        mouth_visibility=float(1 - covered[seen].mean()),
+        mouth_visibility=float(visible[seen, 0].mean()),
+        eye_visibility=float(visible[seen, 1].mean()),
         bbox_iou=float(np.median([overlap(faces[f][track.face_index[f]].box, annotated) for f in seen])),
         shot_changes=len(cuts) + len(found),
         frozen_ratio=frozen_ratio(moved),
     )
-    return metrics, worst_frames(track.landmarks, angles, sharp, covered)
+    return metrics, worst_frames(track.landmarks, angles, sharp, ~visible[:, 0])
+
+
+def chosen_of(
+    track: FaceTrack,
+    faces: Sequence[Sequence[DetectedFace]],
+    appearance: Sequence[Sequence[FaceAppearance]],
+) -> tuple[list[DetectedFace | None], list[FaceAppearance | None]]:
+    """Take the clip's face and what it looks like out of all faces of each frame; None where it was not seen."""
+    chosen = track.face_index.tolist()
+    return (
+        [seen[index] if index >= 0 else None for seen, index in zip(faces, chosen, strict=True)],
+        [looks[index] if index >= 0 else None for looks, index in zip(appearance, chosen, strict=True)],
+    )
 
 
 def landmark_jitter(landmarks: FloatArray, size: float) -> float:

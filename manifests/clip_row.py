@@ -88,6 +88,7 @@ class ClipRow:
     landmark_jitter: float | None = None
     mouth_open_range: float | None = None
     mouth_visibility: float | None = None
+    eye_visibility: float | None = None
     bbox_iou: float | None = None
     shot_changes: int | None = None
     text_near_face: float | None = None

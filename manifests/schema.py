@@ -223,6 +223,13 @@ GROUPS: dict[str, tuple[Column, ...]] = {
             "0..1",
         ),
         Column(
+            "eye_visibility",
+            F32,
+            "share of frames with the face in which nothing covers the eyes, dark glasses for instance",
+            "",
+            "0..1",
+        ),
+        Column(
             "bbox_iou", F32, "overlap with the annotated box", "", "0..1", "intersection over union, median"
         ),
         Column("shot_changes", I32, "cuts inside the clip, jump cuts too", "", ">= 0"),
@@ -512,6 +519,14 @@ LANDMARK_COLUMNS = (
         "px of the 512 px clip",
     ),
     Column("valid", pa.list_(pa.bool_()), "T: the face was tracked, or a short gap interpolated"),
+    Column(
+        "confidence",
+        pa.list_(pa.list_(pa.float16())),
+        "T x 2: how sure it is that mouth and eyes are seen, not covered; null in files of earlier versions",
+        "",
+        "0..1",
+        optional=True,
+    ),
 )
 
 PERSON_COLUMNS = (
@@ -540,8 +555,10 @@ PERSON_COLUMNS = (
 )
 """What lies in `persons/`: it tells who people are, and is never exported."""
 
-OPTIONAL = frozenset(column.name for column in (*MOTION_COLUMNS, *PERSON_COLUMNS) if column.optional)
-"""Columns that a row of motion or of persons may lack."""
+OPTIONAL = frozenset(
+    column.name for column in (*MOTION_COLUMNS, *LANDMARK_COLUMNS, *PERSON_COLUMNS) if column.optional
+)
+"""Columns that a row of motion, landmarks or persons may lack."""
 
 
 def _schema(columns: tuple[Column, ...]) -> pa.Schema:

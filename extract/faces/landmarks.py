@@ -15,10 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.faces.clip_frames import ClipFrames, Frame
 from multitalk.extract.faces.face_networks import FaceCrop, FaceNetworks, crop_around
+from multitalk.extract.faces.steadiness import spread
 from multitalk.ground.face_layout import face_boxes, overlap
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 _EYES = (33, 263)  # outer corners
+_MEASURED = 6  # of so many frames in one, faces are looked at in other crops
 _SAME_FACE = 0.5  # overlap of the boxes of one face that was found twice
 _SAME_LANDMARKS = (
     0.03  # of the inter-ocular distance; what two crops of a face in full view differ by is 0.01
@@ -87,6 +89,10 @@ class DetectedFace:
     """0..1, how sure the network is that it sees a face; 1 of a detector that does not tell."""
     certain: bool = True
     """Whether its points can be relied on; what is not is a face that counts, but no landmarks of one."""
+    crop: FaceCrop | None = None
+    """What the network was shown of it, of a detector that tells."""
+    spread: tuple[float, float] | None = None
+    """How far mouth and eyes depend on the crop (`multitalk.extract.faces.steadiness`); None where not measured."""
 
     @property
     def box(self) -> npt.NDArray[np.float32]:
@@ -148,11 +154,21 @@ class MediaPipeDetector:
         faces: tuple[DetectedFace, ...] = ()
         with ClipFrames(clip) as frames:
             for index, frame in enumerate(frames):
-                faces = self._find(frame, faces)
+                faces = self.find(frame, faces, measured=index % _MEASURED == 0)
                 yield FrameFaces(index, frame, faces)
 
-    def _find(self, frame: Frame, before: Sequence[DetectedFace]) -> tuple[DetectedFace, ...]:
-        """Find the faces of a frame, given those of the frame before."""
+    def find(
+        self, frame: Frame, before: Sequence[DetectedFace] = (), *, measured: bool = True
+    ) -> tuple[DetectedFace, ...]:
+        """Find the faces of a frame (H, W, 3) RGB, the surest first.
+
+        Parameters
+        ----------
+        before
+            Those of the frame before.
+        measured
+            Whether to measure how steady their landmarks are, which takes twice as long again.
+        """
         settings, kept = self._settings, list[DetectedFace]()
         sure, doubtful = self._networks.find(
             frame, settings.min_detection_confidence, settings.min_doubtful_confidence
@@ -164,12 +180,23 @@ class MediaPipeDetector:
                 self._keep(self._look_twice(frame, crop_around(face.points)), kept)
         for found in doubtful:
             self._keep(self._look_twice(frame, found.crop), kept)
+        if measured:
+            kept = [
+                replace(face, spread=spread(self._networks, frame, face.crop, face.points))
+                if face.crop
+                else face
+                for face in kept
+            ]
         return tuple(kept)
 
     def _look(self, frame: Frame, crop: FaceCrop) -> DetectedFace | None:
         """Return the face of a crop, if it is one."""
         points, presence = self._networks.landmarks(frame, crop)
-        return DetectedFace(points, presence) if presence >= self._settings.min_presence_confidence else None
+        return (
+            DetectedFace(points, presence, crop=crop)
+            if presence >= self._settings.min_presence_confidence
+            else None
+        )
 
     def _look_twice(self, frame: Frame, crop: FaceCrop) -> DetectedFace | None:
         """Return the face of a crop, of which it is not known to be one: certain where a second crop shows the same."""

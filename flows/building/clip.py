@@ -21,7 +21,7 @@ from multitalk.extract.faces.landmarks import DetectedFace, FaceDetector
 from multitalk.extract.faces.shots import ShotDetector
 from multitalk.extract.faces.tracks import Box, FaceTrack, box_in_clip, choose_track
 from multitalk.filters.appearance import FaceAppearance, face_appearance
-from multitalk.filters.image import measure_face
+from multitalk.filters.image import chosen_of, measure_face
 from multitalk.filters.language import LanguageIdentifier, LanguageMetrics, Utterance
 from multitalk.filters.persons.describe import DescribedPerson, PersonDescriber
 from multitalk.filters.pose import head_rotation
@@ -32,6 +32,7 @@ from multitalk.filters.sync.features import sync_clip
 from multitalk.filters.sync.predictor import SyncPredictor
 from multitalk.filters.sync.prior import prior_predictor
 from multitalk.filters.sync.score import measure_sync
+from multitalk.filters.visibility import confidence
 from multitalk.filters.word_times import TimedWord
 from multitalk.filters.worst_frames import worst_fit
 from multitalk.fit_flame.fit import FitDiverged, FitResult
@@ -69,6 +70,8 @@ class Landmarks:
     """(T, N, 3) pixels of the clip, of float16's precision; NaN where not valid."""
     valid: npt.NDArray[np.bool_]
     """(T,)"""
+    confidence: FloatArray | None = None
+    """(T, 2) confidence, 0..1, that mouth and eyes are seen, of float16's precision; None where not measured."""
 
 
 @dataclass(slots=True)
@@ -105,7 +108,13 @@ class ClipInWork:
         """Return the clip's row of the landmarks file."""
         assert self.landmarks is not None
         points, valid = self.landmarks.points, self.landmarks.valid
-        return {"clip_id": self.annotation.clip_id, "landmarks": points, "valid": valid}
+        confidence = self.landmarks.confidence
+        return {
+            "clip_id": self.annotation.clip_id,
+            "landmarks": points,
+            "valid": valid,
+            "confidence": confidence,
+        }
 
     def person_row(self) -> dict[str, Any]:
         """Return the clip's row of the file of persons."""
@@ -189,10 +198,13 @@ class ClipStages:
         return self._language_identifier.timed_words(self._samples(clip), clip.annotation.language, text)
 
     def _landmarks(self, clip: ClipInWork) -> None:
-        track = self._frames(clip).track
+        seen = self._frames(clip)
+        track = seen.track
         # What is fitted is what is stored, to the bit: a fit from the stored landmarks must give the same motion.
         points = track.landmarks.astype(np.float16).astype(np.float32)
-        clip.landmarks, clip.tracked_anew = Landmarks(points, track.valid), True
+        trust = confidence(*chosen_of(track, seen.faces, seen.appearance))
+        trust = trust.astype(np.float16).astype(np.float32)
+        clip.landmarks, clip.tracked_anew = Landmarks(points, track.valid, trust), True
 
     def _image(self, clip: ClipInWork) -> None:
         seen = self._frames(clip)

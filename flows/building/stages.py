@@ -53,9 +53,9 @@ STAGES: Mapping[Stage, StageRules] = {
             *("clip_sha256", "audio_xxh3"),
         ),
     ),
-    Stage.LANDMARKS: StageRules(reads=(Stage.TRIM,), columns=("landmarks_xxh3",), version=2),
+    Stage.LANDMARKS: StageRules(reads=(Stage.TRIM,), columns=("landmarks_xxh3",), version=3),
     Stage.IMAGE: StageRules(
-        reads=(Stage.LANDMARKS,), columns=_columns(FaceMetrics) + _columns(WorstFrames), version=2
+        reads=(Stage.LANDMARKS,), columns=_columns(FaceMetrics) + _columns(WorstFrames), version=3
     ),
     Stage.TEXT: StageRules(reads=(Stage.LANDMARKS,), columns=("text_near_face",)),
     Stage.FIT: StageRules(

@@ -14,6 +14,9 @@ from multitalk.manifests.storage.checksums import row_xxh3
 from multitalk.manifests.store import read_videos
 from multitalk.manifests.tables import naming_damage, open_file, read_row, row_arrays
 
+StoredLandmarks = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32] | None]
+"""Points (T, N, 3), which of them are valid (T,), and confidence (T, 2) where it was measured."""
+
 
 class StoredClips:
     """Rows of the videos of a batch, read in one pass, and again where a video was committed since.
@@ -52,7 +55,7 @@ class StoredClips:
         ]
         return tuple(_version(place) for place in places)
 
-    def landmarks(self, row: ClipRow) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
+    def landmarks(self, row: ClipRow) -> StoredLandmarks | None:
         """Return a clip's stored landmarks (T, N, 3) and valid frames (T,); None where they are not whole."""
         place = paths.landmarks_path(self._root, row.language, row.video_id)
         try:
@@ -83,7 +86,12 @@ def _version(place: Path) -> tuple[str, int, int, int] | None:
     return place.name, found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _points(arrays: Mapping[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+def _points(arrays: Mapping[str, Any]) -> StoredLandmarks:
     flat: npt.NDArray[np.float16] = arrays["landmarks"]
     points = flat.reshape(len(flat), flat.shape[1] // 3, 3).astype(np.float32)
-    return points, np.asarray(arrays["valid"], bool)
+    confidence = arrays.get("confidence")
+    return (
+        points,
+        np.asarray(arrays["valid"], bool),
+        None if confidence is None else confidence.astype(np.float32),
+    )

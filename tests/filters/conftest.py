@@ -95,3 +95,12 @@ def sample_audio() -> Callable[[str], np.ndarray]:
         return np.frombuffer(sound, np.int16)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def portrait():
+    """Return the head of scikit-image's astronaut, (512, 512, 3)."""
+    import cv2
+    from skimage import data
+
+    return cv2.resize(data.astronaut()[0:280, 80:360], (512, 512), interpolation=cv2.INTER_CUBIC)

@@ -15,6 +15,7 @@ from multitalk.filters.image import landmark_jitter, measure_face
 from multitalk.filters.pose import head_angles, head_rotation
 from multitalk.fit_flame.heads.canonical import read_canonical_mesh
 from multitalk.ground.face_layout import IBUG_68
+from tests.filters.covers import hand, microphone, mouth_of
 
 SIDE = 512
 WHOLE = np.array([0, 0, SIDE, SIDE], np.float32)
@@ -47,44 +48,6 @@ def smaller(picture, factor):
     )
 
 
-def microphone(picture, face):
-    import cv2
-
-    mouth, size = mouth_of(face)
-    covered = picture.copy()
-    x, y = round(mouth[0]), round(mouth[1] + 0.1 * size)
-    cv2.ellipse(covered, (x, y), (round(0.38 * size), round(0.42 * size)), 10, 0, 360, (35, 35, 38), -1)
-    cv2.rectangle(
-        covered,
-        (x - round(0.1 * size), y + round(0.3 * size)),
-        (x + round(0.1 * size), SIDE),
-        (60, 60, 60),
-        -1,
-    )
-    return covered
-
-
-def hand(picture, face):
-    """Three fingers in the colour of the face's own skin, darker along their edges."""
-    import cv2
-
-    mouth, size = mouth_of(face)
-    cheeks = np.round(face.points[[50, 280, 205, 425], :2]).astype(int)
-    skin = np.median(picture[cheeks[:, 1], cheeks[:, 0]], axis=0)
-    covered = picture.copy()
-    for finger in range(3):
-        y = mouth[1] + (finger - 1) * 0.22 * size
-        ends = [(round(mouth[0] + side * 0.6 * size), round(y - side * 0.07 * size)) for side in (-1, 1)]
-        cv2.line(covered, *ends, tuple(skin * 0.72), round(0.25 * size))
-        cv2.line(covered, *ends, tuple(skin * 0.97), round(0.19 * size))
-    return covered
-
-
-def mouth_of(face):
-    size = float(np.linalg.norm(face.points[33, :2] - face.points[263, :2]))
-    return face.points[[13, 14, 61, 291], :2].mean(axis=0), size
-
-
 def turned_head(texture, uv, mesh, angles):
     """The canonical mesh, turned by yaw, pitch and roll, with the portrait's face on it; far triangles first."""
     import cv2
@@ -107,14 +70,6 @@ def turned_head(texture, uv, mesh, angles):
         cv2.fillConvexPoly(inside, np.round(corners - low).astype(np.int32), 1)
         picture[low[1] : high[1], low[0] : high[0]][inside > 0] = patch[inside > 0]
     return picture
-
-
-@pytest.fixture(scope="module")
-def portrait():
-    import cv2
-    from skimage import data
-
-    return cv2.resize(data.astronaut()[0:280, 80:360], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.fixture(scope="module")
