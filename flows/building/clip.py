@@ -32,7 +32,7 @@ from multitalk.filters.sync.features import sync_clip
 from multitalk.filters.sync.predictor import SyncPredictor
 from multitalk.filters.sync.prior import prior_predictor
 from multitalk.filters.sync.score import measure_sync
-from multitalk.filters.visibility import confidence
+from multitalk.filters.visibility import confidence, landmark_trust
 from multitalk.filters.word_times import TimedWord
 from multitalk.filters.worst_frames import worst_fit
 from multitalk.fit_flame.fit import FitDiverged, FitResult
@@ -224,7 +224,8 @@ class ClipStages:
             seen = self._points(clip)
         except Exception as error:
             return as_clip_error(error, clip.annotation.clip_id, Stage.FIT)
-        return FaceToFit(clip.picture, seen.points, seen.valid, clip.row.source_scale or 1.0)
+        trust = None if seen.confidence is None else landmark_trust(seen.points, seen.confidence)
+        return FaceToFit(clip.picture, seen.points, seen.valid, clip.row.source_scale or 1.0, trust)
 
     def _speech(self, clip: ClipInWork) -> None:
         metrics, clip.speech = measure_speech(self._samples(clip), self._speech_detector)

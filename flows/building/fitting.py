@@ -104,13 +104,16 @@ class Fitter:
         from multitalk.fit_flame.landmarks.likeness import persons
 
         landmarks, valids = [clip.landmarks for clip in clips], [clip.valid for clip in clips]
-        confidences = [clip.confidence for clip in clips]
+        confidences = [
+            np.ones(clip.landmarks.shape[:2], np.float32) if clip.confidence is None else clip.confidence
+            for clip in clips
+        ]
         return fit_batch(
             landmarks,
             valids,
             self.head_model,
             self._settings.fit,
-            confidences=None if None in confidences else confidences,
+            confidences=confidences,
             regressed=starts,
             persons=persons(landmarks, valids, self.head_model),
             scales=[clip.scale for clip in clips],
