@@ -28,6 +28,9 @@ def report(
         str, Parameter(help="Title of the page; none: the root's name", show_default=False)
     ] = "",
     clips: Annotated[int, Parameter(metavar="N", help="Clips with a picture")] = 120,
+    persons: Annotated[
+        bool, Parameter(help="Show one clip of each person", negative=(), show_default=False)
+    ] = False,
     head_model: HeadModelOfClips = None,
 ) -> int:
     """Write the report page."""
@@ -37,7 +40,9 @@ def report(
     if clips < 0:
         raise SettingsError("--clips: a number of clips, 0 or more")
     place = out or root / "report.html"
-    notes = write_dataset_report(root, place, title=title, gallery_size=clips, head_model=head_model)
+    notes = write_dataset_report(
+        root, place, title=title, gallery_size=clips, head_model=head_model, by_person=persons
+    )
     for note in notes:
         print(f"multitalk: {note}", file=sys.stderr)
     print(place)
@@ -58,7 +63,7 @@ def release(
         ),
     ] = None,
     like: Annotated[
-        str | None, Parameter(metavar="NAME", help="Divide the videos as this earlier release does")
+        str | None, Parameter(metavar="NAME", help="Divide persons and videos as this earlier release does")
     ] = None,
     lists: Annotated[
         tuple[Path, Path] | None,
@@ -92,7 +97,9 @@ def release(
         facts = {"name": name, **asdict(frozen), "policy": rules.name}
         print(json_text.dumps(facts, default=str, indent=2))
         return 0
-    print(f"{frozen.folder}: {frozen.clips} clips accepted by {rules.name}\nSHA-256 {frozen.sha256}")
+    print(
+        f"{frozen.folder}: {frozen.clips} clips accepted by {rules.name}\n{frozen.persons}\nSHA-256 {frozen.sha256}"
+    )
     return 0
 
 

@@ -15,7 +15,13 @@ from multitalk.manifests.store import read_manifest
 
 
 def write_dataset_report(
-    root: Path, out: Path, *, title: str = "", gallery_size: int = 120, head_model: str | None = None
+    root: Path,
+    out: Path,
+    *,
+    title: str = "",
+    gallery_size: int = 120,
+    head_model: str | None = None,
+    by_person: bool = False,
 ) -> list[str]:
     """Write the page; returns what the user should know of it.
 
@@ -23,6 +29,8 @@ def write_dataset_report(
     ----------
     head_model
         Name or file of the clips' head model, where their motion does not tell.
+    by_person
+        Show one clip of each person in the gallery.
 
     Raises
     ------
@@ -33,7 +41,15 @@ def write_dataset_report(
     keys = read_manifest(root, ["head_model"])["head_model"].unique().to_pylist()
     models, missing = head_models_here(keys, head_model)
     picture = clip_picture(root, models)
-    write_report(root, out, title=title, waterfall=rows, picture=picture, gallery_size=gallery_size)
+    write_report(
+        root,
+        out,
+        title=title,
+        waterfall=rows,
+        picture=picture,
+        gallery_size=gallery_size,
+        by_person=by_person,
+    )
     return notes + missing
 
 

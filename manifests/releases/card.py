@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from multitalk.ground.markdown import fence, plain
 from multitalk.manifests.columns import columns_markdown
+from multitalk.manifests.releases.persons import released_persons
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ def card(name: str, clips: pa.Table, policy: str, about: Mapping[str, Any]) -> s
     ]
     sections = {
         "Content": _content(frame),
-        "Splits": _splits(frame),
+        "Splits": _splits(frame, clips),
         "Files": _FILES,
         "Policy": f"Accepted is what satisfies every rule of this policy:\n\n"
         f"{fence(policy)}yaml\n{policy.strip()}\n{fence(policy)}",
@@ -93,6 +94,7 @@ def card(name: str, clips: pa.Table, policy: str, about: Mapping[str, Any]) -> s
 _COLUMNS = [
     "language",
     "video_id",
+    "person_id",
     "duration_sec",
     "split",
     "head_model",
@@ -102,25 +104,31 @@ _COLUMNS = [
 
 
 def _content(frame: pd.DataFrame) -> str:
-    lines = ["| language | clips | hours | videos | median clip |", "| --- | --: | --: | --: | --: |"]
+    lines = [
+        "| language | clips | hours | videos | persons | median clip |",
+        "| --- | --: | --: | --: | --: | --: |",
+    ]
     for language, rows in frame.groupby("language", observed=True):
         lines.append(
             f"| {language} | {len(rows):,} | {_hours(rows):,.2f} "
-            f"| {rows.video_id.nunique():,} | {rows.duration_sec.median():.1f} s |"
+            f"| {rows.video_id.nunique():,} | {rows.person_id.nunique():,} | {rows.duration_sec.median():.1f} s |"
         )
     return "\n".join(lines)
 
 
-def _splits(frame: pd.DataFrame) -> str:
-    lines = ["| split | clips | hours | videos |", "| --- | --: | --: | --: |"]
+def _splits(frame: pd.DataFrame, clips: pa.Table) -> str:
+    lines = ["| split | clips | hours | videos | persons |", "| --- | --: | --: | --: | --: |"]
     for split in ("train", "val", "test"):
         rows = frame[frame.split == split]
-        lines.append(f"| {split} | {len(rows):,} | {_hours(rows):,.2f} | {rows.video_id.nunique():,} |")
+        lines.append(
+            f"| {split} | {len(rows):,} | {_hours(rows):,.2f} | {rows.video_id.nunique():,} "
+            f"| {rows.person_id.nunique():,} |"
+        )
     shared = frame.groupby("video_id").split.nunique().gt(1).sum()
     verdict = (
         "No source video is in two splits." if not shared else f"{shared:,} source videos are in two splits."
     )
-    return "\n".join([*lines, "", verdict])
+    return "\n".join([*lines, "", verdict, f"Of persons: {released_persons(clips)}."])
 
 
 def _provenance(frame: pd.DataFrame) -> str:

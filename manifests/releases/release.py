@@ -38,6 +38,7 @@ from multitalk.manifests.migrations import conform
 from multitalk.manifests.paths import DatasetError
 from multitalk.manifests.releases.card import card
 from multitalk.manifests.releases.croissant import croissant
+from multitalk.manifests.releases.persons import ReleasedPersons, released_persons
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.splits import Cuts, SplitSettings, assign, find_cuts
 from multitalk.manifests.store import read_manifest
@@ -91,6 +92,7 @@ class Release:
     sha256: str
     """Hash of the list of its checksums."""
     clips: int
+    persons: ReleasedPersons
 
 
 def create_release(
@@ -116,7 +118,8 @@ def create_release(
     settings
         Title, licence, shares of the split and so on.
     like
-        An earlier release whose cuts are used again, so that no video changes sides.
+        An earlier release whose cuts are used again, so that no video changes sides unless its person is found on
+        two of them.
     split
         Gives each accepted clip its split, in place of hashed cuts: for instance by MultiTalk's lists. Clips
         without one (null) are left out.
@@ -134,8 +137,9 @@ def create_release(
         raise DatasetError(f"{folder} exists: a release is never changed, choose another name")
     clips = _accepted(root, add_verdicts)
     if split is None:
+        earlier = None if like is None else read_release(root, like)  # refuses a damaged one
         cuts, settings = _cuts(root, clips, settings, like)
-        sides = assign(clips, cuts, settings.split.seed)
+        sides = assign(clips, cuts, settings.split.seed, earlier)
     else:
         cuts, sides = {}, split(clips)
     clips = clips.append_column(_SPLIT_COLUMN, sides).filter(pc.is_valid(sides))
@@ -151,7 +155,7 @@ def create_release(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     flush_to_disk(folder.parent)
-    return Release(folder, sha256(folder / _SUMS), len(clips))
+    return Release(folder, sha256(folder / _SUMS), len(clips), released_persons(clips))
 
 
 def release_folder(root: Path, name: str) -> Path:
@@ -226,7 +230,6 @@ def _cuts(
     """Cuts of each language, and the settings that they belong to."""
     if like is None:
         return find_cuts(clips, settings.split), settings
-    read_release(root, like)  # refuses a damaged one
     earlier = json.loads((release_folder(root, like) / "split.json").read_text("utf-8"))
     if not earlier["cuts"]:
         raise DatasetError(f"release {like!r} was split by lists: it has no cuts to use again")

@@ -74,12 +74,22 @@ class ReportData:
     failures: list[Row]
     earlier: list[Row]
     """Clips that keep the outcome of an earlier configuration, by what was tried in vain."""
+    persons: list[Row]
+    """Those of whom there is most; empty where persons are not told."""
     gallery: list[Row]
     tools: list[Row]
 
 
-def collect(root: Path, gallery_size: int) -> ReportData:
-    """Ask a dataset for all that the page shows."""
+def collect(root: Path, gallery_size: int, *, by_person: bool = False) -> ReportData:
+    """Ask a dataset for all that the page shows.
+
+    Parameters
+    ----------
+    gallery_size
+        Most clips in the gallery.
+    by_person
+        Show one clip of each person there, of whom there is most first.
+    """
     return ReportData(
         totals=_rows(root, f"SELECT {_COUNTS}, count(DISTINCT language) AS languages FROM clips")[0],
         languages=_rows(
@@ -88,7 +98,8 @@ def collect(root: Path, gallery_size: int) -> ReportData:
         distributions=_distributions(root),
         failures=_rows(root, _FAILURES),
         earlier=_rows(root, _EARLIER),
-        gallery=_rows(root, _GALLERY.format(limit=int(gallery_size))),
+        persons=_rows(root, _PERSONS),
+        gallery=_rows(root, (_GALLERY_OF_PERSONS if by_person else _GALLERY).format(limit=int(gallery_size))),
         tools=_rows(root, _TOOLS),
     )
 
@@ -121,6 +132,23 @@ _GALLERY = """
     FROM (SELECT *, row_number() OVER (PARTITION BY language, accepted, rejected_by[1] ORDER BY md5(clip_id)) AS turn
           FROM clips WHERE status = 'ok')
     ORDER BY turn, language, clip_id LIMIT {limit}
+"""
+_GALLERY_OF_PERSONS = """
+    SELECT clip_id, video_id, language, transcript, recognised_transcript, accepted, rejected_by, clip_path,
+           frame_count, duration_sec, yaw_deg, annotated_language_probability, av_correlation, speaking_score,
+           fit_landmark_error, face_size_px, source_scale
+    FROM (SELECT *, row_number() OVER (PARTITION BY person_id ORDER BY accepted DESC NULLS LAST, clip_id) AS turn,
+                 sum(duration_sec) OVER (PARTITION BY person_id) AS seconds
+          FROM clips WHERE status = 'ok' AND person_id IS NOT NULL)
+    WHERE turn = 1 ORDER BY seconds DESC, person_id LIMIT {limit}
+"""
+_PERSONS = """
+    SELECT person_id, count(*) AS clips, count(DISTINCT video_id) AS videos,
+           array_to_string(list_sort(list_distinct(list(language))), ', ') AS languages,
+           sum(duration_sec) / 60 AS minutes, coalesce(sum(duration_sec) FILTER (accepted), 0) / 60 AS accepted_minutes,
+           count(*) OVER () AS persons
+    FROM clips WHERE status = 'ok' AND person_id IS NOT NULL GROUP BY person_id
+    ORDER BY minutes DESC, person_id LIMIT 20
 """
 _TOOLS = """
     SELECT head_model, count(*) AS clips, min(created_at)::DATE AS first, max(created_at)::DATE AS last,

@@ -28,6 +28,7 @@ def write_report(
     waterfall: Sequence[Mapping[str, Any]] = (),
     picture: Picture | None = None,
     gallery_size: int = 120,
+    by_person: bool = False,
 ) -> Path:
     """Write the page.
 
@@ -43,6 +44,8 @@ def write_report(
         Draws a frame of a clip, given its gallery row; the gallery has no pictures without.
     gallery_size
         Most clips in the gallery: some of each language and verdict.
+    by_person
+        Show one clip of each person in the gallery instead.
 
     Returns
     -------
@@ -54,11 +57,12 @@ def write_report(
     DatasetError
         When there is no dataset at `root`.
     """
-    data = collect(root, gallery_size)
+    data = collect(root, gallery_size, by_person=by_person)
     evaluations = read_evaluations(root)
     sections = [
         ("languages", "Languages", "languages.html"),
         ("distributions", "Distributions", "distributions.html"),
+        *([("persons", "Persons", "persons.html")] if data.persons else []),
         ("policy", "What the policy takes away", "policy.html"),
         ("failures", "Clips that failed", "failures.html"),
         *([("earlier", "Clips that keep an earlier outcome", "earlier.html")] if data.earlier else []),

@@ -129,3 +129,58 @@ def test_lists_that_contradict_or_name_nothing_are_refused(tmp_path):
         read_lists(table, train, test)
     with pytest.raises(DatasetError, match="can not be read"):
         read_lists(table, tmp_path / "missing.txt", test)
+
+
+def with_persons(table, of_video):
+    persons = [of_video(video) for video in table["video_id"].to_pylist()]
+    return table.append_column("person_id", pa.array(persons, pa.string()))
+
+
+def sides_by(table, splits, column):
+    frame = table.append_column("split", [splits]).to_pandas()
+    return frame.groupby(column).split.nunique()
+
+
+def test_no_person_and_no_video_is_on_two_sides_and_shares_hold():
+    """Forty persons have three videos each, in two languages; one in ten videos has no person that is told."""
+    table = with_persons(
+        clips(["german", "thai"], 150),
+        lambda video: None if video.endswith("7") else f"p{int(video[-4:]) % 50}",
+    )
+    settings = SplitSettings(validation=0.1, test=0.2)
+    splits = assign(table, find_cuts(table, settings), settings.seed)
+    assert sides_by(table, splits, "person_id").max() == 1
+    assert sides_by(table, splits, "video_id").max() == 1
+    hours = hours_by(table, splits)
+    shares = hours.div(hours.sum(axis=1), axis=0)
+    assert shares["test"].to_numpy() == pytest.approx(0.2, abs=0.06)
+    # without persons, many of these would be on two sides
+    plain = table.drop_columns(["person_id"])
+    apart = assign(plain, find_cuts(plain, settings), settings.seed)
+    assert sides_by(table, apart, "person_id").max() == 3
+
+
+def test_two_persons_in_one_video_stay_together():
+    table = clips(["german"], 40)
+    persons = [f"{video}_{n % 2}" for n, video in enumerate(table["video_id"].to_pylist())]
+    table = table.append_column("person_id", [persons])
+    splits = assign(table, find_cuts(table, SplitSettings()), 0)
+    assert sides_by(table, splits, "video_id").max() == 1
+
+
+def test_what_an_earlier_release_had_stays_there_though_persons_are_found_later():
+    table = clips(["german"], 100)
+    cuts = find_cuts(table, SplitSettings())
+    before = table.append_column("split", [assign(table, cuts, 0)])
+    # Two videos that were apart turn out to be of one person, and a new video comes first of all.
+    told = with_persons(table, lambda video: "p" if video in ("german0003", "german0004") else video)
+    first = pa.table({"language": ["german"], "video_id": ["a"], "clip_id": ["a_0"], "duration_sec": [1.0],
+                      "person_id": ["german0050"]})  # fmt: skip
+    told = pa.concat_tables([told, first.select(told.column_names)])
+    after = told.append_column("split", [assign(told, cuts, 0, before)]).to_pandas()
+    earlier = before.to_pandas().groupby("video_id").split.first()
+    later = after.groupby("video_id").split.first()
+    moved = {video for video in earlier.index if later[video] != earlier[video]}
+    assert moved <= {"german0003", "german0004"}
+    assert later["a"] == earlier["german0050"]
+    assert later["german0003"] == later["german0004"]

@@ -29,7 +29,7 @@ SPLITS = ("train", "val", "test")
 _VERSION = "1"  # part of the name: change it with the layout
 _COLUMNS = ["clip_id", "video_id", "language", "frame_count", "duration_sec"]
 _COLUMNS += ["head_model", "created_at", "clip_sha256"]
-_CHECKS = ["status", "accepted", "motion_path"]
+_CHECKS = ["status", "accepted", "motion_path", "person_id"]
 
 FloatArray = npt.NDArray[np.float32]
 

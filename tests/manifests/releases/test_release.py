@@ -5,6 +5,7 @@ import subprocess
 from datetime import date
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from multitalk.manifests.paths import DatasetError, UnsafeNameError, motion_path
@@ -18,7 +19,7 @@ from multitalk.manifests.releases.release import (
 from multitalk.manifests.releases.verify import verify
 from multitalk.manifests.remove import remove
 from multitalk.manifests.splits import SplitSettings, read_lists
-from multitalk.manifests.store import read_manifest
+from multitalk.manifests.store import compact, read_manifest
 
 POLICY = "name: ok\ndescription: every clip that is ok\nrules: []\n"
 SETTINGS = ReleaseSettings(title='A "small" one: test', released_on=date(2026, 3, 4))
@@ -129,9 +130,10 @@ def test_the_card_says_what_the_release_holds(make):
     text = (make("v1").folder / "README.md").read_text()
     header = text.split("---")[1]
     assert 'pretty_name: "A \\"small\\" one: test"' in header
-    assert "| german | 3 | 0.00 | 2 | 0.4 s |" in text
+    assert "| german | 3 | 0.00 | 2 | 0 | 0.4 s |" in text
     assert "4 clips, 0.0 hours, 3 source videos, 2 languages. Released on 2026-03-04" in text
     assert "No source video is in two splits." in text
+    assert "persons are not told apart: source videos were divided" in text
     assert "non-commercial research only" in text
     assert "description: every clip that is ok" in text
     assert "| `fit_landmark_error` | float32 |" in text
@@ -148,3 +150,30 @@ def test_croissant_metadata_pass_the_validator_and_load_the_rows(make):
     assert ids == [b"_de_0", b"de2_0", b"de2_1", b"ja1_0"]
     metadata = json.loads((folder / "croissant.json").read_text())
     assert metadata["datePublished"] == "2026-03-04"
+
+
+def with_person(persons):
+    """Give the clips of each video a person."""
+
+    def change(table):
+        at = table.schema.get_field_index("person_id")
+        column = pa.array([persons[video] for video in table["video_id"].to_pylist()], pa.string())
+        return table.set_column(at, table.schema.field(at), column)
+
+    return change
+
+
+def test_a_release_divides_persons_and_says_so(root, make, tmp_path):
+    compact(root, with_person({"_de": "_de_0", "de2": "_de_0", "ja1": "ja1_0"}))
+    release = make("v1")
+    rows = read_release(root, "v1").to_pandas()
+    assert rows.groupby("person_id").split.nunique().max() == 1
+    assert (release.persons.persons, release.persons.in_two_splits) == (2, 0)
+    text = (release.folder / "README.md").read_text()
+    assert "| german | 3 | 0.00 | 2 | 1 | 0.4 s |" in text
+    assert "2 persons" in text
+    assert "no person is in two splits" in text
+    (tmp_path / "train.txt").write_text("German__de_0.wav\n")
+    (tmp_path / "test.txt").write_text("German_de2_0.wav\n")
+    parted = make("v2", split=lambda clips: read_lists(clips, tmp_path / "train.txt", tmp_path / "test.txt"))
+    assert "1 PERSONS ARE IN TWO SPLITS" in str(parted.persons)
