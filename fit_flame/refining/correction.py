@@ -20,7 +20,7 @@ from multitalk.fit_flame.solving.residuals import (
     pull_back,
     residuals,
 )
-from multitalk.fit_flame.solving.solver import Chain
+from multitalk.fit_flame.solving.solver import chain_of
 
 _ITERATIONS = 2
 
@@ -88,7 +88,7 @@ def fit_correction(
             information = blocks.diagonal(dim1=-2, dim2=-1).mean(1)
             blocks.diagonal(dim1=-2, dim2=-1)[...] += 1
             precision = smoothness[..., None] * information[:, None]
-            chain = Chain(blocks, precision, slice(0, 0), slice(0, 0))
+            chain = chain_of(blocks, precision, slice(0, 0), slice(0, 0))
         pulled = precision * coefficients.diff(dim=1)
         right = -(gradient + coefficients)
         right[:, 1:] -= pulled

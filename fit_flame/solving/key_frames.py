@@ -26,7 +26,7 @@ def candidates(basis: LandmarkBasis, seen: Observations, valid: Tensor) -> Tenso
     Looks at skin that neither jaw nor lips, lids and brows move. Where a head turns, the median of the frames around
     is the frame's own place.
     """
-    rows = _still_rows(basis)
+    rows = torch.as_tensor(_still_rows(basis), device=valid.device)
     points = torch.where(valid[..., None, None], seen.points[:, :, rows], torch.nan)
     padded = torch.nn.functional.pad(points, (0, 0, 0, 0, _AROUND, _AROUND), value=torch.nan)
     around = padded.unfold(1, 2 * _AROUND + 1, 1).nanmedian(-1).values

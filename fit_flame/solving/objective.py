@@ -23,7 +23,7 @@ from multitalk.fit_flame.solving.residuals import (
     pull_back,
     residuals,
 )
-from multitalk.fit_flame.solving.solver import Chain
+from multitalk.fit_flame.solving.solver import Chain, chain_of
 
 
 class Prior(NamedTuple):
@@ -150,7 +150,7 @@ def factorised_chain(blocks: Tensor, temporal: Temporal) -> Chain:
     full.diagonal(dim1=-2, dim2=-1)[...] += (
         1e-6 * blocks.diagonal(dim1=-2, dim2=-1).mean((1, 2))[:, None, None]
     )
-    return Chain(full, temporal.precision, *_pose_and_speed(blocks.shape[-1]))
+    return chain_of(full, temporal.precision, *_pose_and_speed(blocks.shape[-1]))
 
 
 def chain_step(

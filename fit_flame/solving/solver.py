@@ -2,21 +2,32 @@
 
 The normal equations of a clip are block-tridiagonal: a dense block per frame from its landmarks, and a
 coupling from the temporal prior, x[t+1] = F x[t] + noise of precision w[t] (a diagonal). That is a Kalman
-smoother in information form; eliminating frame after frame costs one Cholesky factorisation and one inverse
-of an (n, n) block each, so time and memory grow linearly with the clip.
+smoother in information form; eliminating a frame costs one Cholesky factorisation and one inverse of an (n, n)
+block, so time and memory grow linearly with the clip.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 
-class Chain:
+class Chain(Protocol):
     """The frames of C clips, each coupled with the next, factorised once for any number of right-hand sides.
 
     Minimises sum_t x_t' H_t x_t / 2 - g_t' x_t + sum_t |x_{t+1} - F x_t|^2_{w_t} / 2 over all frames at once.
     F keeps every unknown and moves some on by others: F x = x, but (F x)[moved] = x[moved] + x[by].
+    """
+
+    def solve(self, rhs: Tensor) -> Tensor:
+        """Return the minimiser (C, T, n) for g of that shape; zero for a clip whose equations have none."""
+        ...
+
+
+def chain_of(blocks: Tensor, precision: Tensor, moved: slice, by: slice) -> Chain:
+    """Factorise a chain: frame after frame on a CPU, by halves on a device, which takes them all at once.
 
     Parameters
     ----------
@@ -27,14 +38,26 @@ class Chain:
     moved, by
         Which unknowns F moves, and by which: as positions and their velocities.
     """
+    made = FrameByFrame if blocks.device.type == "cpu" else ByHalves
+    return made(blocks, precision, moved, by)
+
+
+def _with_coupling(blocks: Tensor, precision: Tensor, moved: slice, by: slice) -> Tensor:
+    """Add to the frames' own blocks what the coupling puts on the diagonal."""
+    blocks = blocks.clone()
+    blocks[:, 1:].diagonal(dim1=-2, dim2=-1)[...] += precision
+    blocks[:, :-1].diagonal(dim1=-2, dim2=-1)[...] += precision
+    for rows, columns in ((by, by), (moved, by), (by, moved)):
+        blocks[:, :-1, rows, columns].diagonal(dim1=-2, dim2=-1)[...] += precision[..., moved]
+    return blocks
+
+
+class FrameByFrame:
+    """A chain that eliminates frame after frame: the fewest operations."""
 
     def __init__(self, blocks: Tensor, precision: Tensor, moved: slice, by: slice) -> None:
         self._precision, self._moved, self._by = precision, moved, by
-        blocks = blocks.clone()
-        blocks[:, 1:].diagonal(dim1=-2, dim2=-1)[...] += precision
-        blocks[:, :-1].diagonal(dim1=-2, dim2=-1)[...] += precision
-        for rows, columns in ((by, by), (moved, by), (by, moved)):
-            blocks[:, :-1, rows, columns].diagonal(dim1=-2, dim2=-1)[...] += precision[..., moved]
+        blocks = _with_coupling(blocks, precision, moved, by)
         self._inverses: list[Tensor] = []
         self._failed = torch.zeros(len(blocks), dtype=torch.bool, device=blocks.device)
         block = blocks[:, 0]
@@ -61,6 +84,54 @@ class Chain:
             pull[:, by] += pull[:, moved]
             solution.append((self._inverses[t] @ (forward[t] + pull)[..., None])[..., 0])
         return torch.where(self._failed[:, None, None], 0.0, torch.stack(solution[::-1], dim=1))
+
+
+class ByHalves:
+    """A chain that eliminates every second frame, and again of those that are left: log2(T) steps of a few operations.
+
+    Block cyclic reduction, a Cholesky factorisation in another order. It costs about four times the operations of
+    `FrameByFrame`, which come one after the other only log2(T) times.
+    """
+
+    def __init__(self, blocks: Tensor, precision: Tensor, moved: slice, by: slice) -> None:
+        left = _with_coupling(blocks, precision, moved, by)
+        coupling = torch.diag_embed(-precision)  # of each frame (rows) with the next one (columns): -F' W
+        coupling[..., by, moved] -= torch.diag_embed(precision[..., moved])
+        self._levels: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+        failed = torch.zeros_like(blocks[:, 0, 0, 0], dtype=torch.bool)
+        while left.shape[1] > 1:
+            factor, code = torch.linalg.cholesky_ex(left[:, 1::2])
+            failed = failed | (code > 0).any(1)
+            inverse = torch.cholesky_inverse(factor)
+            before, after = coupling[:, ::2], coupling[:, 1::2].mT
+            odd, both = before.shape[1], after.shape[1]  # frames that go, and those of them that have a next one
+            to_before, to_after = before @ inverse, after @ inverse[:, :both]
+            left = left[:, ::2].clone()
+            left[:, :odd] -= to_before @ before.mT
+            left[:, 1 : both + 1] -= to_after @ after.mT
+            coupling = -(to_before[:, :both] @ after.mT)
+            self._levels.append((inverse, before, after, to_before, to_after))
+        factor, code = torch.linalg.cholesky_ex(left)
+        self._failed = failed | (code > 0).any(1)
+        self._last = torch.cholesky_inverse(factor)
+
+    def solve(self, rhs: Tensor) -> Tensor:
+        """As `Chain.solve`."""
+        gone = []
+        right = rhs[..., None]
+        for _, _, _, to_before, to_after in self._levels:
+            odd, right = right[:, 1::2], right[:, ::2].clone()
+            right[:, : to_before.shape[1]] -= to_before @ odd
+            right[:, 1 : to_after.shape[1] + 1] -= to_after @ odd[:, : to_after.shape[1]]
+            gone.append(odd)
+        solution = self._last @ right
+        for (inverse, before, after, _, _), odd in zip(self._levels[::-1], gone[::-1], strict=True):
+            pulled = odd - before.mT @ solution[:, : odd.shape[1]]
+            pulled[:, : after.shape[1]] -= after.mT @ solution[:, 1 : after.shape[1] + 1]
+            both = solution.new_empty(len(solution), solution.shape[1] + odd.shape[1], *solution.shape[2:])
+            both[:, ::2], both[:, 1::2] = solution, inverse @ pulled
+            solution = both
+        return torch.where(self._failed[:, None, None], 0.0, solution[..., 0])
 
 
 def _predicted(covariance: Tensor, moved: slice, by: slice) -> Tensor:

@@ -17,6 +17,8 @@ from multitalk.fit_flame.solving.residuals import POSE_SIZE, ClipState, FrameSta
 from multitalk.fit_flame.solving.settings import FitSettings
 from multitalk.ground import landmark_layout as layout
 
+_FEATURES = ("lips", "eyes", "brows")
+
 
 def temporal_prior(
     basis: LandmarkBasis,
@@ -67,8 +69,7 @@ def rest(
     head = place_landmarks(basis, clip, frame).head * scale[:, None, None, None]
     moved = head.diff(dim=1).square().sum(-1)
     names = layout.regions()[basis.numbers]
-    motion = torch.stack(
-        [moved[..., np.flatnonzero(names == r)].mean(-1) for r in ("lips", "eyes", "brows")]
-    ).amax(0)
+    shares = np.stack([(names == region) / max(1, (names == region).sum()) for region in _FEATURES], axis=1)
+    motion = (moved @ torch.as_tensor(shares, dtype=moved.dtype, device=moved.device)).amax(-1)
     spread = torch.nn.functional.max_pool1d(motion[:, None], 5, stride=1, padding=2)[:, 0]
     return (1 + spread / threshold**2) ** -2

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from multitalk.fit_flame.solving.solver import Arrow, Chain, factor
+from multitalk.fit_flame.solving.solver import Arrow, ByHalves, FrameByFrame, factor
 
 
 def _positive(*shape: int) -> torch.Tensor:
@@ -9,15 +9,16 @@ def _positive(*shape: int) -> torch.Tensor:
     return a @ a.mT + torch.eye(shape[-1], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 7])
-def test_chain_equals_the_dense_solution(frames):
+@pytest.mark.parametrize("order", [FrameByFrame, ByHalves])
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 8])
+def test_chain_equals_the_dense_solution(frames, order):
     torch.manual_seed(0)
     clips, n = 3, 5
     blocks, rhs = _positive(clips, frames, n, n), torch.randn(clips, frames, n, dtype=torch.float64)
     precision = torch.rand(clips, frames - 1, n, dtype=torch.float64)
     predict = torch.eye(n, dtype=torch.float64)
     predict[0, 3] = predict[1, 4] = 1.0
-    chain = Chain(blocks, precision, slice(0, 2), slice(3, 5))
+    chain = order(blocks, precision, slice(0, 2), slice(3, 5))
     chain.solve(torch.randn_like(rhs))  # one right-hand side leaves nothing behind for the next
     found = chain.solve(rhs)
     for c in range(clips):
@@ -52,3 +53,14 @@ def test_a_block_without_a_factor_harms_no_other():
     factors = factor(torch.stack([good, bad]))
     torch.testing.assert_close(factors[0] @ factors[0].mT, good)
     assert torch.isfinite(factors).all()
+
+
+def test_a_clip_without_a_solution_harms_no_other():
+    torch.manual_seed(2)
+    blocks, rhs = _positive(2, 6, 4, 4), torch.randn(2, 6, 4, dtype=torch.float64)
+    blocks[1, 3] = -100 * torch.eye(4, dtype=torch.float64)
+    precision = torch.rand(2, 5, 4, dtype=torch.float64)
+    one, other = (order(blocks, precision, slice(0, 0), slice(0, 0)).solve(rhs) for order in (FrameByFrame, ByHalves))
+    torch.testing.assert_close(one, other)
+    assert not one[1].any()
+    assert one[0].any()
