@@ -18,6 +18,7 @@ from multitalk.fit_flame.solving.objective import (
     damped,
     factorised_chain,
     frame_hessian,
+    innovation,
 )
 from multitalk.fit_flame.solving.residuals import ClipState, FrameState, Observations, move
 from multitalk.fit_flame.solving.settings import FitSettings
@@ -88,18 +89,20 @@ def fit_chain(
     """Refine all frames together under the temporal prior; of the iterates a clip's best is kept."""
     here = cost_and_gradient(basis, batch.seen, prior, clip, frame)
     temporal = temporal_prior(basis, batch, clip, frame, blocks, settings)
-    best, cost = frame, here.cost + chain_cost(frame, temporal)
+    unforeseen = innovation(frame, temporal.velocity)
+    best, cost = frame, here.cost + chain_cost(unforeseen, temporal)
     place = frame.expression.shape[-1]
     if prior.opens_only:
         blocks = held(blocks, pressed(here.opening, here.gradient, place), place)
     chain = factorised_chain(blocks, temporal)
     for _ in range(settings.chain_iterations):
-        step, velocity = chain_step(chain, here.gradient, frame, temporal)
+        step, velocity = chain_step(chain, here.gradient, unforeseen, temporal)
         if prior.opens_only:
             step = opened(step, here.opening, place)
         frame, temporal = move(frame, step), temporal._replace(velocity=temporal.velocity + velocity)
         here = cost_and_gradient(basis, batch.seen, prior, clip, frame)
-        total = here.cost + chain_cost(frame, temporal)
+        unforeseen = innovation(frame, temporal.velocity)
+        total = here.cost + chain_cost(unforeseen, temporal)
         best = chosen(total <= cost, frame, best)
         cost = torch.minimum(total, cost)
     return best

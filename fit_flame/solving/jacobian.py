@@ -104,8 +104,7 @@ def jacobian(
     by_head = by_camera @ frame.rotation[:, :, None]
     landmarks, moving = by_head.shape[2], points.jaw.shape[2]
     e = 0 if columns is Columns.jaw_and_pose else frame.expression.shape[-1]
-    bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
-    by_jaw = torch.cat([by_head[:, :, :moving], by_head[:, :, :moving] @ bend[:, :, None]], -1)
+    by_jaw = torch.cat([by_head[:, :, :moving], by_head[:, :, :moving] @ points.bend[:, :, None]], -1)
     n = e + JAW_SIZE + POSE_SIZE
     size = n + clip.shape.shape[1] + 1 if columns is Columns.frame_and_shared else n
     rows = by_head.new_zeros(*by_head.shape[:2], landmarks + len(pairs), 2, size)
@@ -150,8 +149,7 @@ def depth_jacobian(
     """Differentiate the scaled depths of some landmarks about their mean: (C, T, D, k)."""
     scale = frame.log_scale.exp()[..., None, None]
     toward = (scale * frame.rotation[..., 2:, :]).unsqueeze(2)
-    bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
-    toward_jaw = torch.cat([toward, toward @ bend[:, :, None]], -1)
+    toward_jaw = torch.cat([toward, toward @ points.bend[:, :, None]], -1)
     rows, moving = observations.depth_rows, observations.depth_moving
     e = 0 if columns is Columns.jaw_and_pose else frame.expression.shape[-1]
     n = e + JAW_SIZE + POSE_SIZE

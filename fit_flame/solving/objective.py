@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from multitalk.fit_flame.parameters.rotation import to_axis_angle
+from multitalk.fit_flame.parameters.rotation import small_turn
 from multitalk.fit_flame.solving.bounds import Bounds
 from multitalk.fit_flame.solving.jacobian import Columns, normal_matrices
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
@@ -80,7 +80,7 @@ def cost_and_gradient(
     found = residuals(seen, frame, points)
     gradient = pull_back(basis, clip, frame, points, found, seen, with_shape=False).frame
     e = frame.expression.shape[-1]
-    angles = to_axis_angle(frame.jaw)
+    angles = small_turn(frame.jaw)
     jaw = angles - prior.jaw_mean
     gradient[..., :e] += prior.precision * frame.expression + prior.pull
     gradient[..., e : e + JAW_SIZE] += prior.jaw_precision * jaw
@@ -133,15 +133,15 @@ def chosen(better: Tensor, new: State, old: State) -> State:
 
 def innovation(frame: FrameState, velocity: Tensor) -> Tensor:
     """Return what the temporal prior did not foresee: (C, T-1, n + 6)."""
-    rotation = to_axis_angle(frame.rotation[:, :-1].mT @ frame.rotation[:, 1:])
-    jaw = to_axis_angle(frame.jaw[:, 1:] @ frame.jaw[:, :-1].mT)
+    turns = [frame.rotation[:, :-1].mT @ frame.rotation[:, 1:], frame.jaw[:, 1:] @ frame.jaw[:, :-1].mT]
+    rotation, jaw = small_turn(torch.stack(turns)).unbind(0)
     pose = torch.cat([rotation, frame.position.diff(dim=1), frame.log_scale.diff(dim=1)[..., None]], -1)
     return torch.cat([frame.expression.diff(dim=1), jaw, pose - velocity[:, :-1], velocity.diff(dim=1)], -1)
 
 
-def chain_cost(frame: FrameState, temporal: Temporal) -> Tensor:
-    """(C,) cost of the temporal prior."""
-    return 0.5 * (temporal.precision * innovation(frame, temporal.velocity) ** 2).sum((1, 2))
+def chain_cost(unforeseen: Tensor, temporal: Temporal) -> Tensor:
+    """(C,) cost of the temporal prior, by `innovation`."""
+    return 0.5 * (temporal.precision * unforeseen**2).sum((1, 2))
 
 
 def factorised_chain(blocks: Tensor, temporal: Temporal) -> Chain:
@@ -154,9 +154,9 @@ def factorised_chain(blocks: Tensor, temporal: Temporal) -> Chain:
 
 
 def chain_step(
-    chain: Chain, gradient: Tensor, frame: FrameState, temporal: Temporal
+    chain: Chain, gradient: Tensor, unforeseen: Tensor, temporal: Temporal
 ) -> tuple[Tensor, Tensor]:
-    """Step of all frames at once under the temporal prior.
+    """Step of all frames at once under the temporal prior, by `innovation`.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def chain_step(
     """
     n = gradient.shape[-1]
     pose, speed = _pose_and_speed(n)
-    pulled = temporal.precision * innovation(frame, temporal.velocity)
+    pulled = temporal.precision * unforeseen
     right = -torch.nn.functional.pad(gradient, (0, POSE_SIZE))
     right[:, 1:] -= pulled
     right[:, :-1] += pulled

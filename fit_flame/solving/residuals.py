@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from multitalk.fit_flame.parameters.rotation import to_matrix
+from multitalk.fit_flame.parameters.rotation import axial, to_matrix
 from multitalk.fit_flame.solving.landmark_basis import LandmarkBasis
 
 JAW_SIZE, POSE_SIZE = 3, 6  # pose: rotation 3, image position 2, log scale 1
@@ -87,6 +87,8 @@ class Points(NamedTuple):
     """(C, T, L, 1) the perspective's denominator."""
     image: Tensor
     """(C, T, L, 2)."""
+    bend: Tensor
+    """(C, T, 3, 3) the jaw's rotation less the identity."""
 
 
 def place_landmarks(basis: LandmarkBasis, clip: ClipState, frame: FrameState) -> Points:
@@ -103,7 +105,7 @@ def place_landmarks(basis: LandmarkBasis, clip: ClipState, frame: FrameState) ->
     scale = frame.log_scale.exp()[..., None, None]
     depth = 1 - (scale * clip.kappa[..., None, None]) * camera[..., 2:]
     image = (frame.position[..., None, :] + scale * camera[..., :2]) / depth
-    return Points(head, jaw_part, camera, depth, image)
+    return Points(head, jaw_part, camera, depth, image, bend)
 
 
 def _shaped(basis: LandmarkBasis, clip: ClipState) -> tuple[Tensor, Tensor]:
@@ -138,13 +140,15 @@ class Residuals(NamedTuple):
 def residuals(observations: Observations, frame: FrameState, points: Points) -> Residuals:
     """Evaluate the robust cost of the landmarks' image positions and depths, and its derivative."""
     difference = points.image - observations.points
-    weight, cost = _robust(difference, observations.confidence * observations.precision, observations.outlier)
     upper, lower = observations.pairs.unbind(1)
-    confidence = torch.minimum(observations.confidence[..., upper], observations.confidence[..., lower])
     gap = difference[..., upper, :] - difference[..., lower, :]
-    pair_weight, gap_cost = _robust(
-        gap, confidence * observations.pair_precision, _PAIR_OUTLIER * observations.outlier
-    )
+    confidence = observations.confidence
+    both = torch.cat([confidence, torch.minimum(confidence[..., upper], confidence[..., lower])], -1)
+    precision = torch.cat([observations.precision, observations.pair_precision / _PAIR_OUTLIER**2])
+    known = len(observations.precision)
+    weights, costs = _robust(torch.cat([difference, gap], -2), both * precision, observations.outlier)
+    weight, pair_weight = weights[..., :known], weights[..., known:] * _PAIR_OUTLIER**2
+    cost, gap_cost = costs[..., :known], costs[..., known:] * _PAIR_OUTLIER**2
     pair_force = pair_weight[..., None] * gap
     force = weight[..., None] * difference
     force = force.index_add(2, upper, pair_force).index_add(2, lower, -pair_force)
@@ -196,17 +200,15 @@ def pull_back(
     pull = torch.cat([scale * per_depth, scale * clip.kappa[..., None, None] * along], -1)
     pull[:, :, observations.depth_rows, 2] += scale[..., 0] * found.depth_force
     pull_head = pull @ frame.rotation
-    bend = frame.jaw - torch.eye(3, dtype=frame.jaw.dtype, device=frame.jaw.device)
     pull_jaw = pull_head[:, :, : points.jaw.shape[2]]
-    bent_pull = pull_jaw @ bend
+    bent_pull = pull_jaw @ points.bend
     expression = _project(basis.rest.expression, pull_head) + _project(basis.jaw.expression, bent_pull)
     turned = points.jaw @ frame.jaw.mT
-    jaw = _axial(pull_jaw.mT @ turned)
+    jaw, rotation = axial(torch.stack([pull_jaw.mT @ turned, pull_head.mT @ points.head])).unbind(0)
     if basis.has_correctives:
         entries = _project(basis.rest.correctives, pull_head) + _project(basis.jaw.correctives, bent_pull)
         product = entries.reshape(*entries.shape[:-1], 3, 3) @ frame.jaw.mT
-        jaw = jaw + _axial(product)
-    rotation = _axial(pull_head.mT @ points.head)
+        jaw = jaw + axial(product)
     log_scale = (pull * points.camera).sum((-1, -2))
     parts = [expression, jaw, rotation, per_depth.sum(2), log_scale[..., None]]
     shape = force.new_zeros(*force.shape[:2], 0)
@@ -220,25 +222,14 @@ def _project(directions: Tensor, pull: Tensor) -> Tensor:
     return pull.flatten(-2) @ directions.flatten(0, 1)
 
 
-def _axial(product: Tensor) -> Tensor:
-    """Differentiate <G, exp(d) R> by d at zero, given G R': twice its axial part."""
-    return torch.stack(
-        [
-            product[..., 2, 1] - product[..., 1, 2],
-            product[..., 0, 2] - product[..., 2, 0],
-            product[..., 1, 0] - product[..., 0, 1],
-        ],
-        -1,
-    )
-
-
 def move(frame: FrameState, step: Tensor) -> FrameState:
     """Apply a step (C, T, n) to every frame's unknowns."""
     e = frame.expression.shape[-1]
+    turned = to_matrix(step[..., e : e + 6].unflatten(-1, (2, 3)))  # both at once: half the launches
     return FrameState(
         expression=frame.expression + step[..., :e],
-        jaw=to_matrix(step[..., e : e + 3]) @ frame.jaw,
-        rotation=frame.rotation @ to_matrix(step[..., e + 3 : e + 6]),
+        jaw=turned[..., 0, :, :] @ frame.jaw,
+        rotation=frame.rotation @ turned[..., 1, :, :],
         position=frame.position + step[..., e + 6 : e + 8],
         log_scale=frame.log_scale + step[..., e + 8],
     )

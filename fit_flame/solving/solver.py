@@ -104,7 +104,10 @@ class ByHalves:
             failed = failed | (code > 0).any(1)
             inverse = torch.cholesky_inverse(factor)
             before, after = coupling[:, ::2], coupling[:, 1::2].mT
-            odd, both = before.shape[1], after.shape[1]  # frames that go, and those of them that have a next one
+            odd, both = (
+                before.shape[1],
+                after.shape[1],
+            )  # frames that go, and those of them that have a next one
             to_before, to_after = before @ inverse, after @ inverse[:, :both]
             left = left[:, ::2].clone()
             left[:, :odd] -= to_before @ before.mT

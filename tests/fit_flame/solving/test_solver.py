@@ -60,7 +60,9 @@ def test_a_clip_without_a_solution_harms_no_other():
     blocks, rhs = _positive(2, 6, 4, 4), torch.randn(2, 6, 4, dtype=torch.float64)
     blocks[1, 3] = -100 * torch.eye(4, dtype=torch.float64)
     precision = torch.rand(2, 5, 4, dtype=torch.float64)
-    one, other = (order(blocks, precision, slice(0, 0), slice(0, 0)).solve(rhs) for order in (FrameByFrame, ByHalves))
+    one, other = (
+        order(blocks, precision, slice(0, 0), slice(0, 0)).solve(rhs) for order in (FrameByFrame, ByHalves)
+    )
     torch.testing.assert_close(one, other)
     assert not one[1].any()
     assert one[0].any()
