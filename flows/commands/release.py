@@ -163,6 +163,7 @@ def remove(
 ) -> int:
     """Delete source videos and clips for good, and prove it; say which releases and exports hold them."""
     from multitalk.flows.commands.checks import check_dataset
+    from multitalk.flows.datasets.persons import tell_again
     from multitalk.ground.settings import SettingsError
     from multitalk.manifests import remove as removing
     from multitalk.manifests.takedown import read_takedown
@@ -173,6 +174,7 @@ def remove(
         if not (listed.videos or listed.clips):
             raise SettingsError("remove: no id is given, and takedown.txt has none: nothing is to be removed")
     removal = removing.remove(root, ids, reason, whole_video=whole_video)
+    tell_again(root)
     if json:
         print(json_text.dumps(asdict(removal), default=str, indent=2))
     else:

@@ -14,6 +14,7 @@ from multitalk.filters.persons.cluster import Clips, tell_persons
 from multitalk.filters.persons.face import DESCRIPTOR_SIZE
 from multitalk.filters.persons.repeats import find_repeats
 from multitalk.filters.persons.voice import VOICE_SIZE
+from multitalk.flows.building.dataset_policy import POLICY_FILE, apply_policy
 from multitalk.ground.files import locked
 from multitalk.manifests import paths
 from multitalk.manifests.paths import check_inside
@@ -63,6 +64,24 @@ def tell(root: Path) -> ToldPersons:
     if stale:
         compact(root, lambda clips: _with(clips, told), stale)
     return _summary(rows, told)
+
+
+def tell_again(root: Path) -> None:
+    """Tell the persons anew where they had been told: after clips have gone, which named some or had copies.
+
+    The verdicts of the dataset's policy follow, where it has any.
+
+    Raises
+    ------
+    DatasetError
+        As `tell`.
+    """
+    rows = read_manifest(root, [*TOLD])
+    if all(rows[name].null_count == len(rows) for name in TOLD):
+        return
+    tell(root)
+    if (root / POLICY_FILE).is_file():
+        apply_policy(root, root / POLICY_FILE)
 
 
 def forget(root: Path) -> int:

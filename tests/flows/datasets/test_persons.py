@@ -1,14 +1,20 @@
 """Persons told of what lies on disk."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from multitalk.filters.policy import load_policy
 from multitalk.filters.verdicts import apply
-from multitalk.flows.datasets.persons import forget, tell
+from multitalk.flows.datasets.persons import forget, tell, tell_again
 from multitalk.manifests.clip_row import ClipRow
+from multitalk.manifests.releases.verify import verify
+from multitalk.manifests.remove import remove
 from multitalk.manifests.schema import MANIFEST
 from multitalk.manifests.store import claim_video, commit_video, read_manifest
+from multitalk.manifests.tables import write_persons
 
 FACES = np.random.default_rng(0).standard_normal((9, 128)) * 0.55 / np.sqrt(128)
 PRINTS = np.random.default_rng(1).integers(1, 2**32, (99, 100), np.uint32)
@@ -26,6 +32,7 @@ def commit(root, language: str, video: str, *clips: tuple[int | None, int], scal
                 language,
                 source_scale=scale,
                 duration_sec=4.0,
+                frame_count=100,
                 stage_fingerprints={"persons": "p", "trim": "t"},
             )
         )
@@ -96,6 +103,54 @@ def test_a_damaged_file_takes_nobody_elses_person(root, caplog):
     tell(root)
     assert told(root, "person_id") == {"a_0": "a_0", "b_0": None, "b_1": None, "c_0": "c_0", "c_1": None}
     assert "damaged" in caplog.text
+
+
+def test_who_is_removed_is_described_no_more_and_names_nobody(root):
+    commit(root, "german", "d", (1, 2), scale=0.5)
+    tell(root)
+    removed = remove(root, ["b_0"])
+    assert removed.person_rows == 1
+    assert pq.read_table(root / "persons/language=german/b.parquet", partitioning=None)[
+        "clip_id"
+    ].to_pylist() == ["b_1"]
+    remove(root, ["d"])
+    assert not (root / "persons/language=german/d.parquet").exists()
+    tell_again(root)
+    assert told(root, "person_id") == {
+        "a_0": "a_0", "b_0": None, "b_1": "b_1", "c_0": "c_0", "c_1": None, "d_0": None,
+    }  # fmt: skip
+    assert set(told(root, "repeat_of").values()) == {None}
+
+
+def test_any_change_of_what_describes_somebody_is_found(root):
+    def wrong() -> list[tuple[str, str, str]]:
+        found = [f for f in verify(root) if f.path.parts[0] == "persons"]
+        return [(f.kind, f.path.name, f.stage) for f in found]
+
+    assert wrong() == []
+    place = root / "persons/language=german/b.parquet"
+    rows = pq.read_table(place, partitioning=None)
+    face = rows["face"].to_pylist()
+    face[0][5] += 0.001
+    write_persons(
+        rows.set_column(1, rows.schema.field(1), pa.array([face[0], face[1]], rows.schema.field(1).type)),
+        place,
+    )
+    assert wrong() == [("damaged", "b.parquet", "persons")]
+    place.unlink()
+    assert wrong() == [("missing", "b.parquet", "persons")]
+    place.with_name("stranger.parquet").write_bytes(b"")
+    assert ("stray", "stranger.parquet", "source") in wrong()
+
+
+def test_a_video_that_is_built_again_keeps_what_is_not_measured_anew(root):
+    before = told(root, "persons_xxh3")
+    rows = ClipRow.from_arrow(read_manifest(root).filter(pc.equal(read_manifest(root)["video_id"], "b")))
+    with claim_video(root, "german", "b"):
+        commit_video(root, "german", "b", rows, keep_persons={"b_1"}, fingerprint="f")
+    assert told(root, "persons_xxh3") == before | {"b_0": None}
+    assert told(root, "stage_fingerprints")["b_0"]["persons"] is None
+    assert told(root, "stage_fingerprints")["b_1"]["persons"] == "p"
 
 
 def test_what_is_forgotten_leaves_no_trace_and_is_asked_for_again(root):
