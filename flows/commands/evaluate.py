@@ -2,8 +2,9 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -15,6 +16,9 @@ from multitalk.flows.evaluating.settings import EvaluateReleaseSettings
 from multitalk.flows.modelling.settings import EvaluateSettings, EvaluateTalkerSettings
 from multitalk.flows.running.progress import ShownProgress
 from multitalk.ground.settings import SettingsError
+
+if TYPE_CHECKING:
+    from multitalk.eval.tables import Table
 
 evaluate = several_commands("evaluate")
 
@@ -99,7 +103,7 @@ def motion(
         plot_errors(settings, *plot)
     if video is not None:
         write_comparison(settings, *video)
-    return 0
+    return _status(tables)
 
 
 @evaluate.command(
@@ -195,6 +199,18 @@ def both(settings: EvaluateReleaseSettings, *, format: Format = "terminal") -> i
     with ShownProgress() as shown:
         tables = evaluate_release(settings, shown.step)
     sys.stdout.write(tables_text(tables, format))
+    return _status(tables)
+
+
+def _status(tables: "Sequence[Table]") -> int:
+    """Return 1 where a model that was named has no figure."""
+    from multitalk.flows.evaluating.motion import UNMEASURED
+
+    for table in tables:
+        if table.title == UNMEASURED:
+            names = ", ".join(str(row[0]) for row in table.rows)
+            print(f"multitalk: no clip of {names} could be measured; the last table says why", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -1,12 +1,12 @@
 """Evaluating predicted motion: the truth out of a folder or a release, baselines, and the tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyarrow.compute as pc
 
 from multitalk.eval.ground_truth import FolderTruth, GroundTruth, ReleaseTruth, read_template
 from multitalk.eval.motion.baselines import BASELINES, Predict, baseline
-from multitalk.eval.motion.evaluate_motion import evaluate_motion
+from multitalk.eval.motion.evaluate_motion import MotionEvaluation, evaluate_motion
 from multitalk.eval.motion.motion_tables import all_tables
 from multitalk.eval.tables import Table
 from multitalk.fit_flame.heads.head_model import HeadModel
@@ -16,6 +16,10 @@ from multitalk.ground.settings import SettingsError
 from multitalk.manifests.releases.release import read_release
 
 Progress = Callable[[int, int], None]
+
+
+UNMEASURED = "Models of which not one clip could be measured"
+"""Title of the table that names them."""
 
 
 def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> list[Table]:
@@ -51,7 +55,18 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> li
         if type(error) is ValueError:
             raise SettingsError(str(error)) from error
         raise
-    return all_tables(found)
+    tables = all_tables(found)
+    unmeasured = [name for name in settings.predictions if not found.scores[name]]
+    if unmeasured:
+        tables.append(_unmeasured(unmeasured, found))
+    return tables
+
+
+def _unmeasured(models: Sequence[str], found: MotionEvaluation) -> Table:
+    """Name the models of which nothing is known, with the first reason."""
+    reasons = {name: [f"{s.clip_id}: {s.reason}" for s in found.skipped if s.model == name] for name in models}
+    rows = tuple((name, (reasons[name] or ["its folder has no file of these clips"])[0]) for name in models)
+    return Table(UNMEASURED, ("model", "why"), rows)
 
 
 def ground_truth(settings: EvaluateSettings) -> GroundTruth:

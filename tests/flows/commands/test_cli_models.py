@@ -58,6 +58,22 @@ def test_models_are_called_what_the_user_calls_them(folders, capsys):
     assert header[-2:] == ["same", "off"]
 
 
+def test_a_model_of_which_nothing_is_known_ends_with_1_and_the_others_figures(folders, capsys):
+    """A mistyped folder beside a right one: the table alone would be read past."""
+    other = folders / "other" / "german"
+    other.mkdir(parents=True)
+    np.savez(other / "deNobody_0.npz", vertices=np.zeros((20, 468, 3), np.float32))
+    true, model = folders / "true", folders / "model"
+    arguments = ["--predictions", f"right={model}", f"wrong={other.parent}", "--ground-truth", str(true)]
+    status = main(["evaluate", "motion", *arguments, "--metrics", "lve_squared", "--format", "json"])
+    printed = capsys.readouterr()
+    assert status == 1
+    assert "no clip of wrong could be measured" in printed.err
+    tables = {table["title"]: table["rows"] for table in json.loads(printed.out)}
+    assert [row["model"] for row in tables["Models of which not one clip could be measured"]] == ["wrong"]
+    assert {row["model"] for row in tables["Figures"]} == {"right"}
+
+
 def test_what_was_skipped_is_said(folders, capsys):
     (folders / "model" / "german" / "deOne_0.npz").unlink()
     status, printed = evaluated(folders, capsys, "--metrics", "lve_squared")
