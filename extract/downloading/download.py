@@ -114,7 +114,7 @@ def download(
     multitalk.extract.ffmpeg.FfmpegMissingError
         There is no ffmpeg program.
     """
-    scratch = destination.with_name(f".{destination.name}.download")
+    scratch = scratch_folder(destination)
     attempt = 1
     while True:
         if pace is not None:
@@ -129,6 +129,11 @@ def download(
                 raise ClipError(error.code, f"{url}: {error}", Stage.SOURCE, attempt) from error
         sleep(pause)
         attempt += 1
+
+
+def scratch_folder(destination: Path) -> Path:
+    """Return the folder in which a download's partial files lie."""
+    return destination.with_name(f".{destination.name}.download")
 
 
 def _pause(error: _TryError, settings: DownloadSettings, attempt: int, pace: Pace | None) -> float | None:

@@ -1,9 +1,10 @@
 """The source of a video's clips: fetched, or the one that an earlier build has kept."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from multitalk.extract.downloading.download import DownloadedVideo, download
+from multitalk.extract.downloading.download import DownloadedVideo, download, scratch_folder
 from multitalk.extract.downloading.pace import Pace
 from multitalk.extract.errors import ClipError, Stage, as_clip_error
 from multitalk.extract.probe import probe_stranger
@@ -47,6 +48,14 @@ def fetch_source(
         return download(video.source_url, place, settings.download, pace, clips=intervals, process=process)
     except Exception as error:
         return as_clip_error(error, video.file_id, Stage.SOURCE)
+
+
+def drop_source(video: AnnotatedVideo, settings: BuildSettings) -> None:
+    """Delete a source video, unless it is to be kept, and what had come of it when its process was killed."""
+    place = source_path(video, settings)
+    if not settings.keep_raw:
+        place.unlink(missing_ok=True)
+    shutil.rmtree(scratch_folder(place), ignore_errors=True)
 
 
 def source_path(video: AnnotatedVideo, settings: BuildSettings) -> Path:

@@ -33,7 +33,7 @@ from multitalk.flows.building.settled import (
     try_fingerprint,
     with_vain_try,
 )
-from multitalk.flows.building.source import fetch_source, source_path
+from multitalk.flows.building.source import drop_source, fetch_source, source_path
 from multitalk.flows.building.stages import POOLED_STAGES, STAGES
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.versions import StageVersions
@@ -202,6 +202,7 @@ class VideoBuilder:
             for clip in clips:
                 if clip.todo:
                     clip.fail(error, error.stage)
+            drop_source(video, self.settings)  # before the video counts as done: nobody comes back for it
             return self._commit(VideoInWork(video, claim, clips))
 
     # What a clip needs

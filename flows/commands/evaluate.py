@@ -209,7 +209,9 @@ def _status(tables: "Sequence[Table]") -> int:
     for table in tables:
         if table.title == UNMEASURED:
             names = ", ".join(str(row[0]) for row in table.rows)
-            print(f"multitalk: no clip of {names} could be measured; the last table says why", file=sys.stderr)
+            print(
+                f"multitalk: no clip of {names} could be measured; the last table says why", file=sys.stderr
+            )
             return 1
     return 0
 

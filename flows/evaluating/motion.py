@@ -64,7 +64,9 @@ def evaluate(settings: EvaluateSettings, progress: Progress | None = None) -> li
 
 def _unmeasured(models: Sequence[str], found: MotionEvaluation) -> Table:
     """Name the models of which nothing is known, with the first reason."""
-    reasons = {name: [f"{s.clip_id}: {s.reason}" for s in found.skipped if s.model == name] for name in models}
+    reasons = {
+        name: [f"{s.clip_id}: {s.reason}" for s in found.skipped if s.model == name] for name in models
+    }
     rows = tuple((name, (reasons[name] or ["its folder has no file of these clips"])[0]) for name in models)
     return Table(UNMEASURED, ("model", "why"), rows)
 

@@ -14,10 +14,16 @@ ROOT = Path(__file__).parents[3]
 WORKER = """
 import ctypes
 from benchmarks import scale_worker
+from multitalk.extract.downloading.download import scratch_folder
+from multitalk.flows.building.source import source_path
 
 class Crashing(scale_worker.MadeUpBuilder):
     def build(self, work, progress):
         if work.video.file_id == "video1":
+            place = source_path(work.video, self.settings)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(b"what had come")
+            scratch_folder(place).mkdir(exist_ok=True)
             ctypes.string_at(1)  # SIGSEGV
         return super().build(work, progress)
 
@@ -46,3 +52,4 @@ def test_a_segfault_costs_one_video(tmp_path, monkeypatch):
     assert {rows[f"video{n}"]["error_code"] for n in (0, 2, 3)} <= {None, "no_face", "video_unavailable"}
     assert summary.built_videos == 4
     assert not (tmp_path / "dataset" / ".staging").exists()
+    assert not [path for path in (tmp_path / "dataset" / "raw").rglob("*") if path.name != "german"]
