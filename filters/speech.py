@@ -83,7 +83,7 @@ class SpeechDetector:
     """
 
     def __init__(self, model: Path | None = None, settings: SpeechSettings | None = None) -> None:
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
 
         path = model or _packaged_model()
         if not path.is_file():

@@ -117,7 +117,7 @@ def _fit(
     """Fit some persons; the person of each of their clips."""
     device = basis.centre.device
     most = max(map(len, members))
-    padded = [[*own, *own[:1] * (most - len(own))] for own in members]
+    padded = [[*own, *[own[0]] * (most - len(own))] for own in members]
     rows = torch.as_tensor(padded, device=device)
     there = torch.as_tensor([[i < len(own) for i in range(most)] for own in members], device=device)
     typical = torch.as_tensor([[pool.kappas[clip] for clip in own] for own in padded], device=device)

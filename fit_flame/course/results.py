@@ -133,7 +133,7 @@ def _on_host(
     """Bring what the clips' motions need to the host in one transfer."""
     parts = [clip.shape, clip.kappa[:, :1], *frame, error, lips, trembling, correction, basis.centre]
     flat = torch.cat([part.reshape(-1) for part in parts]).cpu()
-    pieces = flat.split([part.numel() for part in parts])
+    pieces = torch.split(flat, [part.numel() for part in parts])
     return _OnHost(*(piece.reshape(part.shape) for piece, part in zip(pieces, parts, strict=True)))
 
 

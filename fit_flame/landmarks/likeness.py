@@ -81,9 +81,9 @@ def _face(points: FloatArray, mean: Array) -> Array | None:
     seen = points[np.isfinite(points).all(axis=(1, 2))]
     if not len(seen):
         return None
-    seen = seen[:: max(1, len(seen) // _FRAMES)].astype(np.float64) * [1, -1, -1]
+    chosen = seen[:: max(1, len(seen) // _FRAMES)].astype(np.float64) * [1, -1, -1]
     wanted = mean - mean.mean(axis=0)
-    centred = seen - seen.mean(axis=1, keepdims=True)
+    centred = chosen - chosen.mean(axis=1, keepdims=True)
     size = (centred**2).sum(axis=(1, 2))
     if not (size > 0).all():
         return None

@@ -66,7 +66,9 @@ def _needed(ball: Array, skin: Array) -> Array:
     off = skin - middle
     beside = (off[..., :2] ** 2).sum(axis=2)
     needed: Array = np.sqrt(np.maximum(radius**2 - beside, 0)) - off[..., 2]
-    return needed[beside < (0.8 * radius) ** 2]  # at the rim a step back would be a long one
+    # At the rim a step back would be a long one.
+    inside: Array = needed[beside < (0.8 * radius) ** 2]
+    return inside
 
 
 def _lids(model: HeadModel, ball: IntArray) -> IntArray:

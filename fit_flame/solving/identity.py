@@ -123,9 +123,8 @@ def fit_shared(
         new_total = new.cost + _shared_cost(new_clip, new_focal)
         better = new_total <= total
         reach = torch.where(better, (2 * reach).clamp_max(1), reach / 4)
-        clip, frame, here = (
-            chosen(better, n, o) for n, o in ((new_clip, clip), (new_frame, frame), (new, here))
-        )
+        clip, frame = chosen(better, new_clip, clip), chosen(better, new_frame, frame)
+        here = chosen(better, new, here)
         total, log_focal = torch.where(better, new_total, total), torch.where(better, new_focal, log_focal)
     return Shared(clip.shape, log_focal, frame, counting)
 

@@ -101,7 +101,7 @@ def forget(root: Path) -> int:
         elif folder.is_dir():
             shutil.rmtree(folder)
     compact(root, _forgotten)
-    return len(rows) - rows["persons_xxh3"].null_count
+    return int(len(rows) - rows["persons_xxh3"].null_count)
 
 
 _Told = Mapping[tuple[str, str, str], tuple[str | None, int | None, str | None]]
@@ -164,7 +164,8 @@ def _repeats(
     """
     of = np.full(len(prints), -1, np.int64)
     found = find_repeats(prints, video)
-    rank = np.lexsort((np.arange(len(prints)), [np.inf if scale is None else scale for scale in scales]))
+    enlarged = np.array([np.inf if scale is None else scale for scale in scales], float)
+    rank = np.lexsort((np.arange(len(prints)), enlarged))
     place = np.empty(len(prints), np.int64)
     place[rank] = np.arange(len(prints))
     for a, b, frames in zip(found.first, found.second, found.frames, strict=True):
