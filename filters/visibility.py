@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.filters.appearance import FaceAppearance
-from multitalk.ground.face_layout import layout_of
+from multitalk.ground.face_layout import distance, layout_of
 from multitalk.ground.landmark_layout import LEFT_EYE, LEFT_IRIS, LIPS, RIGHT_EYE, RIGHT_IRIS
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ _MOUTH = (4.41, -17.69, 31.15)
 _MOUTH_BY_LOOK = (-23.0, 14.95)
 _EYES = (5.16, -0.43, 2.26)
 _LEAST_SPREAD = 1e-4
-_WHOLE_TRUST = 0.5  # confidence from which landmarks are trusted as they are
+_MOUTH_POINTS = (13, 14, 61, 291)
+_EYE_CORNERS = (33, 263)
+_AROUND_MOUTH = 0.5  # inter-ocular distances
 
 
 def confidence(
@@ -66,12 +68,20 @@ def confidence(
 def landmark_trust(
     points: Float32[Array, "frames points 3"], seen: Float32[Array, "frames 2"]
 ) -> Float32[Array, "frames points"]:
-    """Trust (T, N), 0..1, in each landmark, by the confidence (T, 2) in its region: whole from 0.5 on."""
+    """Trust (T, N), 0..1, in each landmark, by the confidence (T, 2) in its region: whole from 0.5 on.
+
+    What covers the mouth covers what lies around it, and is guessed with it.
+    """
     layout = layout_of(points)
-    trust = np.ones(points.shape[:2], np.float32)
-    of_eyes = (*RIGHT_EYE, *LEFT_EYE, *RIGHT_IRIS, *LEFT_IRIS)
-    for region, landmarks in enumerate((LIPS, of_eyes)):
-        trust[:, layout.rows(landmarks)] = (seen[:, region, None] / _WHOLE_TRUST).clip(0, 1)
+    of_mouth, of_eyes = (seen / np.float32(SEEN)).clip(0, 1).T[..., None]
+    flat = points[..., :2]
+    middle = flat[:, layout.rows(_MOUTH_POINTS)].mean(axis=1, keepdims=True)
+    reach = np.float32(_AROUND_MOUTH) * distance(points, _EYE_CORNERS)[:, None]
+    near = np.linalg.norm(flat - middle, axis=2) < reach
+    trust = np.where(near, of_mouth, np.float32(1)).astype(np.float32)
+    lips, eyes = layout.rows(LIPS), layout.rows((*RIGHT_EYE, *LEFT_EYE, *RIGHT_IRIS, *LEFT_IRIS))
+    trust[:, lips] = of_mouth
+    trust[:, eyes] = of_eyes
     return trust
 
 

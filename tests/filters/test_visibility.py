@@ -55,7 +55,10 @@ def test_without_a_spread_the_look_alone_tells():
 
 
 def test_landmarks_are_trusted_as_their_region_is_seen():
-    points = np.zeros((3, 478, 3), np.float32)
+    points = np.full((3, 478, 3), 300, np.float32)
+    points[:, [33, 263], 0] = [[-50, 50]]
+    points[:, [*LIPS, 199], 0] = 0
+    points[:, 1, 0] = 80
     trust = landmark_trust(points, np.array([[1, 1], [0.25, 0.6], [0.9, 0]], np.float32))
     assert trust[:, LIPS[0]].tolist() == [1, 0.5, 1]
     assert (
@@ -64,5 +67,6 @@ def test_landmarks_are_trusted_as_their_region_is_seen():
         == trust[:, 470].tolist()
         == [1, 1, 0]
     )
+    assert trust[:, 199].tolist() == [1, 0.5, 1]  # of the chin, covered with the mouth
     assert (trust[:, 1] == 1).all()
     assert landmark_trust(points[:, :68], np.ones((3, 2), np.float32)).shape == (3, 68)
