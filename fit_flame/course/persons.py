@@ -47,6 +47,8 @@ class _Pool(NamedTuple):
     """Of every clip the typical inverse focal length."""
 
     seen: Observations
+    counting: Tensor
+    """(C, K) those that are no repetition."""
     guess: FrameState
     start: Start | None
 
@@ -77,10 +79,11 @@ def fit_persons(
 def _pool(basis: LandmarkBasis, clips: Clips, buckets: Sequence[Bucket], most: int) -> _Pool:
     """Choose key frames of every clip, and put those of all clips together."""
     count = min(most, max(map(len, clips.usable)))
-    seen, guesses, starts, shapes = [], [], [], []
+    seen, known, guesses, starts, shapes = [], [], [], [], []
     for bucket in buckets:
         there = bucket.batch.seen
-        keys = key_frames(there, candidates(basis, there, bucket.batch.valid), count)
+        keys, counting = key_frames(there, candidates(basis, there, bucket.batch.valid), count)
+        known.append(counting)
         seen.append(at_frames(there, keys))
         guesses.append(states_at(bucket.guess, keys))
         if bucket.start is not None:
@@ -103,7 +106,13 @@ def _pool(basis: LandmarkBasis, clips: Clips, buckets: Sequence[Bucket], most: i
     sizes = {number: size for b in buckets for number, size in zip(b.clips, b.batch.sizes, strict=True)}
     typical = kappa(TYPICAL_FOV_DEG, clips.image_size)
     kappas = [typical * sizes[clip] / scale for clip, scale in enumerate(person_scales(clips))]
-    return _Pool(kappas, together, states(guesses), Start(joined(shapes), states(starts)) if starts else None)
+    return _Pool(
+        kappas,
+        together,
+        joined(known),
+        states(guesses),
+        Start(joined(shapes), states(starts)) if starts else None,
+    )
 
 
 def _fit(
@@ -134,14 +143,14 @@ def _fit(
     )
     count = seen.points.shape[1] // most
     guesses = [states(pool.guess), *([states(pool.start.frame)] if pool.start else [])]
-    there = there.repeat_interleave(count, 1)
+    counting = there.repeat_interleave(count, 1) & of(pool.counting)
     typical = typical.repeat_interleave(count, 1)
     if most > 1:
-        keys = key_frames(seen, there, min(most * count, _POOLED * settings.key_frames))
+        keys, fresh = key_frames(seen, counting, min(most * count, _POOLED * settings.key_frames))
         seen, guesses = at_frames(seen, keys), [states_at(guess, keys) for guess in guesses]
-        typical, there = typical.gather(1, keys), there.gather(1, keys)
+        typical, counting = typical.gather(1, keys), counting.gather(1, keys) & fresh
     placed = looks(seen, guesses[0])
-    less, seen = narrowed(basis, seen, guesses[0].rotation, there)
+    less, seen = narrowed(basis, seen, guesses[0].rotation, counting)
     seen = at_yaw(less, seen, guesses[0].rotation)
     shape = basis.centre.new_zeros(len(members), basis.rest.shape.shape[-1])
     if pool.start is not None:
@@ -154,7 +163,7 @@ def _fit(
         prior,
         clip,
         refined(less, seen, prior, clip, guesses),
-        there,
+        counting,
         field_of_view_deg=settings.field_of_view_deg,
         iterations=settings.identity_iterations,
     )

@@ -45,7 +45,7 @@ def _still_rows(basis: LandmarkBasis) -> list[int]:
     return chosen
 
 
-def key_frames(seen: Observations, usable: Tensor, count: int) -> Tensor:
+def key_frames(seen: Observations, usable: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Frames that differ most, by farthest-point sampling on the landmarks.
 
     Parameters
@@ -55,12 +55,13 @@ def key_frames(seen: Observations, usable: Tensor, count: int) -> Tensor:
     usable
         (C, T) frames to choose from, one at least in each row.
     count
-        K; where fewer are usable some are repeated.
+        K.
 
     Returns
     -------
-    Tensor
-        (C, K) frame numbers.
+    tuple
+        (C, K) frame numbers, and (C, K) which of them count: where fewer are usable, or look different, the others are
+        repetitions.
     """
     points = seen.points.flatten(2)
     rows = torch.arange(len(points), device=points.device)
@@ -69,11 +70,14 @@ def key_frames(seen: Observations, usable: Tensor, count: int) -> Tensor:
     away = torch.where(usable, (points - middle).square().sum(-1), torch.inf)
     chosen = [away.argmin(-1)]  # the most usual one
     distance = torch.where(usable, torch.inf, -1.0).to(points.dtype)
+    farthest = [torch.ones_like(distance[:, 0])]
     for _ in range(count - 1):
         last = points[rows, chosen[-1]][:, None]
         distance = torch.minimum(distance, (points - last).square().sum(-1))
-        chosen.append(distance.argmax(-1))
-    return torch.stack(chosen, 1)
+        most = distance.max(-1)
+        chosen.append(most.indices)
+        farthest.append(most.values)
+    return torch.stack(chosen, 1), torch.stack(farthest, 1) > 0
 
 
 def at_frames(seen: Observations, frames: Tensor) -> Observations:

@@ -148,7 +148,7 @@ def factorised_chain(blocks: Tensor, temporal: Temporal) -> Chain:
     """Factorise the second derivatives (C, T, n, n) of all frames' costs together with the temporal prior's."""
     full = torch.nn.functional.pad(blocks, (0, POSE_SIZE, 0, POSE_SIZE))
     full.diagonal(dim1=-2, dim2=-1)[...] += (
-        1e-6 * blocks.diagonal(dim1=-2, dim2=-1).mean((1, 2))[:, None, None]
+        1e-7 * blocks.diagonal(dim1=-2, dim2=-1).amax((1, 2))[:, None, None]
     )
     return chain_of(full, temporal.precision, *_pose_and_speed(blocks.shape[-1]))
 
@@ -180,6 +180,9 @@ def _pose_and_speed(n: int) -> tuple[slice, slice]:
 
 
 def damped(blocks: Tensor, damping: float) -> Tensor:
-    """Add to the diagonals (..., n, n) a share of themselves, and a floor for what no landmark tells."""
+    """Add to the diagonals (C, T, n, n) a share of themselves, and a floor for what no landmark tells.
+
+    The floor goes by a clip's best-told frame, so that neither padding nor other clips have a part in it.
+    """
     diagonal = blocks.diagonal(dim1=-2, dim2=-1)
-    return blocks + torch.diag_embed(damping * diagonal + 1e-6 * diagonal.mean((0, 1)))
+    return blocks + torch.diag_embed(damping * diagonal + 1e-6 * diagonal.amax(1, keepdim=True))

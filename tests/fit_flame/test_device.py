@@ -33,7 +33,7 @@ def test_the_numbers_are_those_of_the_cpu(head, clips, on_device):
     for found, wanted in zip(on_device[0], fitted(head, clips, "cpu"), strict=True):
         for name in ("jaw", "rotation", "translation"):
             np.testing.assert_allclose(
-                getattr(found.motion, name), getattr(wanted.motion, name), atol=1e-4, err_msg=name
+                getattr(found.motion, name), getattr(wanted.motion, name), atol=3e-4, err_msg=name
             )
         for name in ("shape", "expression"):  # in standard deviations
             np.testing.assert_allclose(getattr(found.motion, name), getattr(wanted.motion, name), atol=5e-3)
