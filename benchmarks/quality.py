@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.quality_faults import Fault, faults
 from benchmarks.quality_videos import Measuring, Videos
-from multitalk.filters.policy import PolicySettings, load_policy
+from multitalk.filters.policy import STATUS_RULE, PolicySettings, load_policy
 from multitalk.filters.verdicts import evaluate_policy
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.schema import MANIFEST
@@ -41,6 +41,7 @@ QUICK = (
     "dub: another's sound, its language annotated",
     "frozen picture",
 )
+SHIPPED = ("default", "strict", "multitalk-paper")
 OTHERS_PER_VIDEO = 3
 """Other videos whose sound is laid under each face."""
 
@@ -116,8 +117,11 @@ def main() -> None:
                     )
     outcomes = judged(rows, load_policy(arguments.policy, MANIFEST))
     print("\n".join(table(outcomes)))
+    policies = [load_policy(name, MANIFEST) for name in dict.fromkeys([arguments.policy, *SHIPPED])]
+    print("\n" + "\n".join(rule_table(rows, policies)))
     if arguments.page:
         write_into(arguments.page, table(outcomes))
+        write_into(arguments.page, rule_table(rows, policies))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
 
@@ -200,6 +204,31 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
         f"| all faults | {total} | {caught / max(total, 1):.0%} | {low:.0%} to {high:.0%} | {caught} of "
         f"{total - unknown} | |"
     )
+    return lines
+
+
+def rule_table(rows: dict[str, list[ClipRow]], policies: Sequence[PolicySettings]) -> list[str]:
+    """Lines of a Markdown table: what each rule of each policy costs of clips in order, and catches of the others."""
+    in_order = rows.get("none", [])
+    faulty = [row for name, found in rows.items() if name != "none" for row in found]
+    lines = [
+        "| policy | rule | in order rejected | planted rejected | by it alone |",
+        "| --- " * 5 + "|",
+    ]
+    for policy in policies:
+        lost = evaluate_policy(policy, manifest_table(in_order)).broken
+        caught = evaluate_policy(policy, manifest_table(faulty))
+        alone = caught.broken & (caught.broken.sum(axis=0) == 1)
+        for at, rule in enumerate(caught.rules):
+            counts = lost[at].sum(), caught.broken[at].sum(), alone[at].sum()
+            if rule != STATUS_RULE:
+                lines.append(
+                    f"| {policy.name} | {rule} | " + " | ".join(str(count or "") for count in counts) + " |"
+                )
+        kept, found = int((~lost.any(axis=0)).sum()), int((~caught.accepted).sum())
+        lines.append(
+            f"| {policy.name} | all | {len(in_order) - kept} of {len(in_order)} | {found} of {len(faulty)} | |"
+        )
     return lines
 
 
