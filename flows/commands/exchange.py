@@ -19,11 +19,25 @@ def export(
     *,
     root: Root,
     layout: Annotated[
-        Literal["multitalk", "huggingface", "webdataset", "gltf", "usd", "arkit", "livelink", "audio2face"],
+        Literal[
+            "multitalk",
+            "huggingface",
+            "webdataset",
+            "gltf",
+            "usd",
+            "arkit",
+            "livelink",
+            "audio2face",
+            "vhap",
+            "metrical-tracker",
+            "smirk",
+            "artalk",
+        ],
         Parameter(
             help="multitalk: vertices and sound for the published trainer; huggingface, webdataset: manifest rows "
             "and motion; gltf, usd, arkit, livelink, audio2face: a file a clip, of ARKit's weights, to which other "
-            "head models than `anny` are converted"
+            "head models than `anny` are converted; vhap, metrical-tracker, smirk, artalk: FLAME's "
+            "motion (docs/formats.md)"
         ),
     ],
     out: Annotated[Path, Parameter(metavar="DIR", help="Folder to write; new or empty")],

@@ -1,6 +1,6 @@
-"""Clips as files of engines and viewers, one file a clip: glTF, USD, and ARKit's weights in three forms.
+"""Clips as files of other programs, docs/formats.md: for engines and viewers, and FLAME's motion for avatar trainers.
 
-All are made of ARKit's weights: clips of another head model are converted to `anny` on the way.
+The former are made of ARKit's weights: clips of another head model are converted to `anny` on the way.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multitalk.fit_flame.files.arkit_files import write_arkit, write_audio2face, write_live_link
+from multitalk.fit_flame.files.flame_files import (
+    write_artalk,
+    write_smirk,
+    write_tracker_frames,
+    write_vhap,
+)
 from multitalk.fit_flame.files.gltf import write_glb
 from multitalk.fit_flame.files.usd import USD_ENDINGS, write_usd
 from multitalk.fit_flame.heads.anny import NAME as ANNY
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 
 FILE_LAYOUTS = {"gltf": ".glb", "usd": ".usdc", "arkit": ".csv", "livelink": ".csv", "audio2face": ".json"}
 """Endings of the layouts that give a file a clip."""
+FLAME_LAYOUTS = {"vhap": "", "metrical-tracker": "", "smirk": ".npz", "artalk": ".npy"}
+"""Those of FLAME's motion; without an ending a clip is a folder."""
 LAYOUT_OF = {".glb": "gltf", ".csv": "livelink", ".json": "audio2face"} | dict.fromkeys(USD_ENDINGS, "usd")
 """What a file is by its ending, where nothing else tells."""
 
@@ -69,6 +77,16 @@ def write_motion(
     writers[layout](motion, place, fps)
 
 
+def _write_flame(motion: Motion, model: HeadModel, place: Path, layout: str) -> None:
+    writers = {
+        "vhap": write_vhap,
+        "metrical-tracker": write_tracker_frames,
+        "smirk": write_smirk,
+        "artalk": write_artalk,
+    }
+    writers[layout](motion, model, place)
+
+
 def export_files(
     root: Path,
     clips: pa.Table,
@@ -90,7 +108,7 @@ def export_files(
     out
         Folder to write.
     layout
-        One of `FILE_LAYOUTS`.
+        One of `FILE_LAYOUTS` or `FLAME_LAYOUTS`.
     sound
         Whether each clip's sound is put beside it.
     named
@@ -112,11 +130,14 @@ def export_files(
     """
     dataset = open_dataset(root)
     model = only_model(clips["head_model"], named)
-    arkit = load_head_model(ANNY) if model.rules is None else None
+    arkit = load_head_model(ANNY) if model.rules is None and layout in FILE_LAYOUTS else None
     for clip_id, language in zip(clips["clip_id"].to_pylist(), clips["language"].to_pylist(), strict=True):
         motion, shown = with_weights(to_motion(dataset.motion(clip_id)), model, arkit)
-        place = out / language / f"{clip_id}{FILE_LAYOUTS[layout]}"
-        write_motion(motion, shown, place, layout, fps)
+        place = out / language / f"{clip_id}{(FILE_LAYOUTS | FLAME_LAYOUTS)[layout]}"
+        if layout in FLAME_LAYOUTS:
+            _write_flame(motion, model, place, layout)
+        else:
+            write_motion(motion, shown, place, layout, fps)
         if sound:
-            shutil.copyfile(audio_path(root, language, clip_id), place.with_suffix(".wav"))
+            shutil.copyfile(audio_path(root, language, clip_id), out / language / f"{clip_id}.wav")
     return len(clips)
