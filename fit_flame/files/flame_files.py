@@ -223,6 +223,6 @@ def _cut(values: FloatArray, size: int) -> FloatArray:
     return np.pad(kept, [(0, 0)] * (kept.ndim - 1) + [(0, size - kept.shape[-1])]).astype(np.float32)
 
 
-def _savez(place: Path, **arrays: npt.NDArray[Any]) -> None:
+def _savez(place: Path, **arrays: Any) -> None:
     with atomic(place) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)

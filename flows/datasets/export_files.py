@@ -6,6 +6,7 @@ The former are made of ARKit's weights: clips of another head model are converte
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ def write_motion(
 
 
 def _write_flame(motion: Motion, model: HeadModel, place: Path, layout: str) -> None:
-    writers = {
+    writers: dict[str, Callable[[Motion, HeadModel, Path], int]] = {
         "vhap": write_vhap,
         "metrical-tracker": write_tracker_frames,
         "smirk": write_smirk,
