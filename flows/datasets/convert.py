@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multitalk.fit_flame.converting.convert_motion import convert_motion
-from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.parameters.decode import decode
 from multitalk.fit_flame.parameters.motion import Motion, MotionError
 from multitalk.flows.modelling.head_models import load_head_model
@@ -90,13 +89,6 @@ def read_motion(path: Path) -> Motion:
     if not all(np.issubdtype(part.dtype, np.floating) and np.isfinite(part).all() for part in known):
         raise MotionError(f"{path}: its motion is not finite")
     return motion
-
-
-def with_weights(motion: Motion, model: HeadModel, arkit: HeadModel | None) -> tuple[Motion, HeadModel]:
-    """Give a motion without ARKit weights to the head model that has them; the motion as it is where it has."""
-    if model.rules is not None or arkit is None:
-        return motion, model
-    return convert_motion(motion, model, arkit), arkit
 
 
 def _write(arrays: dict[str, Any], place: Path) -> None:

@@ -10,20 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multitalk.fit_flame.files.arkit_files import write_arkit, write_audio2face, write_live_link
 from multitalk.fit_flame.files.flame_files import (
     write_artalk,
     write_smirk,
     write_tracker_frames,
     write_vhap,
 )
-from multitalk.fit_flame.files.gltf import write_glb
-from multitalk.fit_flame.files.usd import USD_ENDINGS, write_usd
 from multitalk.fit_flame.heads.anny import NAME as ANNY
 from multitalk.fit_flame.heads.head_model import HeadModel
-from multitalk.fit_flame.parameters.motion import Motion, MotionError
-from multitalk.flows.datasets.convert import with_weights
+from multitalk.fit_flame.parameters.motion import Motion
 from multitalk.flows.modelling.head_models import load_head_model
+from multitalk.flows.modelling.motion_files import FILE_LAYOUTS, with_weights, write_motion
 from multitalk.flows.modelling.stored_heads import only_model, to_motion
 from multitalk.manifests import open_dataset
 from multitalk.manifests.paths import audio_path
@@ -31,51 +28,8 @@ from multitalk.manifests.paths import audio_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FILE_LAYOUTS = {"gltf": ".glb", "usd": ".usdc", "arkit": ".csv", "livelink": ".csv", "audio2face": ".json"}
-"""Endings of the layouts that give a file a clip."""
 FLAME_LAYOUTS = {"vhap": "", "metrical-tracker": "", "smirk": ".npz", "artalk": ".npy"}
 """Those of FLAME's motion; without an ending a clip is a folder."""
-LAYOUT_OF = {".glb": "gltf", ".csv": "livelink", ".json": "audio2face"} | dict.fromkeys(USD_ENDINGS, "usd")
-"""What a file is by its ending, where nothing else tells."""
-
-
-def write_motion(
-    motion: Motion, model: HeadModel, place: Path, layout: str, fps: float | None = None
-) -> None:
-    """Write one motion.
-
-    Parameters
-    ----------
-    motion
-        The motion.
-    model
-        Its head model.
-    place
-        The file.
-    layout
-        One of `FILE_LAYOUTS`.
-    fps
-        Frames a second of files of weights; the motion's own if None.
-
-    Raises
-    ------
-    MotionError, HeadModelError
-        The head model has no ARKit weights, or the layout no other rate than the motion's.
-    UsdMissingError
-        USD is asked for, and its library is not installed.
-    OSError
-        The file cannot be written.
-    """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if layout in ("gltf", "usd"):
-        if fps not in (None, motion.fps):
-            raise MotionError(
-                f"{layout} has the motion's own {motion.fps:g} frames a second: leave out --fps"
-            )
-        (write_glb if layout == "gltf" else write_usd)(motion, model, place)
-        return
-    writers = {"arkit": write_arkit, "livelink": write_live_link, "audio2face": write_audio2face}
-    writers[layout](motion, place, fps)
 
 
 def _write_flame(motion: Motion, model: HeadModel, place: Path, layout: str) -> None:
@@ -109,13 +63,13 @@ def export_files(
     out
         Folder to write.
     layout
-        One of `FILE_LAYOUTS` or `FLAME_LAYOUTS`.
+        One of `multitalk.flows.modelling.motion_files.FILE_LAYOUTS` or `FLAME_LAYOUTS`.
     sound
         Whether each clip's sound is put beside it.
     named
         The head model's name or file, where the clips' key does not tell.
     fps
-        As `write_motion`.
+        As `multitalk.flows.modelling.motion_files.write_motion`.
 
     Returns
     -------

@@ -7,9 +7,8 @@ from typing import Any, Literal, TypeVar
 from multitalk.assets.fetch import require
 from multitalk.fit_flame.heads.anny import NAME as ANNY
 from multitalk.fit_flame.heads.head_model import HeadModel
-from multitalk.flows.datasets.convert import with_weights
-from multitalk.flows.datasets.export_files import LAYOUT_OF, write_motion
 from multitalk.flows.modelling.head_models import load_head_model
+from multitalk.flows.modelling.motion_files import LAYOUT_OF, with_weights, write_motion
 from multitalk.flows.modelling.settings import TrainSettings
 from multitalk.flows.modelling.stored_heads import model_of, only_model
 from multitalk.flows.running.devices import check_device
