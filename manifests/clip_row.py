@@ -29,6 +29,7 @@ class MotionRow(TypedDict):
     valid: Bool[Array, " frames"]
     residual: Float32[Array, " frames"]
     correction: NotRequired[Float32[Array, "frames correction"] | None]
+    confidence: NotRequired[Float32[Array, "frames regions"] | None]
 
 
 class LandmarksRow(TypedDict):
@@ -37,6 +38,7 @@ class LandmarksRow(TypedDict):
     clip_id: str
     landmarks: Float16[Array, "frames points 3"]
     valid: Bool[Array, " frames"]
+    confidence: NotRequired[Float16[Array, "frames regions"] | None]
 
 
 @dataclass(slots=True)

@@ -508,6 +508,14 @@ MOTION_COLUMNS = (
         "standard deviations",
         optional=True,
     ),
+    Column(
+        "confidence",
+        FRAMES,
+        "T x 2: how sure it is that mouth and eyes are seen, not covered; null in files of earlier versions",
+        "",
+        "0..1",
+        optional=True,
+    ),
 )
 
 LANDMARK_COLUMNS = (

@@ -102,7 +102,8 @@ class ClipInWork:
     def motion_row(self) -> dict[str, Any]:
         """Return the clip's row of the motion file."""
         assert self.motion is not None
-        return {"clip_id": self.annotation.clip_id, **self.motion.to_arrays()}
+        seen = None if self.landmarks is None else self.landmarks.confidence
+        return {"clip_id": self.annotation.clip_id, **self.motion.to_arrays(), "confidence": seen}
 
     def landmarks_row(self) -> dict[str, Any]:
         """Return the clip's row of the landmarks file."""

@@ -28,6 +28,7 @@ accepted rejected_by
 
 MOTION_CONTRACT = (
     "clip_id head_model fps shape expression jaw eyes rotation translation camera valid residual correction"
+    " confidence"
 )
 
 
