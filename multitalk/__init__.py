@@ -19,8 +19,13 @@ The rooms behind them are `multitalk.extract`, `multitalk.fit_flame`, `multitalk
 `multitalk.training`, `multitalk.eval` and `multitalk.flows`; all of them may be imported.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime, from 1.32 on, tells Microsoft of each session, under an id that it keeps for the account; its own
+# `disable_telemetry_events` comes too late for that. Whoever wants it sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from multitalk.eval.motion.evaluate_motion import evaluate_motion

@@ -111,6 +111,11 @@ def _print_status(found: "RunStatus") -> None:
         f"in {duration(found.seconds)}{pace}{left}"
     )
     print_table([asdict(reason) for reason in found.failures], title="failed")
+    stages = [
+        {"stage": time.stage, "processor time": duration(time.seconds), "share": f"{100 * time.share:.0f}%"}
+        for time in found.cpu_by_stage
+    ]
+    print_table(stages, title="where the processor's time goes")
     for title, times in (("at work", found.at_work), ("slowest so far", found.slowest)):
         rows = [{"video": t.video_id, "batch": t.batch, "for": duration(t.seconds)} for t in times]
         print_table(rows, title=title)

@@ -1,4 +1,4 @@
-"""How far the newest build at a root is, from what its workers wrote: for any shell and machine that sees the root."""
+"""How far the newest build or discovery at a root is, from what its workers wrote: for any shell that sees the root."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from multitalk.flows.building.batch import events_path
 from multitalk.flows.building.plan import read_batches
+from multitalk.flows.discovering import batch as discovering
 from multitalk.flows.running.events import Event, read_events
 from multitalk.flows.running.progress import RemainingTime
 from multitalk.flows.running.worker_process import STOP_FILE
@@ -42,11 +44,21 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True)
+class StageTime:
+    """Processor time of a stage, over all finished videos."""
+
+    stage: str
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunStatus:
-    """How far a build is."""
+    """How far a build is, or a discovery, of which the clips are those found so far."""
 
     run: str
     """Name of its folder in ``.runs``."""
+    kind: Literal["build", "discover"]
     state: Literal["running", "silent", "stopped", "done"]
     """`silent`: none of its workers has given a sign of life for two minutes."""
     videos: int
@@ -64,10 +76,20 @@ class RunStatus:
     """Those longest at work first."""
     slowest: tuple[VideoTime, ...]
     """Of the finished ones."""
+    cpu_by_stage: tuple[StageTime, ...] = ()
+    """What takes the most first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    events: Path
+    name: str
+    videos: int
+    clips: int
 
 
 def run_status(root: Path, now: float) -> RunStatus:
-    """Say how far the newest build at `root` is.
+    """Say how far the newest build at `root` is, or the newest discovery whose folder that is.
 
     Parameters
     ----------
@@ -77,15 +99,15 @@ def run_status(root: Path, now: float) -> RunStatus:
     Raises
     ------
     DatasetError
-        When no build has run at `root`.
+        When nothing has run at `root`.
     """
     folder = _newest(root)
-    batches = read_batches(folder)
+    kind, batches = _batches(folder)
     started: dict[tuple[str, str], float] = {}
     finished: dict[tuple[str, str], Event] = {}
     last = 0.0
     for batch in batches:
-        for event in read_events(events_path(folder, batch.name)):
+        for event in read_events(batch.events):
             key = batch.name, event.item
             last = max(last, event.at)
             if event.kind == "started":
@@ -106,11 +128,12 @@ def run_status(root: Path, now: float) -> RunStatus:
     seconds = max(0.0, last - first)
     return RunStatus(
         run=folder.name,
+        kind=kind,
         state=state,
         videos=videos,
         videos_done=len(finished),
-        clips=sum(batch.clips for batch in batches),
-        ok=counts["ok"],
+        clips=sum(batch.clips for batch in batches) if kind == "build" else counts["clips"],
+        ok=counts["ok"] if kind == "build" else counts["clips"],
         failed=counts["failed"],
         kept=counts["kept"],
         seconds=seconds,
@@ -121,13 +144,41 @@ def run_status(root: Path, now: float) -> RunStatus:
         failures=_failures(root, {video for _, video in finished}),
         at_work=_longest(at_work) if state == "running" else (),
         slowest=_longest(times.values()),
+        cpu_by_stage=_by_stage(finished.values()),
+    )
+
+
+def _batches(folder: Path) -> tuple[Literal["build", "discover"], list[_Batch]]:
+    try:
+        found = read_batches(folder)
+    except ValidationError:
+        raw = discovering.read_batches(folder)
+        places = [discovering.events_path(folder, batch.name) for batch in raw]
+        return "discover", [
+            _Batch(place, batch.name, len(batch.videos), 0) for place, batch in zip(places, raw, strict=True)
+        ]
+    return "build", [_Batch(events_path(folder, b.name), b.name, b.videos, b.clips) for b in found]
+
+
+def _by_stage(finished: Iterable[Event]) -> tuple[StageTime, ...]:
+    spent: Counter[str] = Counter()
+    for event in finished:
+        spent.update(event.cpu)
+    whole = sum(spent.values())
+    return tuple(
+        StageTime(stage, round(seconds, 2), round(seconds / whole, 4))
+        for stage, seconds in spent.most_common()
+        if seconds
     )
 
 
 def _newest(root: Path) -> Path:
     runs = sorted((root / ".runs").glob("*/batches.json"), key=lambda place: place.parent.name)
     if not runs:
-        raise DatasetError(f"no build has run at {root}: there is no batches.json in {root / '.runs'}")
+        raise DatasetError(
+            f"no build has run at {root}: there is no batches.json in {root / '.runs'} (of a discovery, the root is "
+            "OUT.discover/LANGUAGE)"
+        )
     return runs[-1].parent
 
 

@@ -65,6 +65,19 @@ def test_mediapipe_tells_nobody(recorded):
     assert recorded(LOOK, require("face_landmarker")) == NOBODY
 
 
+ONNX = """
+import sys
+import multitalk
+import onnxruntime
+onnxruntime.InferenceSession(sys.argv[1])
+"""
+
+
+def test_onnx_runtime_tells_nobody(recorded):
+    """It would send mobile.events.data.microsoft.com what sessions there were, with an id of the account."""
+    assert recorded(ONNX, require("silero_vad")) == NOBODY
+
+
 WORK = """
 import subprocess, sys
 from pathlib import Path

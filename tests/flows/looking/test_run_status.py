@@ -1,12 +1,15 @@
 """How far a build is, from the events of its workers."""
 
 import json
+import time
 
 import pytest
 
 from multitalk.flows.building.batch import events_path
 from multitalk.flows.building.plan import AnnotatedVideo, Batch, write_batches
 from multitalk.flows.commands.main import main
+from multitalk.flows.discovering import batch as discovering
+from multitalk.flows.discovering.results import RawVideo
 from multitalk.flows.looking.run_status import run_status
 from multitalk.flows.running.events import EventWriter
 from multitalk.manifests.paths import DatasetError
@@ -65,6 +68,37 @@ def test_pace_failures_and_what_is_slow(tmp_path, run):
         with events_path(run, f"german-{number // 2}").open("a") as file:
             EventWriter(file).finished(f"v{number}", ok=0, failed=0, kept=0)
     assert run_status(tmp_path, now=1130.0).state == "done"
+
+
+def test_stages_are_told_by_their_processor_time(tmp_path, run, capsys):
+    with events_path(run, "german-0").open("a") as file:
+        events = EventWriter(file)
+        events.finished("v0", {"fit": 2.0, "trim": 0.5, "commit": 0.0}, ok=1, failed=0, kept=0)
+        events.finished("v1", {"fit": 1.0, "landmarks": 1.5}, ok=1, failed=0, kept=0)
+    found = run_status(tmp_path, now=1.0).cpu_by_stage
+    assert [(time.stage, time.seconds, time.share) for time in found] == [
+        ("fit", 3.0, 0.6), ("landmarks", 1.5, 0.3), ("trim", 0.5, 0.1),
+    ]  # fmt: skip
+    assert main(["status", "--root", str(tmp_path)]) == 0
+    assert "60%" in capsys.readouterr().out
+
+
+def test_a_discovery_is_told_of_as_well(tmp_path, capsys):
+    folder = tmp_path / ".runs" / "20260102T030405-abcdef"
+    folder.mkdir(parents=True)
+    videos = tuple(RawVideo(f"v{i}", f"http://x/v{i}", local=False) for i in range(3))
+    discovering.write_batches([discovering.RawBatch("raw-0", videos)], folder)
+    with discovering.events_path(folder, "raw-0").open("a") as file:
+        events = EventWriter(file)
+        events.started("v0")
+        events.finished("v0", clips=4)
+        events.started("v1")
+    found = run_status(tmp_path, now=time.time())
+    assert (found.kind, found.state, found.videos, found.videos_done) == ("discover", "running", 3, 1)
+    assert (found.clips, found.ok) == (4, 4)
+    assert [at_work.video_id for at_work in found.at_work] == ["v1"]
+    assert main(["status", "--root", str(tmp_path)]) == 0
+    assert "1/3 videos, 4/4 clips" in capsys.readouterr().out
 
 
 def test_the_command_says_it_as_json_and_for_people(tmp_path, run, capsys):
