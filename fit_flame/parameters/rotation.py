@@ -11,13 +11,15 @@ from torch import Tensor
 def skew(vector: Tensor) -> Tensor:
     """Cross-product matrix: (..., 3) -> (..., 3, 3) with skew(a) b = a x b."""
     axes = torch.eye(3, dtype=vector.dtype, device=vector.device)
-    return torch.linalg.cross(vector[..., None], axes.expand(*vector.shape[:-1], 3, 3), dim=-2)
+    product: Tensor = torch.linalg.cross(vector[..., None], axes.expand(*vector.shape[:-1], 3, 3), dim=-2)
+    return product
 
 
 def axial(matrix: Tensor) -> Tensor:
     """Twice the vector of a matrix's skew part: (..., 3, 3) -> (..., 3)."""
     axes = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
-    return torch.linalg.cross(axes.expand_as(matrix), matrix, dim=-2).sum(-1)
+    product: Tensor = torch.linalg.cross(axes.expand_as(matrix), matrix, dim=-2)
+    return product.sum(-1)
 
 
 def to_matrix(axis_angle: Tensor) -> Tensor:
@@ -27,9 +29,9 @@ def to_matrix(axis_angle: Tensor) -> Tensor:
     sine = torch.sinc(angle / math.pi)
     half = torch.sinc(angle / (2 * math.pi))
     axes = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    k = torch.linalg.cross(axis_angle[..., None], axes.expand(*axis_angle.shape[:-1], 3, 3), dim=-2)
-    turned = axes + sine * k
-    return turned + (0.5 * half * half) * (k @ k)
+    k: Tensor = torch.linalg.cross(axis_angle[..., None], axes.expand(*axis_angle.shape[:-1], 3, 3), dim=-2)
+    turned: Tensor = axes + sine * k + (0.5 * half * half) * (k @ k)
+    return turned
 
 
 def small_turn(matrix: Tensor) -> Tensor:

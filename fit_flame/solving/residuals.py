@@ -225,7 +225,7 @@ def _project(directions: Tensor, pull: Tensor) -> Tensor:
 def move(frame: FrameState, step: Tensor) -> FrameState:
     """Apply a step (C, T, n) to every frame's unknowns."""
     e = frame.expression.shape[-1]
-    turned = to_matrix(step[..., e : e + 6].unflatten(-1, (2, 3)))  # both at once: half the launches
+    turned = to_matrix(torch.unflatten(step[..., e : e + 6], -1, (2, 3)))  # both at once: half the launches
     return FrameState(
         expression=frame.expression + step[..., :e],
         jaw=turned[..., 0, :, :] @ frame.jaw,
