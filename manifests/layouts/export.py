@@ -197,7 +197,8 @@ def _sample(root: Path, row: Row, motion: MotionRow, *, sound: bool) -> Iterator
     row = {**row, "tool_versions": {item["key"]: item["value"] for item in row["tool_versions"] or []}}
     yield f"{stem}.json", json.dumps(row, default=str, ensure_ascii=False).encode()
     arrays = io.BytesIO()
-    np.savez(arrays, **cast("dict[str, Any]", motion))
+    known = {name: value for name, value in cast("dict[str, Any]", motion).items() if value is not None}
+    np.savez(arrays, **known)
     yield f"{stem}.motion.npz", arrays.getvalue()
     if sound:
         yield f"{stem}.wav", _sound(root, row)
