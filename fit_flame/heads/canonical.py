@@ -23,10 +23,10 @@ from multitalk.ground import landmark_layout as layout
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-RECIPE = "canonical-2"
+RECIPE = "canonical-3"
 """Part of the hash: change it whenever the construction changes the coefficients' meaning."""
 
-IDENTITY_MODES = (130, 130, 40)  # along x, y, z: depth is hardly seen
+IDENTITY_MODES = (170, 170, 40)  # along x, y, z: depth is hardly seen
 EXPRESSION_MODES = (42, 50, 8)  # depth moves little in speech, too; brows and lids move up and down
 JAW_HINGE = np.array([0.0, -0.01, -0.02])  # between the ears, metres
 EYE_RADIUS, IRIS_RADIUS = 0.012, 0.0059  # metres, human averages

@@ -16,7 +16,7 @@ class RegionSigma(BaseModel):
 
     lips: Annotated[float, OUTCOME] = Field(0.005, gt=0, description="Inner and outer lips.")
     eyes: Annotated[float, OUTCOME] = Field(0.006, gt=0, description="Eyelids.")
-    brows: Annotated[float, OUTCOME] = Field(0.007, gt=0, description="Brows.")
+    brows: Annotated[float, OUTCOME] = Field(0.004, gt=0, description="Brows.")
     oval: Annotated[float, OUTCOME] = Field(
         0.008, gt=0, description="Outline of the face, which slides along the skin."
     )
