@@ -84,7 +84,7 @@ DEPENDENT_STAGES: dict[str, tuple[str, ...]] = {
     "text": (),
     "fit": (),
     "speech": ("language", "transcript", "video_language", "sync", "speaking", "persons"),
-    "language": ("transcript",),
+    "language": ("transcript", "video_language"),
     "transcript": (),
     "video_language": (),
     "sync": (),

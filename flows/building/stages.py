@@ -83,7 +83,10 @@ STAGES: Mapping[Stage, StageRules] = {
     ),
     Stage.SPEAKING: StageRules(reads=(Stage.LANDMARKS,), columns=("speaking_score",)),
     Stage.PERSONS: StageRules(reads=(Stage.LANDMARKS, Stage.SPEECH), columns=("persons_xxh3",)),
-    Stage.VIDEO_LANGUAGE: StageRules(reads=(Stage.SPEECH,), columns=_columns(VideoLanguageMetrics)),
+    # With the language of single clips, whose settings are its own, too.
+    Stage.VIDEO_LANGUAGE: StageRules(
+        reads=(Stage.SPEECH, Stage.LANGUAGE), columns=_columns(VideoLanguageMetrics)
+    ),
     Stage.SYNC: StageRules(
         reads=(Stage.LANDMARKS, Stage.SPEECH),
         columns=(*_columns(SyncMetrics), *_columns(VideoSyncMetrics)),

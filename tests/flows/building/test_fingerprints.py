@@ -22,9 +22,12 @@ STAGE_OF = {
     "speech": Stage.SPEECH,
     "language": Stage.LANGUAGE,
 }
-OF_TRANSCRIPT = ("language.beam_size", "language.max_tokens_per_sec", "language.min_transcribe_probability")
+OF_TRANSCRIPT = (
+    *("language.beam_size", "language.max_tokens_per_sec", "language.min_transcribe_probability"),
+    "language.word_times",
+)
 # Judged elsewhere, by their own tests: what is wanted at all, models of other packages.
-APART = ("head_model", "speaking_score", "persons", "language.transcribe", "landmarks.backend")
+APART = ("head_model", "speaking_score", "screen_text", "persons", "language.transcribe", "landmarks.backend")
 
 
 @pytest.mark.parametrize("model", [BuildSettings, DiscoverSettings])
