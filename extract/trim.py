@@ -282,7 +282,8 @@ def _check_lengths(source: Path, cut: Cut, clip: Path, audio: Path) -> None:
     import av
 
     with av.open(str(clip)) as container:
-        frames = container.streams.video[0].frames
+        pictures = container.streams.video
+        frames = pictures[0].frames if pictures else 0
     if frames != cut.frame_count:
         raise _error(
             ErrorCode.CORRUPT_MEDIA,

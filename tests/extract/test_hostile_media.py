@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from multitalk.extract import probe as probing
+from multitalk.extract import trim as trimming
 from multitalk.extract.errors import ClipError, ErrorCode
 from multitalk.extract.ffmpeg import FfmpegError, decoding, run_ffmpeg
 from multitalk.extract.probe import MediaLimits, most_pixels, probe, probe_stranger
@@ -86,6 +87,22 @@ def test_a_file_that_crashes_the_decoder_is_refused(small, monkeypatch, ending):
 def test_more_memory_than_allowed_is_no_fault_of_the_machine(small, tmp_path):
     (error,) = trim(small, tmp_path, annotation(0, 20), settings=TrimSettings(memory_gib=0.05))
     assert error.code in (ErrorCode.TOO_LARGE, ErrorCode.CORRUPT_MEDIA)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_gives_sound_alone_is_no_fault_of_ours(small, tmp_path, monkeypatch):
+    """As a damaged AVI did: ffmpeg ended well, and its clip had no picture."""
+    real = trimming.run_ffmpeg
+
+    def sound_alone(command, *more):
+        real(command, *more)
+        (clip,) = [word for word in command if word.endswith(".mp4.part")]
+        made(clip, "sine=d=1", "-c:a", "aac", "-f", "mp4")
+        return b""
+
+    monkeypatch.setattr(trimming, "run_ffmpeg", sound_alone)
+    (error,) = trim(small, tmp_path, annotation(0, 20))
+    assert error.code is ErrorCode.CORRUPT_MEDIA
     assert not list(tmp_path.iterdir())
 
 
