@@ -21,7 +21,7 @@ from multitalk.flows.building.plan import BatchName, annotated_videos, batches, 
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.building.stages import stage_fingerprints, tells_persons_apart
 from multitalk.flows.building.summary import BuildSummary, summarise
-from multitalk.flows.datasets.persons import tell
+from multitalk.flows.persons.telling import tell
 from multitalk.flows.running.event_counter import EventCounter, RunProgress
 from multitalk.flows.running.pool import make_run_folder, run_batches
 from multitalk.flows.running.progress import ShownProgress

@@ -32,8 +32,8 @@ def persons(
     """Tell the persons of all clips apart, or forget them."""
     import json as json_text
 
-    from multitalk.flows.datasets import persons as telling
     from multitalk.flows.looking.tables import print_table
+    from multitalk.flows.persons import telling
 
     if forget:
         count = telling.forget(root)

@@ -162,8 +162,9 @@ def remove(
     json: AsJson = False,
 ) -> int:
     """Delete source videos and clips for good, and prove it; say which releases and exports hold them."""
+    from multitalk.flows.building.dataset_policy import POLICY_FILE, apply_policy
     from multitalk.flows.commands.checks import check_dataset
-    from multitalk.flows.datasets.persons import tell_again
+    from multitalk.flows.persons.telling import are_told, tell
     from multitalk.ground.settings import SettingsError
     from multitalk.manifests import remove as removing
     from multitalk.manifests.takedown import read_takedown
@@ -174,7 +175,10 @@ def remove(
         if not (listed.videos or listed.clips):
             raise SettingsError("remove: no id is given, and takedown.txt has none: nothing is to be removed")
     removal = removing.remove(root, ids, reason, whole_video=whole_video)
-    tell_again(root)
+    if are_told(root):  # who is gone names no person any more, and has no copies
+        tell(root)
+        if (root / POLICY_FILE).is_file():
+            apply_policy(root, root / POLICY_FILE)
     if json:
         print(json_text.dumps(asdict(removal), default=str, indent=2))
     else:

@@ -14,7 +14,6 @@ from multitalk.filters.persons.cluster import Clips, tell_persons
 from multitalk.filters.persons.face import DESCRIPTOR_SIZE
 from multitalk.filters.persons.repeats import find_repeats
 from multitalk.filters.persons.voice import VOICE_SIZE
-from multitalk.flows.building.dataset_policy import POLICY_FILE, apply_policy
 from multitalk.ground.files import locked
 from multitalk.manifests import paths
 from multitalk.manifests.paths import check_inside
@@ -66,22 +65,16 @@ def tell(root: Path) -> ToldPersons:
     return _summary(rows, told)
 
 
-def tell_again(root: Path) -> None:
-    """Tell the persons anew where they had been told: after clips have gone, which named some or had copies.
-
-    The verdicts of the dataset's policy follow, where it has any.
+def are_told(root: Path) -> bool:
+    """Whether anything was told of persons before.
 
     Raises
     ------
     DatasetError
-        As `tell`.
+        There is no dataset at `root`.
     """
     rows = read_manifest(root, [*TOLD])
-    if all(rows[name].null_count == len(rows) for name in TOLD):
-        return
-    tell(root)
-    if (root / POLICY_FILE).is_file():
-        apply_policy(root, root / POLICY_FILE)
+    return any(rows[name].null_count < len(rows) for name in TOLD)
 
 
 def forget(root: Path) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from multitalk.filters.policy import load_policy
 from multitalk.filters.verdicts import apply
-from multitalk.flows.datasets.persons import forget, tell, tell_again
+from multitalk.flows.persons.telling import are_told, forget, tell
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.releases.verify import verify
 from multitalk.manifests.remove import remove
@@ -115,7 +115,8 @@ def test_who_is_removed_is_described_no_more_and_names_nobody(root):
     ].to_pylist() == ["b_1"]
     remove(root, ["d"])
     assert not (root / "persons/language=german/d.parquet").exists()
-    tell_again(root)
+    assert are_told(root)
+    tell(root)
     assert told(root, "person_id") == {
         "a_0": "a_0", "b_0": None, "b_1": "b_1", "c_0": "c_0", "c_1": None, "d_0": None,
     }  # fmt: skip

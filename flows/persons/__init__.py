@@ -1,0 +1,1 @@
+"""Persons told over all source videos of a dataset."""
