@@ -22,7 +22,7 @@ from multitalk.extract.faces.clip_frames import Frame
 from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.native_stderr import MEDIAPIPE_CHATTER, without_lines
 from multitalk.extract.faces.tracks import Box
-from multitalk.ground.face_layout import overlap
+from multitalk.ground.face_layout import overlap, shared
 from multitalk.ground.untrusted.confinement import without_network
 
 _TILE = 192  # pixels that a tile is shown to the detector with; the network itself takes 128
@@ -147,13 +147,6 @@ class FaceFinder:
         points = np.asarray([(p.x, p.y, p.z) for p in found[0]], np.float32) * np.float32(side)
         points[:, :2] += (centre - side / 2).astype(np.float32)
         return DetectedFace(points)
-
-
-def shared(first: Box, second: Box) -> float:
-    """Intersection of two boxes (4,) over the area of the smaller one, 0..1."""
-    sides = (np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])).clip(0)
-    smaller = min(float(np.prod(box[2:] - box[:2])) for box in (first, second))
-    return float(np.prod(sides)) / smaller if smaller > 0 else 0.0
 
 
 def _pyramid(

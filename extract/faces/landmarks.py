@@ -16,12 +16,12 @@ from multitalk.extract.errors import ClipError, ErrorCode, Stage
 from multitalk.extract.faces.clip_frames import ClipFrames, Frame
 from multitalk.extract.faces.face_networks import FaceCrop, FaceNetworks, crop_around
 from multitalk.extract.faces.steadiness import spread
-from multitalk.ground.face_layout import face_boxes, overlap
+from multitalk.ground.face_layout import face_boxes, shared
 from multitalk.ground.outcome import OUTCOME, RUNTIME
 
 _EYES = (33, 263)  # outer corners
 _MEASURED = 6  # of so many frames in one, faces are looked at in other crops
-_SAME_FACE = 0.5  # overlap of the boxes of one face that was found twice
+_SAME_FACE = 0.5  # share of the smaller box that two finds of one face have in common
 _SAME_LANDMARKS = (
     0.03  # of the inter-ocular distance; what two crops of a face in full view differ by is 0.01
 )
@@ -225,7 +225,7 @@ class MediaPipeDetector:
 
 def _apart(box: npt.NDArray[np.float32], faces: Sequence[DetectedFace]) -> bool:
     """Whether a box (4,) is of none of the faces."""
-    return all(overlap(box, face.box) < _SAME_FACE for face in faces)
+    return all(shared(box, face.box) < _SAME_FACE for face in faces)
 
 
 def _difference(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:

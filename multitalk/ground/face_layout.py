@@ -98,6 +98,13 @@ def overlap(first: FloatArray, second: FloatArray) -> float:
     return intersection / union if union > 0 else 0.0
 
 
+def shared(first: FloatArray, second: FloatArray) -> float:
+    """Intersection of two boxes (4,) over the area of the smaller one, 0..1."""
+    sides = (np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])).clip(0)
+    smaller = min(float(np.prod(box[2:] - box[:2])) for box in (first, second))
+    return float(np.prod(sides)) / smaller if smaller > 0 else 0.0
+
+
 def distance(points: FloatArray, pair: Sequence[int]) -> FloatArray:
     """Distance in the picture, pixels, of two landmarks named by MediaPipe's numbers; of points (..., N, 3)."""
     first, second = layout_of(points).rows(pair)
