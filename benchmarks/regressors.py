@@ -21,10 +21,10 @@ from multitalk.fit_flame.heads.canonical import canonical_head_model
 from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
 from multitalk.fit_flame.regressors.deca import Deca
 from multitalk.fit_flame.regressors.interface import Regressor
-from multitalk.fit_flame.regressors.load import best_device
 from multitalk.fit_flame.regressors.regress import regress
 from multitalk.fit_flame.regressors.smirk import Smirk
 from multitalk.fit_flame.regressors.spectre import Spectre
+from multitalk.ground.devices import chosen_device
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a shorter clip")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--device", default=best_device())
+    parser.add_argument("--device", default=chosen_device())
     parser.add_argument("--batch", type=int, default=16)
     options = parser.parse_args()
     torch.set_num_threads(1)  # a clip a worker, as a build runs them

@@ -18,6 +18,7 @@ from multitalk.fit_flame.solving.batch import usable_frames
 from multitalk.fit_flame.solving.landmark_basis import landmark_basis
 from multitalk.fit_flame.solving.result import FitDiverged, FitResult
 from multitalk.fit_flame.solving.settings import FitSettings
+from multitalk.ground.devices import chosen_device
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -61,7 +62,7 @@ def fit_batch(
     if regressed is not None:
         require_trained_on(head_model)
     fitted = _mixed(head_model if settings.shape else _without_identity(head_model))
-    basis = landmark_basis(fitted, torch.device(settings.device))
+    basis = landmark_basis(fitted, torch.device(chosen_device(settings.device)))
     trusts = [None] * len(valids) if confidences is None else confidences
     frames = [usable_frames(basis, *clip) for clip in zip(landmarks, valids, trusts, strict=True)]
     found: list[FitResult | FitDiverged] = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from multitalk.ground.devices import chosen_device
 from multitalk.ground.face_layout import layout_of
 
 if TYPE_CHECKING:
@@ -62,11 +63,10 @@ class FaceDescriptor:
     """
 
     def __init__(self, weights: Path, device: str | None = None) -> None:
-        import torch
 
         from multitalk.filters.persons.face_network import load_face_network
 
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = chosen_device(device)
         self._network = load_face_network(weights).to(self._device)
 
     def describe(self, pictures: "UInt8[Array, 'faces 150 150 3']") -> "Float32[Array, 'faces 128']":

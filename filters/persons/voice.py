@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from multitalk.ground.devices import chosen_device
 from multitalk.ground.mel import triangles
 from multitalk.ground.units import AUDIO_RATE
 
@@ -46,9 +47,8 @@ class VoiceEncoder:
     """
 
     def __init__(self, weights: Path, device: str | None = None) -> None:
-        import torch
 
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = chosen_device(device)
         self._lstm, self._linear = (part.to(self._device).eval() for part in _load(weights))
 
     def embed(self, speech: npt.NDArray[np.float32]) -> "Float32[Array, ' 256'] | None":

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from multitalk.filters.speech import as_float
 from multitalk.filters.sync.mfcc import mfcc
+from multitalk.ground.devices import chosen_device
 from multitalk.ground.face_layout import face_boxes
 from multitalk.ground.units import FPS
 
@@ -49,11 +50,10 @@ class ActiveSpeaker:
     """
 
     def __init__(self, weights: Path, device: str | None = None) -> None:
-        import torch
 
         from multitalk.filters.sync.lr_asd import load_lr_asd
 
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = chosen_device(device)
         self._network: LrAsd = load_lr_asd(weights).to(self._device)
 
     def frame_scores(self, faces: Faces, samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -26,11 +26,6 @@ _WRAPPERS = ("state_dict.", "deca.", "smirk_encoder.")
 _LEFT_OUT = "E_expression.encoder.classifier."
 
 
-def best_device() -> str:
-    """Return the torch device to prefer on this machine."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def load_regressor(name: str, path: Path, device: str) -> Regressor:
     """Load a regressor.
 

@@ -85,7 +85,9 @@ class FitSettings(BaseModel):
         gt=0,
         description="Mean landmark error (share of inter-ocular distance) above which a fit diverged.",
     )
-    device: Annotated[str, RUNTIME] = Field("cpu", description="Torch device, for instance cpu or cuda.")
+    device: Annotated[str, RUNTIME] = Field(
+        "auto", description="Torch device, for instance cpu or cuda; auto: CUDA where there is one."
+    )
 
     @field_validator("field_of_view_deg")
     @classmethod

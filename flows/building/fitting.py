@@ -17,6 +17,7 @@ from multitalk.fit_flame.regressors.settings import RegressorSettings
 from multitalk.flows.building.settings import BuildSettings
 from multitalk.flows.modelling.detectors import detected_layout
 from multitalk.flows.modelling.head_models import CANONICAL, load_head_model
+from multitalk.ground.devices import chosen_device
 from multitalk.manifests.media import read_frames
 
 if TYPE_CHECKING:
@@ -155,10 +156,8 @@ class Fitter:
 
     @cached_property
     def _regressor_device(self) -> str:
-        from multitalk.fit_flame.regressors.load import best_device
-
         assert self._settings.regressor is not None
-        return self._settings.regressor.device or best_device()
+        return chosen_device(self._settings.regressor.device)
 
 
 def weights_path(settings: RegressorSettings) -> Path:

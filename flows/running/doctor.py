@@ -156,7 +156,7 @@ def _gpu() -> Check:
     if not torch.cuda.is_available():
         return Check("GPU", "warning", "none; everything runs on the CPU", "")
     names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-    return Check("GPU", "ok", names)
+    return Check("GPU", "ok", f"{names}; what is told no device computes there")
 
 
 def _javascript() -> Check:
