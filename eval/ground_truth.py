@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from multitalk.eval.vertex_files import VertexFileError, find_vertex_files, read_vertices, sources_of
 from multitalk.ground.untrusted.array_files import read_npy
@@ -16,8 +15,7 @@ from multitalk.ground.untrusted.pickles import load_arrays
 
 if TYPE_CHECKING:
     from multitalk.fit_flame.heads.head_model import HeadModel
-
-Float32Array = npt.NDArray[np.float32]
+    from multitalk.ground.arrays import Array, Float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +26,10 @@ class TrueClip:
     language: str
     source: str
     """Source video, or the clip where it is not known: clips of one source are not independent."""
-    vertices: Float32Array
+    vertices: Float32[Array, "frames vertices 3"]
     """(T, V, 3) metres, mean identity, head pose removed."""
     fps: float = 25.0
-    template: Float32Array | None = None
+    template: Float32[Array, "vertices 3"] | None = None
     """(V, 3) neutral face."""
     sound: Path | None = None
 
@@ -82,7 +80,7 @@ class FolderTruth:
     def __init__(
         self,
         folder: Path,
-        template: Float32Array | None = None,
+        template: Float32[Array, "vertices 3"] | None = None,
         sounds: Path | None = None,
         metres_per_unit: float = 1.0,
         fps: float = 25.0,
@@ -210,7 +208,7 @@ class ReleaseTruth:
         )
 
 
-def read_template(path: Path, metres_per_unit: float = 1.0) -> Float32Array:
+def read_template(path: Path, metres_per_unit: float = 1.0) -> Float32[Array, "vertices 3"]:
     """Read a neutral face (V, 3): `.npy`, or a pickled dict like MultiTalk's `templates.pkl` (its first entry).
 
     Raises

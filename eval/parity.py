@@ -14,12 +14,16 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Float64
 
 LIMIT = 1e-4
 """Largest difference allowed anywhere."""
@@ -32,9 +36,6 @@ OUTPUTS = (
     "encoder_video_only",
 )
 """What the original computed, by the names that `golden.npz` may hold."""
-
-Float64Array = npt.NDArray[np.float64]
-FloatArray = npt.NDArray[np.floating]
 
 
 class ParityError(ValueError):
@@ -58,13 +59,15 @@ class Comparison:
         return self.difference <= LIMIT
 
 
-def rule_weight(name: str, shape: Sequence[int]) -> Float64Array:
+def rule_weight(name: str, shape: Sequence[int]) -> Float64[Array, " ..."]:
     """Make the tensor that the rule gives to a name, in float64.
 
     A sine whose phase comes from the name's CRC-32, scaled by what the last part of the name says it is.
     """
     count = int(np.prod(shape))  # 1 for a scalar
-    wave: Float64Array = np.sin(zlib.crc32(name.encode()) % 1000 + 0.37 * np.arange(count)).reshape(shape)
+    wave: npt.NDArray[np.float64] = np.sin(
+        zlib.crc32(name.encode()) % 1000 + 0.37 * np.arange(count)
+    ).reshape(shape)
     kind = name.rpartition(".")[2]
     if kind == "num_batches_tracked":
         return np.zeros(shape)
@@ -78,7 +81,7 @@ def rule_weight(name: str, shape: Sequence[int]) -> Float64Array:
     return np.asarray(np.abs(scaled) + 0.5 if kind == "weight_g" else scaled)
 
 
-def compare_array(name: str, stored: FloatArray, ours: FloatArray) -> Comparison:
+def compare_array(name: str, stored: Float[Array, " ..."], ours: Float[Array, " ..."]) -> Comparison:
     """Compare one array."""
     difference = np.inf
     if stored.shape == ours.shape and np.isfinite(ours).all():
@@ -119,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(result.passed for result in results) else 1
 
 
-def _read(directory: Path) -> tuple[dict[str, object], dict[str, FloatArray]]:
+def _read(directory: Path) -> tuple[dict[str, object], dict[str, Float[Array, " ..."]]]:
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         with np.load(directory / "golden.npz", allow_pickle=False) as file:
@@ -135,7 +138,9 @@ def _read(directory: Path) -> tuple[dict[str, object], dict[str, FloatArray]]:
     return config, arrays
 
 
-def _outputs(config: Mapping[str, object], arrays: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+def _outputs(
+    config: Mapping[str, object], arrays: Mapping[str, Float[Array, " ..."]]
+) -> dict[str, Float[Array, " ..."]]:
     import torch
 
     from multitalk.eval.lip_reading.network.av_hubert_weights import encoder_from_tensors

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,9 @@ from multitalk.ground.untrusted.files import open_untrusted
 from multitalk.training.settings import LANGUAGES as MULTITALK_LANGUAGES
 from multitalk.training.settings import REFERENCE_LANGUAGES
 
-Float32Array = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32
+
 
 ARRAY_NAMES = ("verts", "vertices", "prediction")
 LANGUAGES = frozenset((*MULTITALK_LANGUAGES, *REFERENCE_LANGUAGES))
@@ -86,7 +89,7 @@ def sources_of(clip_ids: Iterable[str]) -> dict[str, str]:
     return named if by_name else {clip_id: clip_id for clip_id in named}
 
 
-def read_vertices(path: Path, metres_per_unit: float = 1.0) -> Float32Array:
+def read_vertices(path: Path, metres_per_unit: float = 1.0) -> Float32[Array, "frames vertices 3"]:
     """Read one vertex sequence.
 
     Parameters
@@ -134,7 +137,7 @@ def _array_name(path: Path, names: Iterable[str]) -> str:
     return chosen[0]
 
 
-def _sequence(path: Path, array: npt.NDArray[np.generic]) -> Float32Array:
+def _sequence(path: Path, array: npt.NDArray[np.generic]) -> Float32[Array, "frames vertices 3"]:
     if not np.issubdtype(array.dtype, np.floating):
         raise VertexFileError(f"{path}: holds {array.dtype}, not vertices")
     shape = (

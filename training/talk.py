@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from multitalk.training.model.motion_prior import MotionPrior
     from multitalk.training.reference.prior import ReferencePrior
 
-FloatArray = npt.NDArray[np.float32]
 CAMERA, DISTANCE = (1400.0, 256.0, 256.0), 0.6
 """Focal length and centre in pixels of a 512 px picture, and metres to the head: it fills most of the picture."""
 
@@ -58,7 +57,7 @@ class TalkSettings(ModelSettings):
 class Spoken:
     """Motion that goes with a sound, T frames at 25 a second."""
 
-    vertices: FloatArray
+    vertices: Float32[Array, "frames vertices 3"]
     """(T, V, 3) metres, head at rest before the camera."""
     motion: Motion | None
     """Head-model parameters; None from the reference's models, which know vertices alone."""
@@ -229,7 +228,7 @@ class _LoadedModels:
             self.encoder = lower_part(audio_encoder, self.talker.tuned_encoder.tuning)
         self.tensor = partial(torch.as_tensor, dtype=torch.float32, device=settings.device)
 
-    def speak(self, audio: list[FloatArray]) -> Iterator[Spoken]:
+    def speak(self, audio: list[Float32[Array, " samples"]]) -> Iterator[Spoken]:
         """Motion for each sound."""
         from multitalk.training.layers.wav2vec2 import normalise_sound
         from multitalk.training.model.motion_prior import MotionPrior
@@ -257,7 +256,9 @@ class _LoadedModels:
         return limited
 
     def _vertices(self, offsets: Tensor) -> Float32[Array, "frames vertices 3"]:
-        moved: FloatArray = offsets.view(len(offsets), -1, 3).cpu().numpy() + self.head_model.v_template
+        moved: npt.NDArray[np.float32] = (
+            offsets.view(len(offsets), -1, 3).cpu().numpy() + self.head_model.v_template
+        )
         return moved
 
     def _motion(self, motion: Tensor) -> Motion:
@@ -267,7 +268,7 @@ class _LoadedModels:
         values = motion.cpu().numpy()
         frames = len(values)
 
-        def still(width: int) -> FloatArray:
+        def still(width: int) -> Float32[Array, "frames width"]:
             return np.zeros((frames, width), np.float32)
 
         return Motion(

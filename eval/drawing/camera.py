@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     from multitalk.ground.arrays import Array, Float
-
-FloatArray = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,9 @@ import numpy.typing as npt
 from multitalk.eval.drawing.camera import Camera
 from multitalk.eval.motion.loops.compiled import has_numba
 
-FloatArray = npt.NDArray[np.floating]
-IntArray = npt.NDArray[np.integer]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Integer
+
 Picture = npt.NDArray[np.uint8]
 Ground = Literal["dark", "black", "white"]
 
@@ -60,7 +61,7 @@ class MeshRenderer:
 
     def __init__(
         self,
-        faces: IntArray,
+        faces: Integer[Array, "faces 3"],
         vertex_count: int,
         camera: Camera,
         width: int = 512,
@@ -91,7 +92,7 @@ class MeshRenderer:
         self._depth = np.zeros((height * len(self._rows), width), np.float32)
         self._owner = np.zeros(self._depth.shape, np.int32)
 
-    def render(self, vertices: FloatArray) -> Picture:
+    def render(self, vertices: Float[Array, "vertices 3"]) -> Picture:
         """Draw one mesh.
 
         Parameters
@@ -111,7 +112,9 @@ class MeshRenderer:
         """
         return self._draw(vertices, self._ground.copy(), 1.0)
 
-    def render_over(self, vertices: FloatArray, picture: Picture, opacity: float = 0.8) -> Picture:
+    def render_over(
+        self, vertices: Float[Array, "vertices 3"], picture: Picture, opacity: float = 0.8
+    ) -> Picture:
         """Draw one mesh over a picture of the same size.
 
         Parameters
@@ -132,7 +135,7 @@ class MeshRenderer:
             raise ValueError(f"picture {picture.shape} must be {(self.height, self.width, 3)}")
         return self._draw(vertices, np.array(picture, np.uint8), opacity)
 
-    def _draw(self, vertices: FloatArray, picture: Picture, opacity: float) -> Picture:
+    def _draw(self, vertices: Float[Array, "vertices 3"], picture: Picture, opacity: float) -> Picture:
         if vertices.shape != self._normals.shape or not np.isfinite(vertices).all():
             raise ValueError(f"vertices {vertices.shape} must be finite numbers {self._normals.shape}")
         loops, camera = self._loops, self.camera

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multitalk.eval.drawing.camera import Camera, FloatArray
-from multitalk.eval.drawing.render import GROUNDS, Ground, IntArray, MeshRenderer
+from multitalk.eval.drawing.camera import Camera
+from multitalk.eval.drawing.render import GROUNDS, Ground, MeshRenderer
 from multitalk.eval.drawing.video import write_video
 from multitalk.manifests.media import Picture, Samples, read_frames
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Integer
 
 LABEL_HEIGHT = 40
 
 
 def head_frames(
-    vertices: FloatArray,
-    faces: IntArray,
-    template: FloatArray,
+    vertices: Float[Array, "frames vertices 3"],
+    faces: Integer[Array, "faces 3"],
+    template: Float[Array, "vertices 3"],
     size: int = 512,
     ground: Ground = "dark",
     colours: Picture | None = None,
@@ -52,9 +56,9 @@ def head_frames(
 
 def write_head_video(
     path: Path,
-    vertices: FloatArray,
-    faces: IntArray,
-    template: FloatArray,
+    vertices: Float[Array, "frames vertices 3"],
+    faces: Integer[Array, "faces 3"],
+    template: Float[Array, "vertices 3"],
     *,
     fps: float = 25.0,
     sound: Samples | None = None,
@@ -68,9 +72,9 @@ def write_head_video(
 
 def write_side_by_side(
     path: Path,
-    models: Mapping[str, FloatArray],
-    faces: IntArray,
-    template: FloatArray,
+    models: Mapping[str, Float[Array, "_ vertices 3"]],
+    faces: Integer[Array, "faces 3"],
+    template: Float[Array, "vertices 3"],
     *,
     real: Path | None = None,
     fps: float = 25.0,

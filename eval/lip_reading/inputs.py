@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.drawing.camera import Camera
-from multitalk.eval.drawing.render import IntArray, MeshRenderer
+from multitalk.eval.drawing.render import MeshRenderer
 from multitalk.eval.ground_truth import GroundTruth
 from multitalk.eval.lip_reading.lip_reading import MouthCrops, Version, file_version
 from multitalk.eval.lip_reading.mouth import MouthLandmarks, Topology, model_input, mouth_crops
@@ -17,11 +18,17 @@ from multitalk.eval.vertex_files import VertexFileError, find_vertex_files, read
 from multitalk.ground.units import FPS
 from multitalk.manifests.media import MediaError, frame_rate, read_frames
 
-Float32Array = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32, Integer
+
 RENDER_SIZE = 512
 
 
-def rendered_mouths(vertices: Float32Array, faces: IntArray, template: Float32Array) -> Float32Array:
+def rendered_mouths(
+    vertices: Float32[Array, "frames vertices 3"],
+    faces: Integer[Array, "faces 3"],
+    template: Float32[Array, "vertices 3"],
+) -> Float32[Array, "frames 88 88"]:
     """Render a head without pose and cut out its mouth; the landmarks are projected, not detected.
 
     Parameters
@@ -54,7 +61,10 @@ def rendered_mouths(vertices: Float32Array, faces: IntArray, template: Float32Ar
 
 
 def vertex_mouth_crops(
-    folder: Path, faces: IntArray, template: Float32Array, metres_per_unit: float = 1.0
+    folder: Path,
+    faces: Integer[Array, "faces 3"],
+    template: Float32[Array, "vertices 3"],
+    metres_per_unit: float = 1.0,
 ) -> MouthCrops:
     """Mouth pictures of a model's folder of vertex files.
 
@@ -65,7 +75,7 @@ def vertex_mouth_crops(
     """
     files = find_vertex_files(folder)
 
-    def crops(clip_id: str) -> Float32Array:
+    def crops(clip_id: str) -> Float32[Array, "frames 88 88"]:
         if clip_id not in files:
             raise LookupError(f"no prediction in {folder}")
         return rendered_mouths(read_vertices(files[clip_id].paths[0], metres_per_unit), faces, template)
@@ -73,10 +83,10 @@ def vertex_mouth_crops(
     return crops
 
 
-def true_mouth_crops(truth: GroundTruth, faces: IntArray) -> MouthCrops:
+def true_mouth_crops(truth: GroundTruth, faces: Integer[Array, "faces 3"]) -> MouthCrops:
     """Mouth pictures of the true motion, rendered: the ceiling of what any model could reach."""
 
-    def crops(clip_id: str) -> Float32Array:
+    def crops(clip_id: str) -> Float32[Array, "frames 88 88"]:
         clip = truth.load(clip_id)
         if clip.template is None:
             raise LookupError(f"{clip_id}: rendering needs a template")
@@ -101,7 +111,7 @@ def video_mouth_crops(
         MediaPipe's.
     """
 
-    def crops(clip_id: str) -> Float32Array:
+    def crops(clip_id: str) -> Float32[Array, "frames 88 88"]:
         path = video(clip_id)
         if abs(frame_rate(path) - FPS) > 0.01:
             raise MediaError(f"{path}: {frame_rate(path):.4g} frames a second; lips are read at {FPS:.0f}")

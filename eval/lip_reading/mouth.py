@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.drawing.camera import Camera
 
-FloatArray = npt.NDArray[np.floating]
-Float64Array = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Float32, Float64
+
 Picture = npt.NDArray[np.uint8]
 
 CROP, INPUT = 96, 88
@@ -56,13 +56,13 @@ _MOUTH: dict[Topology, tuple[int, ...]] = {
 class MouthLandmarks:
     """What is needed of a face's landmarks, in pixels; NaN in frames without a face."""
 
-    stable: Float64Array
+    stable: Float64[Array, "frames 5 2"]
     """(T, 5, 2) base of the nose and corners of the eyes."""
-    centre: Float64Array
+    centre: Float64[Array, "frames 2"]
     """(T, 2) middle of the mouth."""
 
     @classmethod
-    def of(cls, points: FloatArray, topology: Topology) -> MouthLandmarks:
+    def of(cls, points: Float[Array, "frames points 2"], topology: Topology) -> MouthLandmarks:
         """Take them from detected points.
 
         Parameters
@@ -78,7 +78,7 @@ class MouthLandmarks:
         )
 
     @classmethod
-    def of_mesh(cls, vertices: FloatArray, camera: Camera) -> MouthLandmarks:
+    def of_mesh(cls, vertices: Float[Array, "frames vertices 3"], camera: Camera) -> MouthLandmarks:
         """Project them from vertices (T, V, 3) metres, of FLAME (V = 5023) or with MediaPipe's 468 first."""
         topology: Topology = "flame" if vertices.shape[1] == 5023 else "mediapipe"
         chosen = [*_STABLE[topology], *_MOUTH[topology]]
@@ -119,18 +119,18 @@ def mouth_crops(frames: Iterable[Picture], landmarks: MouthLandmarks) -> Picture
     return np.stack(crops)
 
 
-def model_input(crops: Picture) -> Float32Array:
+def model_input(crops: Picture) -> Float32[Array, "frames 88 88"]:
     """Turn mouth pictures (T, 96, 96) into AV-HuBERT's video input: the middle (T, 88, 88), normalised."""
     margin = (CROP - INPUT) // 2
     middle = crops[:, margin : margin + INPUT, margin : margin + INPUT].astype(np.float32)
     return np.asarray((middle / 255 - MEAN) / STD, dtype=np.float32)
 
 
-def _grey(frame: Picture) -> Float64Array:
+def _grey(frame: Picture) -> Float64[Array, "height width"]:
     return np.asarray(frame @ np.array([0.299, 0.587, 0.114]))
 
 
-def _filled(points: Float64Array) -> Float64Array:
+def _filled(points: Float64[Array, "frames points 2"]) -> Float64[Array, "frames points 2"]:
     """Interpolate frames without a face linearly; before the first and after the last, repeat."""
     flat = points.reshape(len(points), -1)
     known = np.flatnonzero(np.isfinite(flat).all(axis=1))
@@ -138,14 +138,16 @@ def _filled(points: Float64Array) -> Float64Array:
     return np.stack(columns, axis=1).reshape(points.shape)
 
 
-def _smoothed(points: Float64Array) -> Float64Array:
+def _smoothed(points: Float64[Array, "frames points 2"]) -> Float64[Array, "frames points 2"]:
     """Mean of each frame and the eleven after it; the last eleven frames share the last full window."""
     window = min(WINDOW, len(points))
     means = np.lib.stride_tricks.sliding_window_view(points, window, axis=0).mean(axis=-1)
     return np.concatenate([means, np.repeat(means[-1:], window - 1, axis=0)])
 
 
-def _similarity(points: Float64Array, targets: Float64Array) -> tuple[complex, complex]:
+def _similarity(
+    points: Float64[Array, "points 2"], targets: Float64[Array, "points 2"]
+) -> tuple[complex, complex]:
     """Least-squares similarity as w = a z + b over complex numbers x + i y."""
     z, w = points @ (1, 1j), targets @ (1, 1j)
     z_mean, w_mean = z.mean(), w.mean()
@@ -153,7 +155,9 @@ def _similarity(points: Float64Array, targets: Float64Array) -> tuple[complex, c
     return complex(a), complex(w_mean - a * z_mean)
 
 
-def _crop(grey: Float64Array, transform: tuple[complex, complex], centre: Float64Array) -> Picture:
+def _crop(
+    grey: Float64[Array, "height width"], transform: tuple[complex, complex], centre: Float64[Array, " 2"]
+) -> Picture:
     """Sample the crop straight from the frame, bilinearly; outside the frame it is black."""
     a, b = transform
     middle = a * complex(*centre) + b
@@ -164,7 +168,9 @@ def _crop(grey: Float64Array, transform: tuple[complex, complex], centre: Float6
     return _bilinear(grey, source.real, source.imag)
 
 
-def _bilinear(grey: Float64Array, x: Float64Array, y: Float64Array) -> Picture:
+def _bilinear(
+    grey: Float64[Array, "height width"], x: Float64[Array, "rows columns"], y: Float64[Array, "rows columns"]
+) -> Picture:
     height, width = grey.shape
     padded = np.pad(grey, 1)
     # one pixel of black around; further out everything is that black
@@ -176,7 +182,7 @@ def _bilinear(grey: Float64Array, x: Float64Array, y: Float64Array) -> Picture:
     return np.asarray((1 - v) * upper + v * lower, dtype=np.uint8)
 
 
-def _scaled(grey: Float64Array) -> Picture:
+def _scaled(grey: Float64[Array, "height width"]) -> Picture:
     import cv2
 
     return np.asarray(cv2.resize(grey, (CROP, CROP), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ import numpy.typing as npt
 from multitalk.eval.ground_truth import GroundTruth, TrueClip
 from multitalk.eval.vertex_files import VertexFileError
 
-Float32Array = npt.NDArray[np.float32]
-Predict = Callable[[TrueClip], Float32Array]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32
+
+Predict = Callable[[TrueClip], npt.NDArray[np.float32]]
 Baseline = Literal["still", "mean", "shuffled"]
 BASELINES: dict[Baseline, str] = {
     "still": "the neutral face in every frame",
@@ -77,17 +79,17 @@ def _readable(truth: GroundTruth, clip_ids: Iterable[str]) -> Iterator[TrueClip]
             yield truth.load(clip_id)
 
 
-def _still(clip: TrueClip) -> Float32Array:
+def _still(clip: TrueClip) -> Float32[Array, "frames vertices 3"]:
     if clip.template is None:
         raise VertexFileError("the baseline 'still' needs a template")
     return _standing(clip.template, clip)
 
 
-def _standing(face: Float32Array, clip: TrueClip) -> Float32Array:
+def _standing(face: Float32[Array, "vertices 3"], clip: TrueClip) -> Float32[Array, "frames vertices 3"]:
     return np.repeat(face[None], len(clip.vertices), axis=0)
 
 
-def _mean_face(truth: GroundTruth) -> Float32Array:
+def _mean_face(truth: GroundTruth) -> Float32[Array, "vertices 3"]:
     """(V, 3) mean over all frames of all clips of the first one's mesh."""
     total: npt.NDArray[np.float64] | None = None
     frames = 0
@@ -117,14 +119,16 @@ def _rings(truth: GroundTruth) -> dict[str, list[str]]:
     return rings
 
 
-def _next_clip(truth: GroundTruth, ring: Iterable[str], clip: TrueClip) -> Float32Array:
+def _next_clip(
+    truth: GroundTruth, ring: Iterable[str], clip: TrueClip
+) -> Float32[Array, "frames vertices 3"]:
     for other in _readable(truth, ring):
         if other.vertices.shape[1:] == clip.vertices.shape[1:]:
             return other.vertices
     raise VertexFileError("the baseline 'shuffled' found no other clip that can be read")
 
 
-def _repeated(vertices: Float32Array, frames: int) -> Float32Array:
+def _repeated(vertices: Float32[Array, "frames vertices 3"], frames: int) -> Float32[Array, "_ vertices 3"]:
     """Play motion forth and back until it is long enough: a cut would jerk."""
     there_and_back = np.concatenate([vertices, vertices[-2:0:-1]]) if len(vertices) > 2 else vertices
     return there_and_back[np.arange(frames) % len(there_and_back)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,18 +16,20 @@ from multitalk.eval.motion.catalog import choose_metrics
 from multitalk.eval.motion.closures import Closures, read_closures
 from multitalk.eval.motion.generation import coverage_error, diversity, mean_estimate_error
 from multitalk.eval.motion.lip_trajectory import lip_displacement
-from multitalk.eval.motion.metric import FloatArray, IdArray, Metric, MotionPair, gather
+from multitalk.eval.motion.metric import Metric, MotionPair, gather
 from multitalk.eval.motion.pooling import ClipScore
 from multitalk.eval.motion.regions import FaceRegions, regions_for
 from multitalk.eval.settings import MotionEvaluationSettings
 from multitalk.eval.vertex_files import (
-    Float32Array,
     VertexFile,
     VertexFileError,
     find_vertex_files,
     read_vertices,
 )
 from multitalk.manifests.media import MediaError, read_sound
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Float32, Integer
 
 TRUTH = "ground truth"
 
@@ -79,13 +82,13 @@ class EvaluationSetup:
     truth: GroundTruth
     files: dict[str, dict[str, VertexFile]]
     """Of each model, by clip."""
-    samples_of: Mapping[str, Callable[[TrueClip], list[Float32Array]]]
+    samples_of: Mapping[str, Callable[[TrueClip], list[Float32[Array, "frames vertices 3"]]]]
     """Of each model, what it predicts for a clip: samples (T, V, 3), metres."""
     regions: FaceRegions
     metrics: tuple[Metric, ...]
     unmeasured: dict[str, str]
     """Why each other metric can not be."""
-    template: FloatArray | None
+    template: Float[Array, "vertices 3"] | None
     """Of all clips; None takes each clip's own."""
     closures: Closures
     settings: MotionEvaluationSettings
@@ -165,19 +168,21 @@ class EvaluationSetup:
 
 def _read_samples(
     files: Mapping[str, VertexFile], metres_per_unit: float, clip: TrueClip
-) -> list[Float32Array]:
+) -> list[Float32[Array, "frames vertices 3"]]:
     if clip.clip_id not in files:
         raise VertexFileError("no prediction")
     return [read_vertices(path, metres_per_unit) for path in files[clip.clip_id].paths]
 
 
-def _single_sample(predict: Predict, clip: TrueClip) -> list[Float32Array]:
+def _single_sample(predict: Predict, clip: TrueClip) -> list[Float32[Array, "frames vertices 3"]]:
     return [predict(clip)]
 
 
 def fit_lengths(
-    true: Float32Array, samples: Sequence[Float32Array], tolerance: int
-) -> tuple[Float32Array, list[Float32Array], bool]:
+    true: Float32[Array, "frames vertices 3"],
+    samples: Sequence[Float32[Array, "_ vertices 3"]],
+    tolerance: int,
+) -> tuple[Float32[Array, "_ vertices 3"], list[Float32[Array, "frames vertices 3"]], bool]:
     """Cut sequences to the shortest one, and say whether any was.
 
     Raises
@@ -207,14 +212,18 @@ def nothing_measured(reasons: Sequence[str]) -> str:
     return f"not one clip could be measured ({'; '.join(reasons[:3]) or 'the ground truth has no clips'})"
 
 
-def _speech(clip: TrueClip, lips: IdArray) -> LoudnessAndLips | None:
+def _speech(clip: TrueClip, lips: Integer[Array, " lips"]) -> LoudnessAndLips | None:
     if clip.sound is None:
         return None
     loudness = float(np.sqrt(np.mean(read_sound(clip.sound).astype(np.float64) ** 2)))
     return LoudnessAndLips(loudness, lip_displacement(gather(clip.vertices, lips)), clip.source)
 
 
-def _of_samples(true: FloatArray, samples: Sequence[FloatArray], lips: IdArray) -> dict[str, float]:
+def _of_samples(
+    true: Float[Array, "frames vertices 3"],
+    samples: Sequence[Float[Array, "frames vertices 3"]],
+    lips: Integer[Array, " lips"],
+) -> dict[str, float]:
     drawn = np.stack(samples)
     return {
         "mean_estimate_error": mean_estimate_error(true, drawn, lips),

@@ -7,12 +7,16 @@ MultiTalk's and CodeTalker's "x 1e-4 mm" are square metres. Every variant here h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.motion.loops.vertex_loops import largest_squared_distance
-from multitalk.eval.motion.metric import FloatArray, Metric, MotionPair
+from multitalk.eval.motion.metric import Metric, MotionPair
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float
 
 MM = 1000.0
 
@@ -53,26 +57,26 @@ def lip_vertex_error_squared(
     return float(largest_squared_distance(true, predicted, ids).mean())
 
 
-def vertex_error(pair: MotionPair) -> FloatArray:
+def vertex_error(pair: MotionPair) -> Float[Array, " frames"]:
     """(T,) mean distance over all vertices, metres."""
     return pair.distances[0]
 
 
-def squared_vertex_error(pair: MotionPair) -> FloatArray:
+def squared_vertex_error(pair: MotionPair) -> Float[Array, " frames"]:
     """(T,) mean squared distance over all vertices, square metres."""
     return pair.distances[1]
 
 
-def mouth_extent_difference(pair: MotionPair) -> FloatArray:
+def mouth_extent_difference(pair: MotionPair) -> Float[Array, " frames"]:
     """(T,) absolute difference of the lips' vertical extents, metres."""
     heights = [lips[:, 1].max(axis=1) - lips[:, 1].min(axis=1) for lips in pair.lips]
     return np.asarray(np.abs(heights[0] - heights[1]))
 
 
-def inner_lip_gap_difference(pair: MotionPair) -> FloatArray:
+def inner_lip_gap_difference(pair: MotionPair) -> Float[Array, " frames"]:
     """(T,) absolute difference of the inner-lip gaps, metres."""
     ground_truth, prediction = pair.inner_lip_gap
-    return np.abs(ground_truth - prediction)
+    return np.asarray(np.abs(ground_truth - prediction))
 
 
 def jitter(pair: MotionPair) -> float:

@@ -7,14 +7,17 @@ coordinates) and in what becomes of the sign.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 
 from multitalk.eval.motion.loops.vertex_loops import spread_of_offsets, spread_of_squared_offsets
 from multitalk.eval.motion.metric import Metric, MotionPair
 
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float64
+
 MM = 1000.0
-Float64Array = npt.NDArray[np.float64]
 
 
 def fdd_signed(pair: MotionPair) -> float:
@@ -61,7 +64,7 @@ def fdd_coordinate_sum(pair: MotionPair) -> float:
     return float(np.abs(ground_truth - prediction).mean())
 
 
-def _squared_dynamics_difference(pair: MotionPair) -> Float64Array:
+def _squared_dynamics_difference(pair: MotionPair) -> Float64[Array, " upper"]:
     ground_truth, prediction = pair.upper_face_dynamics
     return ground_truth - prediction
 

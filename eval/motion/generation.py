@@ -14,8 +14,6 @@ from multitalk.eval.motion.distances import lip_vertex_error_squared
 if TYPE_CHECKING:
     from multitalk.ground.arrays import Array, Float, Integer
 
-IdArray = npt.NDArray[np.integer]
-
 
 def mean_estimate_error(
     ground_truth: Float[Array, "frames vertices 3"],
@@ -80,7 +78,7 @@ def diversity(samples: Float[Array, "samples ..."]) -> float:
     return float(np.mean(distances))
 
 
-def codebook_perplexity(codes: IdArray, codebook_size: int) -> float:
+def codebook_perplexity(codes: Integer[Array, " ..."], codebook_size: int) -> float:
     """Exponential of the entropy of code use: `codebook_size` when all are used alike, 1 when only one is.
 
     Parameters
@@ -95,12 +93,12 @@ def codebook_perplexity(codes: IdArray, codebook_size: int) -> float:
     return float(np.exp(-(used * np.log(used)).sum()))
 
 
-def codebook_usage(codes: IdArray, codebook_size: int) -> float:
+def codebook_usage(codes: Integer[Array, " ..."], codebook_size: int) -> float:
     """Share of the codebook that occurs at all, 0..1; parameters as `codebook_perplexity`."""
     return float((_shares(codes, codebook_size) > 0).mean())
 
 
-def _shares(codes: IdArray, codebook_size: int) -> npt.NDArray[np.float64]:
+def _shares(codes: Integer[Array, " ..."], codebook_size: int) -> npt.NDArray[np.float64]:
     flat = np.asarray(codes).reshape(-1)
     if flat.size == 0 or flat.min() < 0 or flat.max() >= codebook_size:
         raise ValueError(f"codes must be 0..{codebook_size - 1} and at least one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,9 @@ from multitalk.eval.motion.loops.alignment import warping_path
 from multitalk.eval.motion.loops.vertex_loops import squared_distances_between_frames
 from multitalk.eval.motion.metric import Metric, MotionPair
 
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Bool, Float64
+
 
 MM = 1000.0
 CLOSED_GAP = 0.002
@@ -101,7 +102,7 @@ def lip_displacement(lips: npt.NDArray[np.floating]) -> float:
 
 
 def speech_lip_correlation(
-    loudness: Float64Array, displacement: Float64Array, identities: Sequence[str]
+    loudness: Float64[Array, " clips"], displacement: Float64[Array, " clips"], identities: Sequence[str]
 ) -> float:
     """SLCC: over clips, correlation of how loud the speech and how large the lips' movement is.
 
@@ -122,7 +123,7 @@ def speech_lip_correlation(
     float
         -1..1; NaN with fewer than two usable clips.
     """
-    scores: list[tuple[Float64Array, Float64Array]] = []
+    scores: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = []
     names = np.array(identities)
     for name in sorted(set(identities)):
         chosen = (names == name) & np.isfinite(loudness) & np.isfinite(displacement)
@@ -139,7 +140,7 @@ def speech_lip_correlation(
     return pearson(np.concatenate([s[0] for s in scores]), np.concatenate([s[1] for s in scores]))
 
 
-def pearson(a: Float64Array, b: Float64Array) -> float:
+def pearson(a: Float64[Array, " values"], b: Float64[Array, " values"]) -> float:
     """Pearson correlation of two series; NaN where one of them does not vary."""
     a, b = a - a[0], b - b[0]  # what does not vary is now zero, whatever its mean is rounded to
     a, b = a - a.mean(), b - b.mean()
@@ -147,7 +148,7 @@ def pearson(a: Float64Array, b: Float64Array) -> float:
     return float((a * b).sum()) / norm if norm > 0 else float("nan")
 
 
-def _extremes(gap: Float64Array) -> list[tuple[int, int]]:
+def _extremes(gap: Float64[Array, " frames"]) -> list[tuple[int, int]]:
     """Frame and kind (1 maximum, -1 minimum) of each turn of a curve; a plateau counts at its first frame."""
     signs = np.sign(np.diff(gap))
     moving = np.flatnonzero(signs)
@@ -156,7 +157,7 @@ def _extremes(gap: Float64Array) -> list[tuple[int, int]]:
 
 
 def _extreme_offsets(
-    true: list[tuple[int, int]], predicted: list[tuple[int, int]], warped: Float64Array
+    true: list[tuple[int, int]], predicted: list[tuple[int, int]], warped: Float64[Array, " frames"]
 ) -> list[float]:
     offsets = []
     for k, (frame, kind) in enumerate(true):
@@ -169,7 +170,7 @@ def _extreme_offsets(
     return offsets
 
 
-def _closure_runs(closed: BoolArray) -> list[tuple[int, int]]:
+def _closure_runs(closed: Bool[Array, " frames"]) -> list[tuple[int, int]]:
     if closed.all():
         return []
     edges = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]]).astype(np.int8)))

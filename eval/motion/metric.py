@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,10 @@ from multitalk.eval.motion.loops.vertex_loops import (
 )
 from multitalk.eval.motion.regions import FaceRegions
 
-FloatArray = npt.NDArray[np.floating]
-Float64Array = npt.NDArray[np.float64]
-IdArray = npt.NDArray[np.integer]
-Spread = Callable[[FloatArray, IdArray, FloatArray], Float64Array]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float, Float64, Integer
+
+Spread = Callable[[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.float64]]
 """Of a sequence's vertices about their origins, as `multitalk.eval.motion.loops.vertex_loops.spread_of_offsets`."""
 
 
@@ -76,10 +76,10 @@ class MotionPair:
 
     def __init__(
         self,
-        ground_truth: FloatArray,
-        prediction: FloatArray,
+        ground_truth: Float[Array, "frames vertices 3"],
+        prediction: Float[Array, "frames vertices 3"],
         regions: FaceRegions,
-        template: FloatArray | None = None,
+        template: Float[Array, "vertices 3"] | None = None,
         fps: float = 25.0,
         closures: Sequence[tuple[int, int]] | None = None,
     ) -> None:
@@ -106,29 +106,29 @@ class MotionPair:
         return len(self.ground_truth)
 
     @computed_once
-    def lips(self) -> tuple[FloatArray, FloatArray]:
+    def lips(self) -> tuple[Float[Array, "frames 3 lips"], Float[Array, "frames 3 lips"]]:
         """(T, 3, L) lip vertices of ground truth and prediction, metres."""
         ids = self.regions.lips.vertices
         return gather(self.ground_truth, ids), gather(self.prediction, ids)
 
     @property
-    def upper_face(self) -> IdArray:
+    def upper_face(self) -> Integer[Array, " upper"]:
         """(U,) ids of the upper-face vertices."""
         if self.regions.upper_face is None:
             raise ValueError("these regions have no upper face")
         return self.regions.upper_face.vertices
 
     @computed_once
-    def upper_face_sequences(self) -> tuple[FloatArray, FloatArray]:
+    def upper_face_sequences(self) -> tuple[Float[Array, "frames 3 upper"], Float[Array, "frames 3 upper"]]:
         """(T, 3, U) upper-face vertices of ground truth and prediction, metres."""
         return gather(self.ground_truth, self.upper_face), gather(self.prediction, self.upper_face)
 
     @computed_once
-    def upper_face_dynamics(self) -> tuple[Float64Array, Float64Array]:
+    def upper_face_dynamics(self) -> tuple[Float64[Array, " upper"], Float64[Array, " upper"]]:
         """(U,) spread over time of the squared offset from the template, of both, square metres."""
         return self.about_template(spread_of_squared_offsets)
 
-    def about_template(self, spread: Spread) -> tuple[Float64Array, Float64Array]:
+    def about_template(self, spread: Spread) -> tuple[Float64[Array, " upper"], Float64[Array, " upper"]]:
         """(U,) spread over time of the upper-face vertices about the template, of both."""
         if self.template is None:
             raise ValueError("this needs a template")
@@ -138,12 +138,12 @@ class MotionPair:
         )
 
     @computed_once
-    def lip_squared_error(self) -> Float64Array:
+    def lip_squared_error(self) -> Float64[Array, " frames"]:
         """(T,) largest squared distance over the lip vertices, square metres."""
         return largest_squared_distance(self.ground_truth, self.prediction, self.regions.lips.vertices)
 
     @computed_once
-    def distances(self) -> tuple[Float64Array, Float64Array]:
+    def distances(self) -> tuple[Float64[Array, " frames"], Float64[Array, " frames"]]:
         """(T,) mean distance and (T,) mean squared distance over all vertices, metres and square metres."""
         return mean_distances(self.ground_truth, self.prediction)
 
@@ -156,7 +156,7 @@ class MotionPair:
         return mean_acceleration(self.ground_truth), mean_acceleration(self.prediction)
 
     @computed_once
-    def inner_lip_gap(self) -> tuple[FloatArray, FloatArray]:
+    def inner_lip_gap(self) -> tuple[Float[Array, " frames"], Float[Array, " frames"]]:
         """(T,) distance of the two inner-lip centres in ground truth and prediction, metres."""
         if self.regions.inner_lips is None:
             raise ValueError("these regions have no inner lips")
@@ -168,7 +168,9 @@ class MotionPair:
         return gaps[0], gaps[1]
 
 
-def gather(vertices: FloatArray, ids: IdArray) -> FloatArray:
+def gather(
+    vertices: Float[Array, "frames vertices 3"], ids: Integer[Array, " ids"]
+) -> Float[Array, "frames 3 ids"]:
     """Copy some vertices out of (T, V, 3), coordinates first: (T, 3, N).
 
     Single numbers are copied several times as fast as groups of three, and with all x, all y and all z
@@ -192,7 +194,7 @@ class Metric:
     source: str
     """Who defines or prints it so."""
     better: Literal["lower", "higher", "zero", "one"]
-    measure: Callable[[MotionPair], FloatArray | float]
+    measure: Callable[[MotionPair], Float[Array, " frames"] | float]
     """Gives (T,) values a frame, or one number for the clip, in SI units."""
     needs: tuple[Needs, ...] = ()
     scale: float = 1.0

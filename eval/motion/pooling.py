@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.eval.motion.metric import Metric
 
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Bool, Float64
+
 Pooling = Literal["frame", "clip", "language"]
 
 
@@ -74,14 +75,14 @@ class Bootstrap:
     confidence: float = 0.95
     seed: int = 0
 
-    def weights(self, sources: Sequence[str]) -> Float64Array:
+    def weights(self, sources: Sequence[str]) -> Float64[Array, "draws clips"]:
         """(draws, N) how often each of N clips is in each draw of as many sources as there are."""
         _, index = np.unique(np.asarray(sources), return_inverse=True)
         count = int(index.max()) + 1
         drawn = np.random.default_rng(self.seed).multinomial(count, np.full(count, 1 / count), self.draws)
         return np.asarray(drawn[:, index], dtype=np.float64)
 
-    def interval(self, values: Float64Array, sources: Sequence[str]) -> tuple[float, float]:
+    def interval(self, values: Float64[Array, " draws"], sources: Sequence[str]) -> tuple[float, float]:
         """Bounds of the draws' values; NaN where a single source leaves nothing to draw from."""
         usable = values[np.isfinite(values)]
         if len(set(sources)) < 2 or len(usable) == 0:
@@ -117,13 +118,15 @@ def paired_tests(
     return [replace(test, adjusted=p) for test, p in zip(tests, adjusted, strict=True)]
 
 
-def _means_of(scores: Sequence[ClipScore], metrics: Sequence[Metric]) -> Float64Array:
+def _means_of(scores: Sequence[ClipScore], metrics: Sequence[Metric]) -> Float64[Array, "clips metrics"]:
     """(N, M) means of N clips by M metrics; NaN where undefined."""
     means = [[s.means.get(metric.name, np.nan) for metric in metrics] for s in scores]
     return np.array(means, dtype=np.float64).reshape(len(scores), len(metrics))
 
 
-def _usable_alike(means: Float64Array, metrics: Sequence[Metric]) -> Iterator[tuple[BoolArray, list[Metric]]]:
+def _usable_alike(
+    means: Float64[Array, "clips metrics"], metrics: Sequence[Metric]
+) -> Iterator[tuple[Bool[Array, " clips"], list[Metric]]]:
     """Metrics that are defined on the same clips, (N,) and together: what is drawn of clips serves all of them."""
     defined = np.isfinite(means).T
     together: dict[bytes, list[int]] = {}
@@ -148,7 +151,7 @@ def _figure(
     metric: Metric,
     group: str,
     pooling: Pooling,
-    draws: Float64Array,
+    draws: Float64[Array, "draws clips"],
     bootstrap: Bootstrap,
 ) -> Figure:
     means = np.array([s.means[metric.name] for s in scores])
@@ -165,19 +168,27 @@ def _figure(
     return Figure(metric.name, group, pooling, float(value[0]), low, high, len(scores), int(frames.sum()))
 
 
-def _finish(metric: Metric, means: Float64Array) -> Float64Array:
+def _finish(metric: Metric, means: Float64[Array, " ..."]) -> Float64[Array, " ..."]:
     return np.asarray((np.sqrt(means) if metric.root else means) * metric.scale, dtype=np.float64)
 
 
-def _ratio(weights: Float64Array, values: Float64Array, frames: Float64Array | None = None) -> Float64Array:
+def _ratio(
+    weights: Float64[Array, "draws clips"],
+    values: Float64[Array, " clips"],
+    frames: Float64[Array, " clips"] | None = None,
+) -> Float64[Array, " draws"]:
     """(draws,) means weighted by draws and frames; NaN where a draw has no weight."""
     each = np.ones_like(values) if frames is None else frames
     sums, totals = weights @ (each * values), weights @ each
-    means: Float64Array = np.divide(sums, totals, out=np.full(len(totals), np.nan), where=totals > 0)
+    means: npt.NDArray[np.float64] = np.divide(
+        sums, totals, out=np.full(len(totals), np.nan), where=totals > 0
+    )
     return means
 
 
-def _language_means(weights: Float64Array, values: Float64Array, languages: Sequence[str]) -> Float64Array:
+def _language_means(
+    weights: Float64[Array, "draws clips"], values: Float64[Array, " clips"], languages: Sequence[str]
+) -> Float64[Array, " draws"]:
     """(draws,) mean of the languages' means; a language that a draw lacks is left out of its mean."""
     names = np.asarray(languages)
     columns = [_ratio(weights[:, names == name], values[names == name]) for name in sorted(set(languages))]
@@ -210,7 +221,9 @@ def _compare(
     return [tests[metric.name] for metric in metrics if metric.name in tests]
 
 
-def _test(metric: str, a: str, b: str, difference: Float64Array, interval: tuple[float, float]) -> PairedTest:
+def _test(
+    metric: str, a: str, b: str, difference: Float64[Array, " clips"], interval: tuple[float, float]
+) -> PairedTest:
     from scipy.stats import wilcoxon
 
     p_value = float(wilcoxon(difference).pvalue) if np.any(difference) else 1.0

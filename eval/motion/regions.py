@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from multitalk.fit_flame.landmarks.lips import (
     FLAME_VERTICES,
@@ -29,8 +28,8 @@ from multitalk.ground.untrusted.pickles import load_arrays
 
 if TYPE_CHECKING:
     from multitalk.fit_flame.heads.head_model import HeadModel
+    from multitalk.ground.arrays import Array, Int64
 
-IntArray = npt.NDArray[np.int64]
 
 MAX_REGIONS_BYTES = 64 * 1024 * 1024
 
@@ -44,7 +43,7 @@ class VertexRegion:
     """A named set of vertices, with each vertex once: a duplicate would weigh double in every mean."""
 
     name: str
-    vertices: IntArray
+    vertices: Int64[Array, " ids"]
     """(N,) ids, sorted."""
     source: str
 

@@ -1,6 +1,9 @@
 """One clip as every model sees it: its error over time as a plot, and the heads side by side as a video."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multitalk.eval.drawing.error_plot import plot_clip
 from multitalk.eval.drawing.talking_video import write_side_by_side
@@ -8,13 +11,16 @@ from multitalk.eval.ground_truth import GroundTruth, TrueClip, read_template
 from multitalk.eval.motion.clip_measures import fit_lengths
 from multitalk.eval.motion.metric import MotionPair
 from multitalk.eval.motion.regions import regions_for
-from multitalk.eval.vertex_files import Float32Array, find_vertex_files, read_vertices
+from multitalk.eval.vertex_files import find_vertex_files, read_vertices
 from multitalk.flows.evaluating.motion import ground_truth, release_head_model
 from multitalk.flows.modelling.head_models import CANONICAL, load_head_model
 from multitalk.flows.modelling.settings import EvaluateSettings
 from multitalk.ground.settings import SettingsError
 from multitalk.manifests.media import read_sound
 from multitalk.manifests.paths import clip_path
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32
 
 
 def plot_errors(settings: EvaluateSettings, clip_id: str, out: Path) -> None:
@@ -83,14 +89,14 @@ def write_comparison(settings: EvaluateSettings, clip_id: str, out: Path) -> int
     )
 
 
-def _template(settings: EvaluateSettings) -> Float32Array:
+def _template(settings: EvaluateSettings) -> Float32[Array, "vertices 3"]:
     assert settings.measures.template is not None
     return read_template(settings.measures.template, settings.measures.metres_per_unit)
 
 
 def _clip(
     truth: GroundTruth, settings: EvaluateSettings, clip_id: str
-) -> tuple[TrueClip, dict[str, Float32Array]]:
+) -> tuple[TrueClip, dict[str, Float32[Array, "frames vertices 3"]]]:
     if clip_id not in truth.clip_ids:
         raise SettingsError(f"{clip_id}: the ground truth has no such clip")
     predicted = {}

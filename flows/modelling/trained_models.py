@@ -1,8 +1,10 @@
 """Training and using models: what a command or a flow has to bring together for it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from multitalk.assets.fetch import require
 from multitalk.fit_flame.heads.anny import NAME as ANNY
@@ -13,13 +15,16 @@ from multitalk.flows.modelling.settings import TrainSettings
 from multitalk.flows.modelling.stored_heads import model_of, only_model
 from multitalk.flows.running.devices import check_device
 from multitalk.ground.settings import validated
-from multitalk.training.model.audio_encoder import AudioEncoder, FloatArray, load_audio_encoder
+from multitalk.training.model.audio_encoder import AudioEncoder, load_audio_encoder
 from multitalk.training.presets import prior_preset, talker_preset
 from multitalk.training.run.lightning_run import Progress, TrainedModel
 from multitalk.training.run.loop import train_prior, train_talker
 from multitalk.training.run_settings import AudioSettings, PriorRun, TalkerRun
 from multitalk.training.settings import AudioEncoderError
 from multitalk.training.talk import Spoken, TalkError, TalkSettings, talk, write_spoken
+
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Float32
 
 Kind = Literal["prior", "talker"]
 EncoderKind = Literal["whisper", "wav2vec2"]
@@ -171,7 +176,9 @@ def _write_for_engine(spoken: Spoken, model: HeadModel, place: Path) -> None:
     write_motion(*with_weights(spoken.motion, model, arkit), place, LAYOUT_OF[place.suffix])
 
 
-def _write_video(audio: Path, vertices: FloatArray, model: HeadModel, place: Path) -> None:
+def _write_video(
+    audio: Path, vertices: Float32[Array, "frames vertices 3"], model: HeadModel, place: Path
+) -> None:
     from multitalk.eval.drawing.talking_video import write_head_video
     from multitalk.ground.units import FPS
     from multitalk.manifests.media import read_sound

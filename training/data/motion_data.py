@@ -21,8 +21,6 @@ from multitalk.training.model.audio_encoder import SAMPLES_PER_FRAME, AudioEncod
 if TYPE_CHECKING:
     from multitalk.ground.arrays import Array, Float32
 
-FloatArray = npt.NDArray[np.float32]
-
 
 class MotionBatch(NamedTuple):
     """Windows of B clips, T frames each."""
@@ -37,7 +35,7 @@ class MotionBatch(NamedTuple):
     """(B, 2 T, A) float32 audio features, (B, S) samples at 16 kHz, or (B, 0) for a prior."""
 
 
-Sound = Callable[[int, int, int], FloatArray]
+Sound = Callable[[int, int, int], npt.NDArray[np.float32]]
 """Sound of a clip's window: clip, first frame, frames -> array whose first axis is time."""
 
 
@@ -82,7 +80,7 @@ class Samples:
     root: Path
     packed: PackedMotion
 
-    def __call__(self, clip: int, begin: int, frames: int) -> Float32[Array, ...]:
+    def __call__(self, clip: int, begin: int, frames: int) -> Float32[Array, " samples"]:
         """Read samples (640 frames,) of a window; silence where the file ends early."""
         audio = read_speech(self.wav(clip))[begin * SAMPLES_PER_FRAME :][: frames * SAMPLES_PER_FRAME]
         return np.pad(audio, (0, frames * SAMPLES_PER_FRAME - len(audio)))
@@ -101,10 +99,10 @@ class CachedFeatures:
     directory: Path
     packed: PackedMotion
 
-    def __call__(self, clip: int, begin: int, frames: int) -> Float32[Array, ...]:
+    def __call__(self, clip: int, begin: int, frames: int) -> Float32[Array, "tokens width"]:
         """Features (2 frames, A) of a window."""
         features = np.load(self.path(clip), mmap_mode="r")
-        window: FloatArray = features[2 * begin : 2 * (begin + frames)].astype(np.float32)
+        window: npt.NDArray[np.float32] = features[2 * begin : 2 * (begin + frames)].astype(np.float32)
         return window
 
     def path(self, clip: int) -> Path:

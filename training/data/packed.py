@@ -31,8 +31,6 @@ _COLUMNS = ["clip_id", "video_id", "language", "frame_count", "duration_sec"]
 _COLUMNS += ["head_model", "created_at", "clip_sha256"]
 _CHECKS = ["status", "accepted", "motion_path", "person_id"]
 
-FloatArray = npt.NDArray[np.float32]
-
 
 class NoTrainingDataError(ValueError):
     """A dataset has no clips to train on, or clips that do not go together."""
@@ -44,7 +42,7 @@ class PackedMotion:
 
     directory: Path
     """Where the arrays lie."""
-    motion: FloatArray
+    motion: Float32[Array, "frames values"]
     """(M, F) expression, then jaw, of all clips one after the other."""
     start: npt.NDArray[np.int64]
     """(N,) row of each clip's first frame."""
@@ -198,7 +196,7 @@ def _pack(root: Path, clips: pa.Table, directory: Path) -> None:
         np.save(directory / f"{name}.npy", array)
 
 
-def _motion_values(root: Path, clips: pa.Table) -> Iterator[FloatArray]:
+def _motion_values(root: Path, clips: pa.Table) -> Iterator[Float32[Array, "frames values"]]:
     """Expression and jaw (T, F) of each row of `clips`, which come video by video."""
     from multitalk.manifests.paths import motion_path
     from multitalk.manifests.tables import naming_damage, open_file
@@ -218,8 +216,8 @@ def _motion_values(root: Path, clips: pa.Table) -> Iterator[FloatArray]:
         yield np.concatenate([_frames(file[name][row_of[clip]]) for name in ("expression", "jaw")], 1)
 
 
-def _frames(cell: Any) -> FloatArray:
+def _frames(cell: Any) -> Float32[Array, "frames values"]:
     """Make an array (T, D) of a Parquet cell of T lists of D numbers."""
     rows = cell.values
-    values: FloatArray = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1)
+    values: npt.NDArray[np.float32] = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1)
     return values

@@ -10,13 +10,15 @@ Shapes: N clips.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from multitalk.training.run_settings import DataSettings
 
-IntArray = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from multitalk.ground.arrays import Array, Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,9 @@ class BatchWindows:
 class Sampler:
     """Plans epochs over N clips."""
 
-    clips: IntArray
+    clips: Int64[Array, " clips"]
     """(N,) indices that the batches speak of."""
-    lengths: IntArray
+    lengths: Int64[Array, " clips"]
     """(N,) frames."""
     languages: npt.NDArray[np.str_]
     """(N,) languages, for balance."""
@@ -59,7 +61,7 @@ class Sampler:
         batches = [self._windows(group, random) for group in self._groups(drawn[order], lengths[order])]
         return [batches[i] for i in random.permutation(len(batches))]
 
-    def _drawn(self, number: int) -> IntArray:
+    def _drawn(self, number: int) -> Int64[Array, " drawn"]:
         """N places in `clips`, languages in balance, each language's clips in turn over the epochs."""
         names, counts = np.unique(self.languages, return_counts=True)
         shares = counts ** (1.0 - self.settings.language_balance)
@@ -73,7 +75,9 @@ class Sampler:
                 drawn.append(shuffled[wanted[wanted // len(places) == deal] % len(places)])
         return np.concatenate(drawn)
 
-    def _groups(self, drawn: IntArray, lengths: IntArray) -> list[IntArray]:
+    def _groups(
+        self, drawn: Int64[Array, " drawn"], lengths: Int64[Array, " drawn"]
+    ) -> list[Int64[Array, " group"]]:
         """Batches of `drawn`, which is in order of length."""
         size = self.settings.batch_size
         full, leftovers = [], []
@@ -86,7 +90,7 @@ class Sampler:
         rest = np.concatenate(leftovers)
         return full + [rest[i : i + size] for i in range(0, len(rest), size)]
 
-    def _windows(self, group: IntArray, random: np.random.Generator) -> BatchWindows:
+    def _windows(self, group: Int64[Array, " group"], random: np.random.Generator) -> BatchWindows:
         frames = int(min(self.lengths[group].min(), self.settings.max_frames))
         begins = random.integers(0, self.lengths[group] - frames + 1)
         return BatchWindows(tuple(self.clips[group].tolist()), tuple(begins.tolist()), frames)

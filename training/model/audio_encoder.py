@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from multitalk.ground.arrays import Array, Float32
 
 SAMPLES_PER_FRAME = AUDIO_RATE // 25
-FloatArray = npt.NDArray[np.float32]
 
 
 class AudioEncoder(Protocol):
@@ -88,13 +87,13 @@ class WhisperEncoder:
             rows.append(encoded[2 * margin // SAMPLES_PER_FRAME :][:length])
         return np.concatenate(rows) if rows else np.zeros((0, self.width), np.float32)
 
-    def _encode(self, audio: FloatArray) -> FloatArray:
+    def _encode(self, audio: Float32[Array, " samples"]) -> Float32[Array, "tokens width"]:
         """Features (L, width) at 50 Hz; the silence that fills Whisper's 30 s in training is left away."""
         import ctranslate2
 
         mel = np.ascontiguousarray(self._extract(audio, padding=0)[None, :, :3000], np.float32)
         encoded = self._model.encode(ctranslate2.StorageView.from_array(mel))
-        features: FloatArray = np.array(encoded, np.float32)[0]
+        features: npt.NDArray[np.float32] = np.array(encoded, np.float32)[0]
         return features
 
 
@@ -148,7 +147,7 @@ class Wav2Vec2Encoder:
                 (tokens,) = self.model([sound], [frames])
             else:
                 tokens = self.model.below(sound, frames, self._layers)
-            features: FloatArray = tokens[: 2 * frames].cpu().numpy()
+            features: npt.NDArray[np.float32] = tokens[: 2 * frames].cpu().numpy()
         return features
 
 
