@@ -92,7 +92,7 @@ class MeshRenderer:
         self._depth = np.zeros((height * len(self._rows), width), np.float32)
         self._owner = np.zeros(self._depth.shape, np.int32)
 
-    def render(self, vertices: Float[Array, "vertices 3"]) -> Picture:
+    def render(self, vertices: Float[Array, " ..."]) -> Picture:
         """Draw one mesh.
 
         Parameters
@@ -112,9 +112,7 @@ class MeshRenderer:
         """
         return self._draw(vertices, self._ground.copy(), 1.0)
 
-    def render_over(
-        self, vertices: Float[Array, "vertices 3"], picture: Picture, opacity: float = 0.8
-    ) -> Picture:
+    def render_over(self, vertices: Float[Array, " ..."], picture: Picture, opacity: float = 0.8) -> Picture:
         """Draw one mesh over a picture of the same size.
 
         Parameters
@@ -135,7 +133,7 @@ class MeshRenderer:
             raise ValueError(f"picture {picture.shape} must be {(self.height, self.width, 3)}")
         return self._draw(vertices, np.array(picture, np.uint8), opacity)
 
-    def _draw(self, vertices: Float[Array, "vertices 3"], picture: Picture, opacity: float) -> Picture:
+    def _draw(self, vertices: Float[Array, " ..."], picture: Picture, opacity: float) -> Picture:
         if vertices.shape != self._normals.shape or not np.isfinite(vertices).all():
             raise ValueError(f"vertices {vertices.shape} must be finite numbers {self._normals.shape}")
         loops, camera = self._loops, self.camera

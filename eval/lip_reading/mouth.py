@@ -130,7 +130,7 @@ def _grey(frame: Picture) -> Float64[Array, "height width"]:
     return np.asarray(frame @ np.array([0.299, 0.587, 0.114]))
 
 
-def _filled(points: Float64[Array, "frames points 2"]) -> Float64[Array, "frames points 2"]:
+def _filled(points: Float64[Array, "frames ..."]) -> Float64[Array, "frames ..."]:
     """Interpolate frames without a face linearly; before the first and after the last, repeat."""
     flat = points.reshape(len(points), -1)
     known = np.flatnonzero(np.isfinite(flat).all(axis=1))
@@ -138,7 +138,7 @@ def _filled(points: Float64[Array, "frames points 2"]) -> Float64[Array, "frames
     return np.stack(columns, axis=1).reshape(points.shape)
 
 
-def _smoothed(points: Float64[Array, "frames points 2"]) -> Float64[Array, "frames points 2"]:
+def _smoothed(points: Float64[Array, "frames ..."]) -> Float64[Array, "frames ..."]:
     """Mean of each frame and the eleven after it; the last eleven frames share the last full window."""
     window = min(WINDOW, len(points))
     means = np.lib.stride_tricks.sliding_window_view(points, window, axis=0).mean(axis=-1)

@@ -76,10 +76,10 @@ class MotionPair:
 
     def __init__(
         self,
-        ground_truth: Float[Array, "frames vertices 3"],
-        prediction: Float[Array, "frames vertices 3"],
+        ground_truth: Float[Array, " ..."],
+        prediction: Float[Array, " ..."],
         regions: FaceRegions,
-        template: Float[Array, "vertices 3"] | None = None,
+        template: Float[Array, " ..."] | None = None,
         fps: float = 25.0,
         closures: Sequence[tuple[int, int]] | None = None,
     ) -> None:
