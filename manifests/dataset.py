@@ -69,7 +69,7 @@ class Dataset:
         return cast("MotionRow", self._row(clip_id, "motion"))
 
     def landmarks(self, clip_id: str) -> LandmarksRow:
-        """Landmarks of one clip: `landmarks` float16 (T, N, 3) in pixels, `valid` bool (T,).
+        """Landmarks of one clip: `landmarks` float16 (T, N, 3) in pixels, `valid` bool (T,), `confidence` (T, 2).
 
         Raises
         ------
@@ -82,6 +82,7 @@ class Dataset:
             "clip_id": clip_id,
             "landmarks": row["landmarks"].reshape(frames, numbers // 3, 3),
             "valid": row["valid"],
+            "confidence": row.get("confidence"),
         }
 
     def _row(self, clip_id: str, kind: str) -> dict[str, Any]:

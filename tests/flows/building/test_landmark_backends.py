@@ -84,7 +84,7 @@ def test_a_clip_of_68_points_is_built_measured_fitted_and_stored(monkeypatch, tm
         row = ClipRow("portrait_0", "portrait", "english")
         row.source_width = row.source_height = 512
         clip = stages.ClipInWork(annotation, row, place, place)
-        does = stages.ClipStages(BuildSettings(root=tmp_path, landmarks=settings))
+        does = stages.ClipStages(BuildSettings(root=tmp_path, landmarks=settings, head_model="canonical"))
         for stage in (Stage.LANDMARKS, Stage.IMAGE):
             does.do(stage, clip)
         assert does.fit([clip]) == [None]
@@ -103,6 +103,8 @@ def test_a_clip_of_68_points_is_built_measured_fitted_and_stored(monkeypatch, tm
     )
     stored = open_dataset(tmp_path).landmarks("portrait_0")
     assert stored["landmarks"].shape == (16, 68, 3)
+    np.testing.assert_array_equal(stored["confidence"], clip.landmarks.confidence)
+    assert clip.motion_row()["confidence"].shape == (16, 2)
     np.testing.assert_array_equal(
         stored["landmarks"], clip.landmarks.points
     )  # what is fitted is what is stored
