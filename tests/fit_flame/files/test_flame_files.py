@@ -38,7 +38,7 @@ def flame(head) -> HeadModel:
         head,
         name="flame_2023_open",
         v_template=filled(head.v_template),
-        shapedirs=filled(head.shapedirs),
+        shapedirs=filled(head.shapedirs[:, :, :300]),
         expressiondirs=filled(head.expressiondirs),
         posedirs=filled(head.posedirs),
         joint_regressor=filled(head.joint_regressor.T).T.copy(),
