@@ -112,7 +112,7 @@ class SpeechDetector:
         """
         hidden = cell = np.zeros((1, 1, 128), np.float32)
         probabilities = [np.zeros(0, np.float32)]
-        for block in _model_input(as_float(samples)):
+        for block in _model_input(samples):
             values, hidden, cell = self._session.run(
                 ["speech_probs", "hn", "cn"], {"input": block, "h": hidden, "c": cell}
             )
@@ -121,7 +121,11 @@ class SpeechDetector:
 
     def intervals(self, samples: npt.NDArray[Any]) -> tuple[Interval, ...]:
         """Stretches of speech in order, in samples: (N,) int16 or floats in -1..1, 16 kHz."""
-        return _intervals(self.probabilities(samples), len(samples), self._settings)
+        return self.stretches(self.probabilities(samples), len(samples))
+
+    def stretches(self, probabilities: npt.NDArray[np.float32], n_samples: int) -> tuple[Interval, ...]:
+        """Stretches of speech of so many samples, from the `probabilities` of their windows."""
+        return _intervals(probabilities, n_samples, self._settings)
 
 
 def measure_speech(
@@ -187,11 +191,11 @@ def _packaged_model() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx"
 
 
-def _model_input(audio: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+def _model_input(samples: npt.NDArray[Any]) -> Iterator[npt.NDArray[np.float32]]:
     """Blocks of windows (n, 64 + 512), each window with the end of the one before it in front."""
     context = np.zeros(_CONTEXT, np.float32)
-    for first in range(0, len(audio), _WINDOW * _WINDOWS_PER_CALL):
-        part = audio[first : first + _WINDOW * _WINDOWS_PER_CALL]
+    for first in range(0, len(samples), _WINDOW * _WINDOWS_PER_CALL):
+        part = as_float(samples[first : first + _WINDOW * _WINDOWS_PER_CALL])
         windows = np.pad(part, (0, -len(part) % _WINDOW)).reshape(-1, _WINDOW)
         ends = windows[:, -_CONTEXT:]
         yield np.hstack([np.vstack([context, ends[:-1]]), windows])

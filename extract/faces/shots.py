@@ -29,8 +29,8 @@ class ShotDetector:
         self._recent: list[FloatArray] = []
         self._changes: list[list[float]] = []
 
-    def add(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Take the next frame, (H, W, 3) RGB."""
+    def add(self, frame: npt.NDArray[np.uint8]) -> float:
+        """Take the next frame, (H, W, 3) RGB; returns its mean change from the one before, 0 for the first."""
         import cv2
 
         shorter = min(frame.shape[:2])
@@ -41,6 +41,7 @@ class ShotDetector:
         changes = [float(np.abs(small - before).mean()) for before in self._recent]
         self._changes.append(changes + [np.inf] * (len(_LAGS) - len(changes)))
         self._recent = [small, *self._recent[: len(_LAGS) - 1]]
+        return changes[0] if changes else 0.0
 
     def changes(self) -> npt.NDArray[np.float64]:
         """Mean change (T,) of each frame from the one before, 0..1 of full scale; infinity for the first."""

@@ -187,6 +187,8 @@ class ClipStages:
         for clip in clips:
             features.append(sync_clip(self._points(clip).points, self._samples(clip), self._intervals(clip)))
             clip.samples = None  # the sounds of a long video's clips are not kept in memory together
+            if not clip.tracked_anew:
+                clip.landmarks = None  # nor are landmarks that can be read again
         if features:
             video = measure_sync(features, self._sync_predictor)
             for clip, metrics in zip(clips, video.clips, strict=True):

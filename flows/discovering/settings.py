@@ -13,7 +13,7 @@ from multitalk.flows.building.stages import stage_fingerprints
 from multitalk.ground.outcome import OUTCOME, RUNTIME, digest, outcome
 
 # Raised whenever the same settings would find other clips, so that finished videos are looked at anew.
-_VERSION = 4
+_VERSION = 5
 
 
 class DiscoverSettings(BaseModel):
@@ -40,6 +40,12 @@ class DiscoverSettings(BaseModel):
     )
     keep_raw: Annotated[bool, RUNTIME] = Field(
         False, description="Keep downloaded videos, for the build that follows."
+    )
+    min_language_probability: Annotated[float, OUTCOME] = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="A video is not looked at in whose speech the language is nowhere as probable as this.",
     )
     min_speaking_score: Annotated[float, OUTCOME] = Field(
         0.0, description="Least `speaking_score` of a clip, where LR-ASD's weights are here to measure it."

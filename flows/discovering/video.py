@@ -1,7 +1,7 @@
 """Clips of one raw video: look, listen, propose candidates, then build and judge each as `build` would."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from multitalk.assets.fetch import require
 from multitalk.extract.annotations import Annotation
@@ -21,16 +20,14 @@ from multitalk.extract.faces.face_finder import FaceFinder
 from multitalk.extract.faces.landmarks import DetectedFace
 from multitalk.extract.faces.shots import ShotDetector
 from multitalk.extract.probe import SourceVideo, probe_stranger
-from multitalk.extract.source_frames import frame_scale, source_frames, source_sound
+from multitalk.extract.source_frames import frame_scale, source_frames
 from multitalk.extract.trim import FPS_TOLERANCE, TrimRequest, TrimResult, trim_clips
-from multitalk.filters.policy import load_policy
 from multitalk.filters.pose import head_angles, head_rotation
-from multitalk.filters.speech import SpeechDetector
-from multitalk.filters.verdicts import evaluate_policy, metric_columns
 from multitalk.filters.word_times import TimedWord
 from multitalk.fit_flame.heads.canonical_mesh import read_canonical_mesh
-from multitalk.flows.building.clip import ClipInWork, ClipStages
-from multitalk.flows.building.stages import POOLED_STAGES, STAGES, stage_fingerprints
+from multitalk.flows.building.clip import ClipInWork
+from multitalk.flows.discovering.hearing import Hearing
+from multitalk.flows.discovering.judging import Judge
 from multitalk.flows.discovering.results import (
     RawVideo,
     Refused,
@@ -42,14 +39,13 @@ from multitalk.flows.discovering.settings import DiscoverSettings
 from multitalk.ground.fork_server import ForkServer
 from multitalk.ground.units import AUDIO_RATE, FPS
 from multitalk.manifests.clip_row import ClipRow
-from multitalk.manifests.schema import MANIFEST
 
 _LOOK_EVERY = 5  # frames: where a face was seen
-_SCAN_EVERY = 25  # frames: everywhere
+_SCAN_EVERY, _SCAN_BESIDE = 25, 75  # frames: everywhere, where no face is known and where one is
+_CHANGED = 0.08  # of full scale, the mean change of a pixel from which somebody else may be there
 _AROUND_SPEECH = 15  # frames
 _TELL_EVERY = 250  # frames
 _LOOKED, _MEASURED = 0.4, 0.95  # shares of the work that are done when all frames, all candidates are
-_VAD_WINDOW = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +62,8 @@ class VideoDiscoverer:
 
     def __init__(self, settings: DiscoverSettings) -> None:
         self._settings = settings
-        self._stages = ClipStages(settings.build)
-        self._policy = load_policy(settings.policy, MANIFEST)
-        pooled = (Stage.SOURCE, Stage.TRIM, Stage.FIT, *POOLED_STAGES)
-        self._wanted = {stage for stage in stage_fingerprints(settings.build) if stage not in pooled}
+        self._hearing = Hearing(settings)
+        self._judge = Judge(settings)
 
     def discover(
         self, video: RawVideo, fetched: Path | ClipError, progress: Callable[[float], None]
@@ -85,7 +79,14 @@ class VideoDiscoverer:
                 raise fetched
             properties = probe_stranger(fetched, self._settings.build.download.media_limits)
             _refuse(video.video_id, properties, self._settings)
-            candidates = self._candidates(fetched, properties, progress)
+            scratch.mkdir(parents=True, exist_ok=True)
+            sound = self._hearing.listen(fetched, scratch / "sound.pcm")
+            if not sound.intervals:
+                return VideoResult(video.video_id, video.address, fingerprint, {})
+            if self._hearing.is_other_language(sound):
+                whole = Refused(0.0, len(sound.samples) / AUDIO_RATE, ("language",))
+                return VideoResult(video.video_id, video.address, fingerprint, {}, (whole,))
+            candidates = self._candidates(fetched, properties, sound.activity, progress)
             checked = self._build(video, fetched, properties, candidates, scratch, progress)
         except Exception as error:
             return failed_result(video, as_clip_error(error, video.video_id, Stage.LANDMARKS), fingerprint)
@@ -104,24 +105,11 @@ class VideoDiscoverer:
         return VideoResult(video.video_id, video.address, fingerprint, clips, refused)
 
     def _candidates(
-        self, source: Path, video: SourceVideo, progress: Callable[[float], None]
+        self, source: Path, video: SourceVideo, speech: SpeechActivity, progress: Callable[[float], None]
     ) -> list[Candidate]:
-        speech = self._speech(source)
-        if not speech.intervals:
-            return []
         sampled_frames, cuts, frame_count = self._look(source, video, speech, progress)
         size = (video.width, video.height)
         return find_candidates(sampled_frames, cuts, frame_count, speech, size, self._settings.candidates)
-
-    def _speech(self, source: Path) -> SpeechActivity:
-        """Where the video's sound holds speech, on the grid of frames."""
-        samples = source_sound(source)
-        per_frame = AUDIO_RATE // FPS
-        intervals = [(a / per_frame, b / per_frame) for a, b in self._speech_detector.intervals(samples)]
-        windows = self._speech_detector.probabilities(samples)
-        frames = np.arange(-(-len(samples) // per_frame))
-        at = np.minimum(frames * per_frame // _VAD_WINDOW, max(0, len(windows) - 1))
-        return SpeechActivity(intervals, windows[at] if len(windows) else np.zeros(0, np.float32))
 
     def _look(
         self, source: Path, video: SourceVideo, speech: SpeechActivity, progress: Callable[[float], None]
@@ -133,23 +121,25 @@ class VideoDiscoverer:
         shots = ShotDetector()
         sampled_frames: list[SampledFrame] = []
         known: tuple[DetectedFace, ...] = ()
-        scanned = -_SCAN_EVERY
+        scanned, cut = -_SCAN_BESIDE, False
         frame_count = 0
         with self._finder(video) as finder:
             for index, frame in enumerate(source_frames(source, video)):
-                shots.add(frame)
+                cut |= shots.add(frame.small()) > _CHANGED
                 frame_count = index + 1
                 if frame_count % _TELL_EVERY == 0:
                     progress(_LOOKED * frame_count / max(frame_count, video.video_end_sec * FPS))
                 if index % _LOOK_EVERY or index >= len(wanted) or not wanted[index]:
                     continue
-                faces = finder.find_near(frame, [face.box for face in known])
-                if len(faces) < max(1, len(known)) or index - scanned >= _SCAN_EVERY:
+                picture = frame.rgb()
+                faces = finder.find_near(picture, [face.box for face in known])
+                due = index - scanned >= (_SCAN_BESIDE if known else _SCAN_EVERY)
+                if cut or due or len(faces) < len(known):
                     # Somebody may have come, or somebody else is there after a cut.
-                    faces = finder.find(frame)
-                    scanned = index
+                    faces = finder.find(picture)
+                    scanned, cut = index, False
                 known = faces
-                sampled_frames.append(self._sampled_frame(index, faces, video.width / frame.shape[1]))
+                sampled_frames.append(self._sampled_frame(index, faces, video.width / picture.shape[1]))
         return sampled_frames, shots.cuts(), frame_count
 
     def _finder(self, video: SourceVideo) -> FaceFinder:
@@ -188,54 +178,16 @@ class VideoDiscoverer:
             clip = _clip_in_work(annotation, result, properties, scratch)
             clip.wants_words = True
             clips.append(clip)
-            self._measure(clip)
-            progress(_LOOKED + (_MEASURED - _LOOKED) * len(clips) / len(annotations))
-        self._fit([clip for clip in clips if clip.row.status == "ok"])
-        good = [clip for clip in clips if clip.row.status == "ok"]
-        self._stages.tell_waiting_languages(good)
-        self._stages.sync(good)
+
+        def measured(share: float) -> None:
+            progress(_LOOKED + (_MEASURED - _LOOKED) * share)
+
         checked = []
-        for clip in clips:
-            objections = self._objections(clip.row)
-            words = [] if objections else self._stages.timed_words(clip)
+        for clip, objections in zip(clips, self._judge.objections(clips, measured), strict=True):
+            words = [] if objections else self._judge.timed_words(clip)
             checked.append(_CheckedCandidate(clip.row, objections, words))
             progress(_MEASURED)
         return checked
-
-    def _measure(self, clip: ClipInWork) -> None:
-        for stage in (stage for stage in STAGES if stage in self._wanted):
-            if clip.row.status == "failed":
-                return
-            try:
-                self._stages.do(stage, clip)
-            except Exception as error:
-                code = as_clip_error(error, clip.annotation.clip_id, stage).code
-                clip.row.status, clip.row.error_code = "failed", str(code)
-        clip.frames = None
-
-    def _fit(self, clips: Sequence[ClipInWork]) -> None:
-        try:
-            failures = self._stages.fit(clips)
-        except Exception as error:
-            failures = [as_clip_error(error, clip.annotation.clip_id, Stage.FIT) for clip in clips]
-        for clip, failure in zip(clips, failures, strict=True):
-            if failure is not None:
-                clip.row.status, clip.row.error_code = "failed", str(failure.code)
-
-    def _objections(self, row: ClipRow) -> tuple[str, ...]:
-        """Why a candidate is no good clip: the policy's rules, and that the face must be heard to speak."""
-        if row.status == "failed":
-            return (str(row.error_code),)
-        schema = pa.schema([MANIFEST.field(name) for name in metric_columns(self._policy)])
-        found = {name: getattr(row, name) for name in schema.names}
-        reasons = (
-            evaluate_policy(self._policy, pa.Table.from_pylist([found], schema)).rejected_by().to_pylist()[0]
-        )
-        return (*reasons, *_speech_objections(row, self._settings))
-
-    @cached_property
-    def _speech_detector(self) -> SpeechDetector:
-        return SpeechDetector(require("silero_vad"), self._settings.build.speech)
 
     @cached_property
     def _canonical_vertices(self) -> npt.NDArray[np.float64]:
@@ -269,16 +221,6 @@ def _refuse(name: str, video: SourceVideo, settings: DiscoverSettings) -> None:
         raise ClipError(ErrorCode.FPS_TOO_LOW, message, Stage.TRIM)
 
 
-def _speech_objections(row: ClipRow, settings: DiscoverSettings) -> Iterator[str]:
-    if not row.recognised_transcript:
-        yield "no_words"
-    if row.speaking_score is not None and row.speaking_score < settings.min_speaking_score:
-        yield "speaking"
-    sure = (row.av_confidence or 0.0) >= settings.min_av_confidence
-    if sure and row.av_correlation is not None and row.av_correlation < settings.min_av_correlation:
-        yield "sync"
-
-
 def _candidate_annotation(video: RawVideo, index: int, candidate: Candidate, language: str) -> Annotation:
     end_frame = candidate.start_frame + candidate.frame_count
     return Annotation(
@@ -305,6 +247,7 @@ def _clip_in_work(
         row.status, row.error_code = "failed", str(trimmed.code)
         return ClipInWork(annotation, row, scratch, scratch)
     row.frame_count, row.duration_sec = trimmed.frame_count, trimmed.duration_sec
+    row.source_scale = trimmed.source_scale
     return ClipInWork(annotation, row, trimmed.clip_path, trimmed.audio_path)
 
 

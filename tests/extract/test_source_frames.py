@@ -23,7 +23,10 @@ def test_what_ends_ffmpeg_tells_whether_the_file_is_to_blame(tmp_path, monkeypat
     ffmpeg.chmod(0o700)
     for module in (multitalk.extract.ffmpeg, multitalk.extract.source_frames):
         monkeypatch.setattr(module, "ffmpeg_exe", lambda: ffmpeg)
-    for read in (lambda: list(source_frames(source, video)), lambda: source_sound(source)):
+    for read in (
+        lambda: list(source_frames(source, video)),
+        lambda: source_sound(source, tmp_path / "sound"),
+    ):
         with pytest.raises(ClipError, match=r"source\.mov can not be decoded") as raised:
             read()
         assert raised.value.code is code

@@ -113,7 +113,7 @@ def test_highlights_are_rolled_off_and_stay_apart(tmp_path):
 
 def test_discovery_sees_them_so_too(tmp_path):
     source = write_hdr(tmp_path / "hdr.mp4", pq(nits(PATCHES)), "smpte2084")
-    frame = next(iter(source_frames(source, probe(source))))
+    frame = next(iter(source_frames(source, probe(source)))).rgb()
     at = ((np.arange(len(PATCHES)) + 0.5) / len(PATCHES) * SIDE).astype(int)
     assert np.abs(frame[SIDE // 2, at] / 255 - PATCHES).max() < 8 / 255
 
