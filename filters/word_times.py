@@ -89,7 +89,7 @@ def timed_words_of_windows(
     Words of each window, in seconds of the clip's sound.
     """
     frames = [
-        min(ceil(window.used_sec * _WINDOW_FRAMES / LONGEST_SEC), int(window.length_sec * 100))
+        min(ceil(window.used_sec * _LONGEST_FRAMES / LONGEST_SEC), int(window.length_sec * 100))
         for window in windows
     ]
     known = [index for index, some in enumerate(tokens) if some]
