@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from multitalk.extract.annotations import is_safe_name
 from multitalk.extract.downloading.errors import Failure, classify, explain, retry_after_seconds
+from multitalk.extract.downloading.fork_server import ForkServer
 from multitalk.extract.downloading.pace import Pace
 from multitalk.extract.downloading.process import Limits, run_yt_dlp
 from multitalk.extract.downloading.sections import Interval, wanted_parts
@@ -21,7 +22,6 @@ from multitalk.extract.downloading.settings import DownloadSettings, yt_dlp_opti
 from multitalk.extract.errors import NO_SPACE, ClipError, ErrorCode, Stage
 from multitalk.extract.probe import MediaLimits, SourceVideo, probe_stranger
 from multitalk.extract.trim_command import MISSING_FRAMES_FILLED
-from multitalk.ground.fork_server import ForkServer
 from multitalk.ground.units import FPS
 
 __all__ = ["YOUTUBE", "DownloadSettings", "DownloadedVideo", "Pace", "download", "source_url"]

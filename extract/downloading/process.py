@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from multitalk.extract.downloading.errors import Failure
+from multitalk.extract.downloading.fork_server import Forked, ForkServer
 from multitalk.ground.child_processes import how_it_ended
-from multitalk.ground.fork_server import Forked, ForkServer
 from multitalk.ground.untrusted.confinement import Confinement
 
 _POLL_SEC = 0.2

@@ -16,8 +16,8 @@ from typing import Any
 
 from multitalk.extract.downloading.addresses import refuse_private_addresses
 from multitalk.extract.downloading.errors import Failure, describe
+from multitalk.extract.downloading.fork_server import serve
 from multitalk.extract.downloading.sections import Interval, Media, copy_parts
-from multitalk.ground.fork_server import serve
 from multitalk.ground.untrusted.confinement import Confinement
 
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multitalk.extract.downloading.download import DownloadedVideo, download, scratch_folder
+from multitalk.extract.downloading.fork_server import ForkServer
 from multitalk.extract.downloading.pace import Pace
 from multitalk.extract.errors import ClipError, Stage, as_clip_error
 from multitalk.extract.probe import probe_stranger
 from multitalk.flows.building.plan import AnnotatedVideo
 from multitalk.flows.building.settings import BuildSettings
-from multitalk.ground.fork_server import ForkServer
 from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
 

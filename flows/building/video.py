@@ -17,6 +17,7 @@ from pathlib import Path
 
 from multitalk.extract.annotations import Annotation
 from multitalk.extract.downloading.download import DownloadedVideo
+from multitalk.extract.downloading.fork_server import ForkServer
 from multitalk.extract.errors import ClipError, ErrorCode, Stage, as_clip_error
 from multitalk.extract.trim import TrimRequest, TrimResult, trim_clips
 from multitalk.flows.building.clip import ClipInWork, ClipStages, Landmarks
@@ -38,7 +39,6 @@ from multitalk.flows.building.stages import POOLED_STAGES, STAGES
 from multitalk.flows.building.stored_clips import StoredClips
 from multitalk.flows.building.versions import StageVersions
 from multitalk.flows.running.cpu_time import COMMIT, CpuTime
-from multitalk.ground.fork_server import ForkServer
 from multitalk.manifests import paths
 from multitalk.manifests.clip_row import ClipRow
 from multitalk.manifests.store import claim_video, commit_video, file_xxh3, staging_folder

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from multitalk.assets.fetch import require
 from multitalk.extract.annotations import Annotation
 from multitalk.extract.downloading.download import download
+from multitalk.extract.downloading.fork_server import ForkServer
 from multitalk.extract.downloading.pace import Pace
 from multitalk.extract.errors import ClipError, ErrorCode, Stage, as_clip_error
 from multitalk.extract.faces.candidates import Candidate, SampledFrame, SpeechActivity, find_candidates
@@ -36,7 +37,6 @@ from multitalk.flows.discovering.results import (
     video_fingerprint,
 )
 from multitalk.flows.discovering.settings import DiscoverSettings
-from multitalk.ground.fork_server import ForkServer
 from multitalk.ground.units import AUDIO_RATE, FPS
 from multitalk.manifests.clip_row import ClipRow
 
