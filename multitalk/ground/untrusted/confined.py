@@ -69,8 +69,9 @@ def confine(
     limits |= {resource.RLIMIT_FSIZE: file_bytes, resource.RLIMIT_CORE: 0}
     for kind, value in limits.items():
         if value is not None:
-            hardest = resource.getrlimit(kind)[1]
-            least = value if hardest == resource.RLIM_INFINITY else min(value, hardest)
+            # Nothing that is allowed less already gets more by this.
+            before = [limit for limit in resource.getrlimit(kind) if limit != resource.RLIM_INFINITY]
+            least = min([value, *before])
             resource.setrlimit(kind, (least, least))
     if writable is not None:
         restrict_writing(writable, network=network)
