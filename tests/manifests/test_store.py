@@ -184,7 +184,8 @@ def test_motion_and_landmarks_are_read_back_as_they_were(tmp_path):
     motion = [motion_row("v_1", frames=1, seed=1), motion_row("v_0")]
     points = np.random.default_rng(0).uniform(0, 512, (7, 478, 3)).astype(np.float16)
     points[2] = np.nan
-    landmarks = [{"clip_id": "v_0", "landmarks": points, "valid": np.arange(7) != 2}]
+    seen = np.linspace(0, 1, 14, dtype=np.float16).reshape(7, 2)
+    landmarks = [{"clip_id": "v_0", "landmarks": points, "valid": np.arange(7) != 2, "confidence": seen}]
     rows = [clip_row("v_0"), clip_row("v_1")]
     commit_fragment(
         tmp_path, "german", "v", rows, motion_rows=motion, landmark_rows=landmarks, fingerprint="f1"
@@ -194,12 +195,14 @@ def test_motion_and_landmarks_are_read_back_as_they_were(tmp_path):
     for index, row in enumerate([motion[1], motion[0]]):
         arrays = row_arrays(stored.read_row_group(index))
         assert arrays.pop("correction") is None
+        assert arrays.pop("confidence") is None
         assert arrays.keys() == row.keys()
         for name, value in row.items():
             np.testing.assert_array_equal(arrays[name], value)
     back = row_arrays(pq.read_table(paths.landmarks_path(tmp_path, "german", "v"), partitioning=None))
     np.testing.assert_array_equal(back["landmarks"].reshape(-1, 478, 3), points)
     np.testing.assert_array_equal(back["valid"], landmarks[0]["valid"])
+    np.testing.assert_array_equal(back["confidence"], seen)
 
 
 def test_a_new_commit_without_motion_removes_the_old_one(tmp_path):
