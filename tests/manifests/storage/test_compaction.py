@@ -195,7 +195,7 @@ def _staged_video(root, video_id):
     [
         ("source", set()),
         ("trim", {"source"}),
-        ("landmarks", {"source", "trim", "speech", "language", "transcript"}),
+        ("landmarks", {"source", "trim", "speech", "language", "video_language", "transcript"}),
         ("fit", set(STAGES) - {"fit"}),
     ],
 )
