@@ -121,7 +121,8 @@ def ask(server, folder, name):
     """A job of yt-dlp's process."""
     options = yt_dlp_options(PATIENT, folder, local_files=False)
     url = f"http://127.0.0.1:{server.server_port}/{name}.mp4"
-    return json.dumps({"url": url, "options": options, "expand": False, "parts": []}).encode()
+    job = {"url": url, "options": options, "expand": False, "parts": [], "confinement": {}}
+    return json.dumps(job).encode()
 
 
 def test_one_process_forks_for_every_download_and_outlives_them(server, tmp_path, video_bytes):
