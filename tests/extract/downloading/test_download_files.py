@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
+from dataclasses import asdict
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from multitalk.extract.downloading.process import yt_dlp_process
 from multitalk.extract.downloading.settings import yt_dlp_options
 from multitalk.extract.errors import ClipError, ErrorCode
 from multitalk.extract.ffmpeg import run_ffmpeg
+from multitalk.ground.untrusted.confinement import Confinement
 from tests.extract.bad_server import ONCE, PATIENT
 from tests.extract.small_files import small_files
 
@@ -121,7 +123,8 @@ def ask(server, folder, name):
     """A job of yt-dlp's process."""
     options = yt_dlp_options(PATIENT, folder, local_files=False)
     url = f"http://127.0.0.1:{server.server_port}/{name}.mp4"
-    job = {"url": url, "options": options, "expand": False, "parts": [], "confinement": {}}
+    may = asdict(Confinement(writable=None, network=True))
+    job = {"url": url, "options": options, "expand": False, "parts": [], "confinement": may}
     return json.dumps(job).encode()
 
 
