@@ -37,7 +37,7 @@ test: setup
 	@$(MAKE) --no-print-directory -j2 lint tests
 
 # A process a core, each with one thread; the tests of a file stay together and share what they made.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n logical --maxprocesses 4 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 tests: setup
 	$(PYTEST)
