@@ -5,7 +5,6 @@ import time
 import numpy as np
 import torch
 
-from multitalk.fit_flame.clip_fit import JAW_MEAN, JAW_SIGMA, solve
 from multitalk.fit_flame.fit import FitSettings, fit_clip
 from multitalk.fit_flame.heads.head_model import HeadModel
 from multitalk.fit_flame.parameters.rotation import to_matrix
@@ -13,7 +12,6 @@ from multitalk.fit_flame.parameters.synthetic import landmarks_of, speaking
 from multitalk.fit_flame.solving.batch import prepare
 from multitalk.fit_flame.solving.initial import first_guess
 from multitalk.fit_flame.solving.landmark_basis import landmark_basis
-from multitalk.fit_flame.solving.objective import Prior, cost_and_gradient
 from multitalk.fit_flame.solving.residuals import ClipState, FrameState, place_landmarks, residuals
 
 FRAMES = 130
@@ -21,19 +19,15 @@ PER_FRAME = FitSettings(chain_iterations=0)
 
 
 def iterations(head: HeadModel, landmarks: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(T,) Gauss-Newton iterations until each frame's cost is within 1% of what 30 reach."""
-    basis = landmark_basis(head, torch.device("cpu"))
-    batch = prepare(basis, FitSettings(), [landmarks], [valid], None, 512)
-    like = basis.rest.template
-    prior = Prior(like.new_tensor(JAW_MEAN), like.new_tensor(JAW_SIGMA) ** -2)
+    """(T,) Gauss-Newton iterations until each frame's landmark error is within 1% of what 30 reach."""
 
-    def cost(count: int) -> np.ndarray:
-        clip, frame = solve(basis, batch, PER_FRAME.model_copy(update={"frame_iterations": count}), 512)
-        return cost_and_gradient(basis, batch.seen, prior, clip, frame).frame_cost[0].numpy()[valid]
+    def error(count: int) -> np.ndarray:
+        settings = PER_FRAME.model_copy(update={"frame_iterations": count})
+        return fit_clip(landmarks, valid, head, settings).motion.residual[valid]
 
-    reached = 1.01 * cost(30)
+    reached = 1.01 * error(30)
     counts = range(1, 9)
-    done = np.stack([cost(count) <= reached for count in counts])
+    done = np.stack([error(count) <= reached for count in counts])
     return np.where(done.any(axis=0), done.argmax(axis=0) + 1, len(counts) + 1)
 
 

@@ -256,7 +256,7 @@ def _watched_phases() -> dict[str, float]:
     from multitalk.flows.building import build
 
     times: dict[str, float] = {}
-    for name, phase in (("prepare", "planning"), ("compact", "compaction"), ("judge", "judging")):
+    for name, phase in (("prepare", "planning"), ("compact", "compaction"), ("apply_policy", "judging")):
         real = getattr(build, name)
 
         def timed(*given: Any, real: Callable[..., Any] = real, phase: str = phase, **named: Any) -> Any:

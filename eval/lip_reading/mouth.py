@@ -62,7 +62,7 @@ class MouthLandmarks:
     """(T, 2) middle of the mouth."""
 
     @classmethod
-    def of(cls, points: Float[Array, "frames points 2"], topology: Topology) -> MouthLandmarks:
+    def of(cls, points: Float[Array, "frames points axes"], topology: Topology) -> MouthLandmarks:
         """Take them from detected points.
 
         Parameters

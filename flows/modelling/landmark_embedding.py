@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from multitalk.assets.fetch import cache_directory, find, require
 from multitalk.assets.registry import REGISTRY
-from multitalk.eval.drawing.camera import Camera
-from multitalk.eval.drawing.render import MeshRenderer
 from multitalk.fit_flame.draw import draw_overlay
 from multitalk.fit_flame.heads.canonical_mesh import CanonicalMesh, read_canonical_mesh
 from multitalk.fit_flame.heads.flame_file import FlameArrays, read_flame
@@ -115,6 +113,9 @@ def quality(found: Registration, flame: FlameArrays) -> dict[str, float]:
 
 def draw(found: Registration, flame: FlameArrays, mesh: CanonicalMesh) -> npt.NDArray[np.uint8]:
     """Draw the mean head with the canonical mesh laid on it: (1200, 2400, 3) RGB, front and profile."""
+    from multitalk.eval.drawing.camera import Camera
+    from multitalk.eval.drawing.render import MeshRenderer  # loads numba, which a build has no use for
+
     points = found.points(flame.v_template, flame.faces).astype(np.float32)
     head = flame.v_template.astype(np.float32)
     middle = points.mean(axis=0)

@@ -169,12 +169,12 @@ def test_cookies_file_is_only_read(server, tmp_path):
 
 
 def test_what_breaks_the_probe_is_not_found_again_by_the_next_run(tmp_path, video_bytes, monkeypatch):
-    def breaks(path):
+    def breaks(path, limits):
         raise UnicodeDecodeError("utf-8", b"Caf\xe9", 3, 4, "invalid")
 
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "abc.mp4").write_bytes(video_bytes)
-    monkeypatch.setattr("multitalk.extract.downloading.download.probe", breaks)
+    monkeypatch.setattr("multitalk.extract.downloading.download.probe_stranger", breaks)
     with pytest.raises(UnicodeDecodeError):
         download((tmp_path / "mirror" / "abc.mp4").as_uri(), tmp_path / "abc.mp4", ONCE)
     assert {path.name for path in tmp_path.iterdir()} == {"mirror"}

@@ -96,4 +96,4 @@ def test_second_derivatives_at_the_solution(problem):
         down = cost_and_gradient(basis, seen, NO_PRIOR, clip, move(frame, -step)).gradient
         moved = (up - down) / 2
         wanted = (blocks @ step[..., None])[..., 0]
-        torch.testing.assert_close(moved, wanted, rtol=1e-3, atol=1e-2 * float(wanted.abs().max()))
+        torch.testing.assert_close(moved, wanted, rtol=1e-3, atol=3e-2 * float(wanted.abs().max()))

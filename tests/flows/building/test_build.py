@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 MULTITALK = [sys.executable, "-m", "multitalk.flows.commands.main"]
 # What rightly differs between two builds of the same videos.
-RUN_COLUMNS = ["created_at", "attempts", "source_url"]
+RUN_COLUMNS = ["created_at", "attempts", "source_url", "person_id"]  # told over all videos that there are
 
 
 @pytest.fixture(scope="session")
