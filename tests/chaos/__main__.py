@@ -41,6 +41,7 @@ _CONFIG = """
 download: {attempts: 6, backoff_sec: 0.1, first_pause_sec: 1, socket_timeout_sec: 5}
 crash_retries: 20
 language: {transcribe: false}
+head_model: canonical
 """
 _TROUBLE = 0.4  # of the server's answers
 _LONGEST_BUILD_SEC = 1800

@@ -27,7 +27,7 @@ def curve(folder, name):
     return {event.step: event.value for event in events}  # of a step done twice the second
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # that training goes on bit for bit is `training/run/test_processes.py`'s
 def test_a_killed_run_goes_on_to_the_same_curve(released, tmp_path, capsys):
     config = tmp_path / "config.yaml"
     changes = {"training": {"round_steps": 3, "revive_steps": 5, "data": {"batch_size": 4}}}

@@ -142,6 +142,7 @@ def test_a_killed_run_is_continued_to_the_same_manifest(
         assert all((first[name] == second[name]).all() for name in ("expression", "rotation", "shape"))
 
 
+@pytest.mark.exhaustive
 def test_a_dask_cluster_builds_the_same_manifest(built, multitalk, demo_source, demo_url, tmp_path):
     complete, _, _ = built
     root = tmp_path / "dask"
@@ -212,6 +213,7 @@ def assert_same(found, expected):
     pd.testing.assert_frame_equal(found.drop(columns=RUN_COLUMNS), expected.drop(columns=RUN_COLUMNS))
 
 
+@pytest.mark.exhaustive
 def test_a_talker_trained_on_it_beats_answers_that_do_not_hear(built, tmp_path):
     from multitalk.flows.demo.train import (
         HELD_OUT,

@@ -38,6 +38,8 @@ def test_each_damage_is_mended_from_its_stage_on(small_source, tmp_path, capsys)
                 url,
                 "--workers",
                 "1",
+                "--head-model",
+                "canonical",  # fitted sooner
             ]
         )
 

@@ -281,7 +281,7 @@ def new_project(tmp_path_factory, monkeypatch):
 
 
 @settings(
-    max_examples=int(os.environ.get("MULTITALK_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("MULTITALK_EXAMPLES", "25")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -17,7 +17,7 @@ from tests.chaos.material import small_material
 pytestmark = pytest.mark.slow
 
 pytest.importorskip("skimage", reason="the extra `demo` is not installed")
-BASE = {"language": {"transcribe": False}, "speaking_score": False, "workers": 1}
+BASE = {"language": {"transcribe": False}, "speaking_score": False, "workers": 1, "head_model": "canonical"}
 ATTEMPTS = {"attempts": 2, "backoff_sec": 0.1}
 
 
