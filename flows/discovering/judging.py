@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -130,8 +131,10 @@ class Judge:
 def _put_aside(clip: ClipInWork, landmarks: Landmarks) -> None:
     """Keep a clip's landmarks in a file until they are asked for: those of hours do not fit in memory together."""
     place: Path = clip.picture.with_suffix(".landmarks.npz")
-    trust = {} if landmarks.confidence is None else {"confidence": landmarks.confidence.astype(np.float16)}
-    np.savez(place, points=landmarks.points.astype(np.float16), valid=landmarks.valid, **trust)
+    arrays: dict[str, Any] = {"points": landmarks.points.astype(np.float16), "valid": landmarks.valid}
+    if landmarks.confidence is not None:
+        arrays["confidence"] = landmarks.confidence.astype(np.float16)
+    np.savez(place, **arrays)
 
     def read() -> Landmarks:
         with np.load(place, allow_pickle=False) as stored:
