@@ -107,6 +107,7 @@ def test_a_removed_video_stays_out_of_later_builds_even_when_asked_for(built, mu
     assert_same(after[after["video_id"] != gone], before[before["video_id"] != gone])
 
 
+@pytest.mark.exhaustive  # of kills on small videos there is the chaos test
 def test_a_killed_run_is_continued_to_the_same_manifest(
     built, multitalk, demo_source, demo_url, prefect_environment, tmp_path
 ):

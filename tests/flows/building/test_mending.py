@@ -27,29 +27,33 @@ def zero(place, column):
 
 
 def test_each_damage_is_mended_from_its_stage_on(small_source, tmp_path, capsys):
+    root = tmp_path / "dataset"
+    config = tmp_path / "build.json"  # only what is damaged here is of interest
+    config.write_text('{"language": {"transcribe": false}, "persons": false, "head_model": "canonical"}')
+
     def build(url):
         return main(
             [
                 "build",
                 str(small_source.annotations),
                 "--root",
-                str(tmp_path),
+                str(root),
                 "--source-url",
                 url,
                 "--workers",
                 "1",
-                "--head-model",
-                "canonical",  # fitted sooner
+                "--config",
+                str(config),
             ]
         )
 
     assert build(small_source.url) == 0
-    assert verify(tmp_path) == []
-    before = good_row(tmp_path)
+    assert verify(root) == []
+    before = good_row(root)
     motion, landmarks = (
-        kind(tmp_path, "german", "deSpeaker00") for kind in (paths.motion_path, paths.landmarks_path)
+        kind(root, "german", "deSpeaker00") for kind in (paths.motion_path, paths.landmarks_path)
     )
-    sound = paths.audio_path(tmp_path, "german", CLIP)
+    sound = paths.audio_path(root, "german", CLIP)
     damage = {
         "fit": lambda: zero(motion, "expression"),
         "landmarks": lambda: zero(landmarks, "landmarks"),
@@ -57,12 +61,12 @@ def test_each_damage_is_mended_from_its_stage_on(small_source, tmp_path, capsys)
     }
     for stage, plant in damage.items():
         plant()
-        assert {finding.stage for finding in verify(tmp_path)} == {stage}
-        assert main(["verify", "--root", str(tmp_path), "--forget"]) == 1
+        assert {finding.stage for finding in verify(root)} == {stage}
+        assert main(["verify", "--root", str(root), "--forget"]) == 1
         # Only a clip or its sound needs the source.
         assert build(small_source.url if stage == "trim" else "http://127.0.0.1:9/{video_id}.mp4") == 0
-        assert verify(tmp_path) == []
-        after = good_row(tmp_path)
+        assert verify(root) == []
+        after = good_row(root)
         for column in (
             "status",
             "motion_xxh3",

@@ -148,6 +148,7 @@ def still_encoder(wav2vec2_folder):
     return wav2vec2_folder
 
 
+@pytest.mark.exhaustive
 def test_so_they_do_with_a_talker_and_its_encoder(toy_dataset, head_model, command, still_encoder, tmp_path):
     one, two, encoder = tmp_path / "one", tmp_path / "two", Wav2Vec2Encoder(still_encoder)
     train_prior(toy_dataset, run_settings(4, 4), one, head_model)
@@ -158,6 +159,7 @@ def test_so_they_do_with_a_talker_and_its_encoder(toy_dataset, head_model, comma
         torch.testing.assert_close(weights(two, "talker")[name], tensor, atol=2e-4, rtol=2e-3)
 
 
+@pytest.mark.exhaustive
 def test_two_processes_leave_out_layers_by_chance(
     command, wav2vec2_folder, toy_dataset, head_model, tmp_path
 ):
