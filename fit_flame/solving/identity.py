@@ -40,7 +40,8 @@ from multitalk.fit_flame.solving.residuals import (
 from multitalk.fit_flame.solving.solver import Arrow
 
 TYPICAL_FOV_DEG = 30.0
-FOCAL_SIGMA = 0.4  # of its logarithm
+# Of its logarithm. A face hardly tells it, and what a head model can not show passes for perspective.
+FOCAL_SIGMA = 0.05
 
 _DAMPING = 1e-3
 _WITHIN_LIMITS = (0, 1, 3, 6, 9)  # iterations that take second derivatives where expressions have limits
